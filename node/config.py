@@ -1,0 +1,228 @@
+"""Configuration of one node: frozen dataclasses read from TOML.
+
+Every key has a default or is required; an unknown key, a wrong type or a value out of range is a `ConfigError`, never ignored.
+`configs/node.toml` holds every key at its default; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from node.errors import ConfigError
+
+Role = Literal["requester", "prover", "proposer", "relay"]
+
+MAX_CONFIG_BYTES = 1 << 18  # 256 KiB: a configuration is written by a person
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainSection:
+    """How L1 is reached and where the contracts are."""
+
+    rpc_url: str = "http://127.0.0.1:8545"
+    """JSON-RPC endpoint of an L1 execution client."""
+    chain_id: int = 0
+    """Expected chain id; 0 takes whatever the endpoint says. A mismatch stops the node."""
+    rollups: str = ""
+    """Address of Rollups."""
+    market: str = ""
+    """Address of ProofMarket."""
+    proof_system: str = ""
+    """Address of Groth16ProofSystem."""
+    start_block: int = 0
+    """First block that can hold a log of these contracts."""
+    poll_ms: int = 250
+    """Time between two looks at the head, milliseconds."""
+    confirmations: int = 0
+    """Blocks on top of a log before it is believed. 0 is for development chains."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSection:
+    """The libp2p side."""
+
+    listen: str = "/ip4/127.0.0.1/tcp/0"
+    """Multiaddress to listen on."""
+    peers: tuple[str, ...] = ()
+    """Multiaddresses (with /p2p/ID) that the node keeps dialled."""
+    degree: int = 6
+    """Gossip mesh degree; hubs that many peers dial need more."""
+    max_connections: int = 64
+    """Connections beyond this are refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuctionSection:
+    """Windows of the requester's auction and limits of what it pays."""
+
+    bid_window_ms: int = 2500
+    """Time bidders have after the request was gossiped."""
+    accept_window_ms: int = 2000
+    """Time the winner has to countersign."""
+    ack_window_ms: int = 15000
+    """Time from key release to the acknowledgement (the winner builds and checks the witness in it)."""
+    prove_window_ms: int = 120000
+    """Time from the award to delivery."""
+    claim_window_s: int = 3600
+    """Time after the delivery deadline in which a claim or a slash can be made."""
+    max_price_wei: int = 10**16
+    """Bids above this are not awarded."""
+    bond_wei: int = 10**15
+    """Bond that the winner's ticket must cover."""
+    ready_wait_ms: int = 3000
+    """How long a proposer has to pull the ready table before the transaction is sent."""
+    submit: bool = True
+    """Send the transaction when the proof is verified; false keeps it for `unveto submit`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequesterSection:
+    """The light client."""
+
+    ticket: int = 0
+    """Number of the escrow ticket that pays."""
+    sidecars: tuple[str, ...] = ()
+    """X25519 public keys (hex) of proposers' sidecars that ready tables are sealed to."""
+    auction: AuctionSection = field(default_factory=AuctionSection)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProverSection:
+    """The proving side."""
+
+    payee: str = ""
+    """Account that is paid; empty: the node's own."""
+    ticket: int = 0
+    """Number of the bond ticket."""
+    zkey: str = ""
+    """Proving key of tier S; empty: the cached developer key."""
+    price_wei_per_unit: int = 10**9
+    """Price of one unit of work (the request's work bucket counts 2^n of them), wei."""
+    gas_floor_wei: int = 10**13
+    """The least that any bid asks, wei."""
+    bid_delay_ms: int = 0
+    """Time between seeing a request and bidding."""
+    threads: int = 2
+    """Threads of one proof."""
+    memory_mib: int = 3072
+    """Address space of a proving child beyond which it is refused memory."""
+    max_jobs: int = 1
+    """Proofs at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """Everything one node needs to know."""
+
+    role: Role
+    """What this process does; one role per process."""
+    data_dir: str = "~/.local/share/unveto"
+    """Folder of the node's keys and database."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    chain: ChainSection = field(default_factory=ChainSection)
+    network: NetworkSection = field(default_factory=NetworkSection)
+    requester: RequesterSection = field(default_factory=RequesterSection)
+    prover: ProverSection = field(default_factory=ProverSection)
+
+    def path(self, name: str) -> Path:
+        """A file in the node's folder."""
+        return Path(self.data_dir).expanduser() / name
+
+
+def _check(value: Any, hint: Any, where: str) -> Any:
+    origin = get_origin(hint)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise ConfigError(where=where, problem="must be a table")
+        return _build(typing.cast(type, hint), value, where)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise ConfigError(where=where, problem=f"must be one of {', '.join(get_args(hint))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ConfigError(where=where, problem="must be a list")
+        return tuple(_check(item, get_args(hint)[0], f"{where}[{i}]") for i, item in enumerate(value))
+    if isinstance(hint, types.GenericAlias):
+        raise AssertionError(f"unsupported hint {hint}")
+    if hint is int and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ConfigError(where=where, problem="must be a whole number, 0 or more")
+    if not isinstance(value, hint):
+        raise ConfigError(where=where, problem=f"must be of type {hint.__name__}")
+    return value
+
+
+def _build(cls: type, table: dict[str, Any], where: str) -> Any:
+    hints = get_type_hints(cls)
+    unknown = sorted(set(table) - set(hints))
+    if unknown:
+        raise ConfigError(where=f"{where}.{unknown[0]}" if where else unknown[0], problem="unknown key")
+    for spec in dataclasses.fields(cls):
+        required = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
+        if required and spec.name not in table:
+            raise ConfigError(where=f"{where}.{spec.name}" if where else spec.name, problem="missing")
+    values = {name: _check(value, hints[name], f"{where}.{name}" if where else name) for name, value in table.items()}
+    return cls(**values)
+
+
+def parse_config(text: str) -> NodeConfig:
+    """Read a node's configuration.
+
+    Raises:
+        ConfigError: not TOML, an unknown key, a missing one, a wrong type or range.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(where="file", problem=str(error)) from error
+    config = _build(NodeConfig, table, "")
+    assert isinstance(config, NodeConfig)
+    return config
+
+
+def load_config(path: Path) -> NodeConfig:
+    """Read a configuration file of at most `MAX_CONFIG_BYTES`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_CONFIG_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(where=str(path), problem=error.strerror or "unreadable") from error
+    if len(data) > MAX_CONFIG_BYTES:
+        raise ConfigError(where=str(path), problem=f"larger than {MAX_CONFIG_BYTES} bytes")
+    try:
+        return parse_config(data.decode())
+    except UnicodeDecodeError as error:
+        raise ConfigError(where=str(path), problem="not UTF-8") from error
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return "[" + ", ".join(_value(item) for item in value) + "]"
+
+
+def dump_config(config: NodeConfig) -> str:
+    """TOML text that `parse_config` reads back to an equal object."""
+
+    def section(obj: Any, name: str) -> list[str]:
+        plain, nested = [], []
+        for spec in dataclasses.fields(obj):
+            value = getattr(obj, spec.name)
+            if dataclasses.is_dataclass(value):
+                nested += section(value, f"{name}.{spec.name}" if name else spec.name)
+            else:
+                plain.append(f"{spec.name} = {_value(value)}")
+        head = [f"\n[{name}]"] if name else []
+        return head + plain + nested
+
+    return "\n".join(section(config, "")) + "\n"

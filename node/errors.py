@@ -1,0 +1,61 @@
+"""Errors of the node.
+
+NodeError                  has a stable `code`, keeps its values, makes its message from them
+├── ConfigError     NOD-001  the operator's file
+├── UsageError      NOD-002  the operator's command line
+├── NotFound        NOD-003  no such order, file, key
+├── ChainMismatch   NOD-004  the endpoint is another chain, or an address holds no contract
+├── RootMismatch    NOD-005  replayed state and L1 disagree: stop and look
+├── PlanError       NOD-006  the intent cannot become a table (reason says why)
+└── ProofFailed     NOD-007  a proving child ended without a proof
+"""
+
+from __future__ import annotations
+
+
+class NodeError(Exception):
+    """Base of the node's own errors."""
+
+    code = "NOD-000"
+    text = "error"
+
+    def __init__(self, **values: object) -> None:
+        self.values = values
+        for name, value in values.items():
+            setattr(self, name, value)
+        super().__init__(f"[{self.code}] " + self.text.format(**values))
+
+
+class ConfigError(NodeError):
+    code = "NOD-001"
+    text = "configuration {where}: {problem}"
+
+
+class UsageError(NodeError):
+    code = "NOD-002"
+    text = "{problem}"
+
+
+class NotFound(NodeError):
+    code = "NOD-003"
+    text = "no {what} {name}"
+
+
+class ChainMismatch(NodeError):
+    code = "NOD-004"
+    text = "{what}: expected {expected}, found {actual}"
+
+
+class RootMismatch(NodeError):
+    code = "NOD-005"
+    text = "rollup {rollup_id}: replayed root {computed} is not the root on L1 {actual}"
+
+
+class PlanError(NodeError):
+    code = "NOD-006"
+    text = "cannot plan: {reason}"
+
+
+class ProofFailed(NodeError):
+    code = "NOD-007"
+    text = "no proof: {reason}"
