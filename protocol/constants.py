@@ -1,0 +1,60 @@
+"""Constants of SPEC.md. A name that SPEC.md writes as `NAME = value` has that value here; a test compares both."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FIELD_ORDER: Final = 21888242871839275222246405745257275088548364400416034343698204186575808495617
+"""Order r of the BN254 scalar field (SPEC §1)."""
+ADDRESS_BITS: Final = 160
+ENDPOINT_BITS: Final = 224
+
+# §2 tags of the list hash
+TAG_CODE: Final = 1
+TAG_FRAME: Final = 2
+TAG_DATA: Final = 3
+TAG_STATEMENT: Final = 4
+
+# §3 state
+TREE_ARITY: Final = 4
+TREE_DEPTH: Final = 16
+NS_STORAGE: Final = 1
+NS_ACCOUNT: Final = 2
+NS_QUEUE: Final = 3
+MAX_GENESIS_BYTES: Final = 65536
+
+# §4 machine
+INT_BITS: Final = 128
+"""Width of an integer register."""
+MAX_PROGRAM: Final = 4096
+"""Instructions in one program."""
+STEP_LIMIT: Final = 65536
+"""Steps of one frame, suspensions included; a protocol rule, never a property of a tier."""
+MAX_DATA_BYTES: Final = 516
+"""Call data or answer that the machine can see: a selector and 16 words."""
+MAX_WORDS: Final = 16
+"""Argument, answer and out words of a frame."""
+
+# §5 actions and cores
+MAX_SCOPE: Final = 7
+MAX_ACTION_DATA: Final = 1024
+MAX_LOCKSET: Final = 8
+MAX_ENTRIES: Final = 256
+MAX_CORE_BYTES: Final = 65536
+NONE: Final = 0xFFFF
+"""Stands for "no index" in a core."""
+
+# §8 contracts
+MAX_SKEW: Final = 3600
+"""Seconds between l2Time and the block that loads the table."""
+WITHDRAW_DELAY: Final = 7200
+"""Seconds between requestWithdraw and withdraw of a ticket."""
+
+# §9 wire
+MAX_GOSSIP_BODY: Final = 4096
+MAX_LIFETIME_MS: Final = 600000
+MAX_CLOCK_SKEW_MS: Final = 2000
+
+# §11 payload
+MIN_PAYLOAD_LOG2: Final = 10
+MAX_PAYLOAD_LOG2: Final = 22
