@@ -22,7 +22,9 @@ def _version() -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command tree. Each command's module adds its own arguments."""
-    parser = argparse.ArgumentParser(prog="unveto", description="A peer-to-peer market for proofs of cross-rollup execution tables.")
+    parser = argparse.ArgumentParser(
+        prog="unveto", description="A peer-to-peer market for proofs of cross-rollup execution tables."
+    )
     parser.add_argument("--version", action="version", version=f"unveto {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)

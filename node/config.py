@@ -1,7 +1,7 @@
 """Configuration of one node: frozen dataclasses read from TOML.
 
-Every key has a default or is required; an unknown key, a wrong type or a value out of range is a `ConfigError`, never ignored.
-`configs/node.toml` holds every key at its default; a test compares the two.
+Every key has a default or is required; an unknown key, a wrong type or a value out of range is a `ConfigError`,
+never ignored. `configs/node.toml` holds every key at its default; a test compares the two.
 """
 
 from __future__ import annotations

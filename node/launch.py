@@ -1,6 +1,7 @@
 """Nodes as operating-system processes: start, wait until up, stop.
 
-`unveto demo` and the end-to-end tests run every node this way, so nodes share nothing but sockets, RPC and files of their own.
+`unveto demo` and the end-to-end tests run every node this way, so nodes share nothing but sockets, RPC and files of
+their own.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class NodeProcess:
         root = str(Path(__file__).resolve().parent.parent)
         path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH", "")) if p)
         with (self.folder / LOG_NAME).open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603
+            self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -68,7 +68,8 @@ class Output:
                 self._err.print(text + " …", markup=False)
             yield
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(pulse_style="cyan"), TimeElapsedColumn())
+        pulse = BarColumn(pulse_style="cyan")
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), pulse, TimeElapsedColumn())
         with Progress(*columns, console=self._err, transient=True) as bar:
             bar.add_task(text, total=None)
             yield

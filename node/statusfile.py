@@ -1,7 +1,7 @@
 """A node's public face on its own disk: `status.json` in its folder, replaced atomically.
 
-Operators, `unveto doctor` and whoever starts nodes as processes read it; it holds no secret. Its first version appears when the node
-listens, which is how a supervisor knows that the node is up.
+Operators, `unveto doctor` and whoever starts nodes as processes read it; it holds no secret. Its first version appears
+when the node listens, which is how a supervisor knows that the node is up.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Looks for a request's private fields in what others could see of it.
 
-A field counts if it is at least `MIN_FIELD_BYTES` long: shorter ones occur by chance. Fields are looked for as they are and in the two ways
-that this project's messages could carry them by mistake: hexadecimal text and reversed byte order.
+A field counts if it is at least `MIN_FIELD_BYTES` long: shorter ones occur by chance. Fields are looked for as they
+are and in the two ways that this project's messages could carry them by mistake: hexadecimal text and reversed byte
+order.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Leak:
 
 
 def private_fields(candidates: Iterable[tuple[str, bytes]]) -> tuple[PrivateField, ...]:
-    """Those long enough to be told from chance, without repeats and without constant padding such as an all-zero word."""
+    """Those long enough to be told from chance, without repeats and without padding such as an all-zero word."""
     seen: dict[bytes, str] = {}
     for name, value in candidates:
         if len(value) >= MIN_FIELD_BYTES and len(set(value)) > 1:
