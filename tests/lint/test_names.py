@@ -13,12 +13,15 @@ BANNED: Final = frozenset(
     {"util", "utils", "helper", "helpers", "common", "misc", "base", "core", "manager", "stuff", "tools", "lib"}
 )
 ALLOWED: Final = frozenset({"tests/support/tools.py"})  # tools in the sense of programs
+NATIVE: Final = ("proving", "core")  # the C++ core: its folder is the name of the thing
 
 
 def is_banned(path: Path) -> bool:
     """Whether a Python module or the package that it lies in has a name that says nothing."""
     if path.suffix != ".py" or str(path) in ALLOWED:
         return False
+    if path.parts[:2] == NATIVE:
+        path = Path(*path.parts[2:])
     words = {path.stem, *path.stem.split("_")} - {""}
     return bool(words & BANNED) or bool(set(path.parts[:-1]) & BANNED)
 
