@@ -1,0 +1,201 @@
+"""The EVM rules that the development L1 and the local planner share: py-evm at the Prague fork.
+
+Prague is Cancun (EIP-1153 transient storage) with EIP-7702 and the calldata floor price of EIP-7623, so that gas
+figures agree with a present-day L1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from eth._utils.address import generate_contract_address
+from eth.exceptions import Revert, VMError
+from eth.vm.execution_context import ExecutionContext
+from eth.vm.forks.prague.computation import PragueComputation
+from eth.vm.forks.prague.state import PragueState
+from eth_typing import Address, BlockNumber, Hash32
+
+from node.chain.precompiles import bn254_precompiles
+
+FORK: Final = "prague"
+MAX_CODE_BYTES: Final = 24_576  # EIP-170, enforced by py-evm
+MAX_INITCODE_BYTES: Final = 49_152  # EIP-3860, enforced by py-evm
+GAS_TX: Final = 21_000
+GAS_TX_CREATE: Final = 32_000
+GAS_CALLDATA_ZERO: Final = 4
+GAS_CALLDATA_NONZERO: Final = 16
+GAS_INITCODE_WORD: Final = 2
+GAS_FLOOR_PER_TOKEN: Final = 10  # EIP-7623; a nonzero byte is 4 tokens
+MAX_REFUND_QUOTIENT: Final = 5  # EIP-3529
+DYNAMIC_FEE_TYPE: Final = 2
+
+
+class EvmComputation(PragueComputation):
+    """Prague execution with native BN254 precompiles where available."""
+
+    _precompiles = dict(bn254_precompiles())
+
+
+class EvmState(PragueState):
+    """Prague state whose calls run `EvmComputation`."""
+
+    computation_class = EvmComputation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """An unsigned message, run as a transaction of `sender`."""
+
+    sender: bytes
+    """20 bytes."""
+    to: bytes | None
+    """20 bytes, or None to create a contract from `data`."""
+    value: int = 0
+    """Wei."""
+    data: bytes = b""
+    gas: int = 30_000_000
+    """Gas limit, intrinsic gas included."""
+    max_fee_wei: int = 0
+    """Wei per gas; 0 charges nobody."""
+    tip_wei: int = 0
+    """Wei per gas on top of the base fee."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvmLog:
+    """One log of an executed call."""
+
+    address: bytes
+    topics: tuple[bytes, ...]
+    """Each 32 bytes."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a call did."""
+
+    succeeded: bool
+    output: bytes
+    """Return data, or revert data when `reverted`."""
+    gas_used: int
+    """Intrinsic gas, refunds and the calldata floor included: what a receipt would say."""
+    gas_refund: int
+    logs: tuple[EvmLog, ...]
+    halt: str | None
+    """Name of the exceptional halt (out of gas, bad opcode, no funds), None for success and for REVERT."""
+    created: bytes | None
+    """Address of the created contract, when `to` was None."""
+
+    @property
+    def reverted(self) -> bool:
+        """The EVM met REVERT (and not an exceptional halt)."""
+        return not self.succeeded and self.halt is None
+
+
+class _UnsignedTransaction:
+    """The attributes that py-evm's transaction executor reads, without a signature to recover."""
+
+    type_id = DYNAMIC_FEE_TYPE
+    access_list: tuple[()] = ()
+    authorization_list: tuple[()] = ()
+
+    def __init__(self, call: Call) -> None:
+        self.sender = Address(call.sender)
+        self.to = Address(b"" if call.to is None else call.to)
+        self.value = call.value
+        self.data = call.data
+        self.gas = call.gas
+        self.max_fee_per_gas = call.max_fee_wei
+        self.max_priority_fee_per_gas = call.tip_wei
+        self.intrinsic_gas = intrinsic_gas(call.data, is_create=call.to is None)
+
+
+def evm_log(address: bytes, topics: Iterable[int], data: bytes) -> EvmLog:
+    """Log from py-evm's form, where topics are integers."""
+    return EvmLog(address=bytes(address), topics=tuple(topic.to_bytes(32, "big") for topic in topics), data=bytes(data))
+
+
+def intrinsic_gas(data: bytes, *, is_create: bool) -> int:
+    """Gas charged before the first instruction (no access list)."""
+    zeros = data.count(0)
+    gas = GAS_TX + GAS_CALLDATA_ZERO * zeros + GAS_CALLDATA_NONZERO * (len(data) - zeros)
+    if is_create:
+        gas += GAS_TX_CREATE + GAS_INITCODE_WORD * ((len(data) + 31) // 32)
+    return gas
+
+
+def floor_gas(data: bytes) -> int:
+    """Least gas a transaction with this calldata pays (EIP-7623)."""
+    zeros = data.count(0)
+    return GAS_TX + GAS_FLOOR_PER_TOKEN * (zeros + 4 * (len(data) - zeros))
+
+
+def execution_context(
+    *,
+    chain_id: int,
+    number: int,
+    timestamp: int,
+    gas_limit: int,
+    base_fee_wei: int,
+    coinbase: bytes,
+    prev_randao: bytes,
+    prev_hashes: Iterable[bytes],
+) -> ExecutionContext:
+    """Block environment of one execution. `prev_hashes` starts at the parent and may be lazy."""
+    return ExecutionContext(
+        coinbase=Address(coinbase),
+        timestamp=timestamp,
+        block_number=BlockNumber(number),
+        difficulty=0,
+        mix_hash=Hash32(prev_randao),
+        gas_limit=gas_limit,
+        prev_hashes=(Hash32(each) for each in prev_hashes),
+        chain_id=chain_id,
+        base_fee_per_gas=base_fee_wei,
+        excess_blob_gas=0,
+    )
+
+
+def run_call(state: EvmState, call: Call) -> Outcome:
+    """Execute `call` on `state`, changing it as a transaction would; balances are not checked for gas.
+
+    The nonce of the sender is incremented. Never raises for anything the called code does.
+    """
+    transaction = _UnsignedTransaction(call)
+    needed = max(transaction.intrinsic_gas, floor_gas(call.data))
+    if call.gas < needed:
+        return _nothing_ran(call.gas, f"intrinsic gas is {needed}")
+    state.lock_changes()
+    executor = state.get_transaction_executor()
+    created = None
+    if call.to is None:
+        created = bytes(generate_contract_address(Address(call.sender), state.get_nonce(Address(call.sender))))
+    before = state.snapshot()
+    try:
+        message = executor.build_evm_message(transaction)  # type: ignore[arg-type]
+        computation = executor.build_computation(message, transaction)  # type: ignore[arg-type]
+    except VMError as refusal:  # py-evm raises instead of returning for a sender without funds
+        state.revert(before)
+        return _nothing_ran(call.gas, type(refusal).__name__)
+    state.commit(before)
+    remaining = computation.get_gas_remaining()
+    refund = min(computation.get_gas_refund(), (call.gas - remaining) // MAX_REFUND_QUOTIENT)
+    executor.finalize_computation(transaction, computation)  # type: ignore[arg-type]
+    state.clear_transient_storage()
+    error = computation.error if computation.is_error else None
+    return Outcome(
+        succeeded=error is None,
+        output=bytes(computation.output) if error is None or isinstance(error, Revert) else b"",
+        gas_used=max(call.gas - remaining - refund, floor_gas(call.data)),
+        gas_refund=refund,
+        logs=tuple(evm_log(address, topics, data) for address, topics, data in computation.get_log_entries()),
+        halt=None if error is None or isinstance(error, Revert) else type(error).__name__,
+        created=created if error is None else None,
+    )
+
+
+def _nothing_ran(gas: int, why: str) -> Outcome:
+    return Outcome(succeeded=False, output=b"", gas_used=gas, gas_refund=0, logs=(), halt=why, created=None)
