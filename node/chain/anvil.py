@@ -59,7 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
         for line in anvil.stdout:
             if line.startswith(_LISTENING):
                 url = "http://" + line.removeprefix(_LISTENING).strip()
-                print(json.dumps({"url": url, "kind": "anvil", "chain_id": DEV_CHAIN_ID, "client": "anvil"}), flush=True)
+                ready = {"url": url, "kind": "anvil", "chain_id": DEV_CHAIN_ID, "client": "anvil"}
+                sys.stdout.write(json.dumps(ready) + "\n")
+                sys.stdout.flush()
         return anvil.wait()
 
 

@@ -24,6 +24,8 @@ from node.chain.devmethods import INVALID_REQUEST, PARSE_ERROR, DevMethods, Meth
 
 MAX_BODY_BYTES: Final = 2 << 20  # 2 MiB: a batch of the largest transactions that the pool takes
 MAX_BATCH: Final = 256  # requests
+MAX_CONTAINERS: Final = 20_000  # objects and lists of one body, hence their nesting: py-evm lifts Python's own limit
+THREAD_STACK_BYTES: Final = 256 << 20  # 1,024 nested EVM calls; only what is used gets memory
 
 
 class DevServer(socketserver.ThreadingTCPServer):
@@ -45,6 +47,8 @@ class DevServer(socketserver.ThreadingTCPServer):
 
     def answer(self, body: bytes) -> bytes:
         """Reply to one HTTP body: a request or a batch."""
+        if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
+            return _encode(_error(None, INVALID_REQUEST, f"body has more than {MAX_CONTAINERS} objects and lists"))
         try:
             request = json.loads(body)
         except (ValueError, RecursionError):
@@ -75,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     server: DevServer
 
-    def do_POST(self) -> None:  # noqa: N802 - name given by http.server
+    def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit():
             self._reply(411, b'{"error":"Content-Length is required"}', close=True)
@@ -87,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) == int(length):
             self._reply(200, self.server.answer(body))
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - name given by http.server
+    def log_message(self, format: str, *args: Any) -> None:
         """Requests are not logged."""
 
     def _reply(self, status: int, body: bytes, *, close: bool = False) -> None:
@@ -110,9 +114,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     balances = {account.address: DEV_BALANCE_WEI for account in dev_accounts()}
     ledger = DevLedger(chain_id=options.chain_id, balances_wei=balances, clock=lambda: int(time.time()))
+    threading.stack_size(THREAD_STACK_BYTES)
     with DevServer(options.port, DevMethods(ledger)) as server:
         line = {"url": server.url, "kind": "py-evm", "chain_id": options.chain_id, "client": client_version()}
-        print(json.dumps(line), flush=True)
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
         if options.exit_with_stdin:
             threading.Thread(target=_exit_at_end_of_stdin, daemon=True).start()
         try:

@@ -1,24 +1,24 @@
 """Errors of the chain client, with stable codes.
 
-    ChainError
-    ├── Recoverable            the world did it: try again later, nothing is lost
-    │   ├── RpcUnreachable     CHN-001  no connection, or it broke
-    │   ├── RpcTimedOut        CHN-002  no answer in time
-    │   ├── RpcOverloaded      CHN-003  HTTP 429 or 5xx
-    │   ├── ChainMoved         CHN-004  the chain changed between two reads that had to agree
-    │   └── NotYetMined        CHN-005  waited for a receipt in vain
-    ├── RpcMisbehaved          CHN-010  the node answered with something that is not the protocol
-    ├── RpcRefused             CHN-011  the node answered with an error object
-    ├── ExecutionReverted      CHN-012  the called contract reverted; carries the decoded custom error
-    ├── WrongChain             CHN-013  the node serves another chain than configured
-    ├── ReorgTooDeep           CHN-014  no common ancestor among the remembered blocks
-    ├── SendError              the transaction sender will not, or could not
-    │   ├── NonceTaken         CHN-020  another transaction already owns this (account, nonce)
-    │   ├── TransactionRefused CHN-021  the node refuses it and the chain does not know it
-    │   ├── TransactionFailed  CHN-022  mined with status 0
-    │   ├── Superseded         CHN-023  its nonce was used by a transaction that is not ours
-    │   └── FeeTooHigh         CHN-024  the fee needed is above the configured limit
-    └── L1StartFailed          CHN-030  the development L1 did not come up
+ChainError
+├── Recoverable            the world did it: try again later, nothing is lost
+│   ├── RpcUnreachable     CHN-001  no connection, or it broke
+│   ├── RpcTimedOut        CHN-002  no answer in time
+│   ├── RpcOverloaded      CHN-003  HTTP 429 or 5xx
+│   ├── ChainMoved         CHN-004  the chain changed between two reads that had to agree
+│   └── NotYetMined        CHN-005  waited for a receipt in vain
+├── RpcMisbehaved          CHN-010  the node answered with something that is not the protocol
+├── RpcRefused             CHN-011  the node answered with an error object
+├── ExecutionReverted      CHN-012  the called contract reverted; carries the decoded custom error
+├── WrongChain             CHN-013  the node serves another chain than configured
+├── ReorgTooDeep           CHN-014  no common ancestor among the remembered blocks
+├── SendError              the transaction sender will not, or could not
+│   ├── NonceTaken         CHN-020  another transaction already owns this (account, nonce)
+│   ├── TransactionRefused CHN-021  the node refuses it and the chain does not know it
+│   ├── TransactionFailed  CHN-022  mined with status 0
+│   ├── Superseded         CHN-023  its nonce was used by a transaction that is not ours
+│   └── FeeTooHigh         CHN-024  the fee needed is above the configured limit
+└── L1StartFailed          CHN-030  the development L1 did not come up
 """
 
 from __future__ import annotations

@@ -62,19 +62,20 @@ class L1Process:
         self.close()
 
 
-def start_l1(kind: L1Kind = "auto", *, timeout_s: float = START_TIMEOUT_S) -> L1Process:
+def start_l1(kind: L1Kind = "auto", *, anvil: Path | None = None, timeout_s: float = START_TIMEOUT_S) -> L1Process:
     """Start a development L1 and wait until it listens.
 
     Blocks for about a second: call it from trio through `trio.to_thread.run_sync`.
 
     Args:
         kind: "auto" is "py-evm", so that a demo needs nothing but pip packages; "anvil" asks for the binary.
+        anvil: path of the anvil binary; None looks for it (`find_anvil`).
 
     Raises:
         L1StartFailed: no anvil was found, or the child did not come up in time.
     """
     if kind == "anvil":
-        binary = find_anvil()
+        binary = anvil if anvil is not None else find_anvil()
         if binary is None:
             raise L1StartFailed(kind, "no anvil in $UNVETO_ANVIL, on PATH or in node_modules")
         arguments = ["node.chain.anvil", str(binary)]
