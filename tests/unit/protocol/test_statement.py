@@ -1,0 +1,98 @@
+"""Statement words: the layout word by word, its vectors, and what does not fit."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from protocol.constants import FIELD_ORDER
+from protocol.errors import RuleError
+from protocol.statement import TIER_S, TIERS, own_entries, smallest_tier, tier_by_number, words
+from protocol.table import decode_core
+from tests.support.cores import (
+    ORACLE,
+    PROGRAM,
+    USER,
+    call,
+    oracle_call,
+    oracle_core,
+    result_of,
+    two_rollup_core,
+    with_entry,
+    word,
+)
+from tests.support.tools import ROOT
+
+VECTORS = json.loads((ROOT / "tests/vectors/core.json").read_text())
+
+
+def number(raw: bytes) -> int:
+    """An address as a word."""
+    return int.from_bytes(raw, "big")
+
+
+def test_the_tier_table_is_the_one_of_the_specification() -> None:
+    """Number of words of tier S."""
+    assert [(t.name, t.number, t.entries, t.data_words, t.words_total) for t in TIERS] == [("S", 0, 3, 4, 103)]
+    assert tier_by_number(0) is TIER_S
+    with pytest.raises(RuleError) as caught:
+        tier_by_number(1)
+    assert caught.value.reason == "TIER_UNKNOWN"
+
+
+def test_words_of_the_oracle_table() -> None:
+    """Every word that is not zero padding."""
+    endpoint_program = (1 << 160) + number(PROGRAM)
+    call_record = [0, endpoint_program, number(USER), 7, 0, 0, (4 << 32) + number(call().data)]
+    ask_record = [0, number(ORACLE), endpoint_program, 0, 100000, 0, (4 << 32) + number(oracle_call().data)]
+    answer_record = [2, endpoint_program, number(ORACLE), 0, 0, 0, 32 << 32, 0, 2500]
+    final_record = [2, number(USER), endpoint_program, 0, 0, 0, 32 << 32, 0, 1]
+    expected = [1, 1_800_000_000, number(bytes.fromhex("fe" * 20)), 2]
+    expected += [1, 101, 102] + call_record + [0] * 8 + ask_record + [0] * 8
+    expected += [2, 102, 103] + answer_record + [0] * 6 + final_record + [0] * 6
+    assert words(oracle_core(), 1, TIER_S) == tuple(expected + [0] * 33)
+
+
+def test_ordinals_count_own_entries_only() -> None:
+    """Entry 2 of the table is the second own entry of rollup 1 and answers its first."""
+    core = two_rollup_core()
+    assert own_entries(core, 1) == (0, 2)
+    assert words(core, 1, TIER_S)[4 + 33] == 2
+    failed = words(core, 2, TIER_S)
+    assert failed[3] == 2
+    assert failed[4 + 33 + 3 + 15] == 2 + 256
+
+
+def test_scope_is_packed_with_its_length() -> None:
+    """A trailing zero counts."""
+    core = with_entry(oracle_core(), 0, trigger=call(scope=(5, 0)))
+    assert words(core, 1, TIER_S)[4 + 3 + 5] == 5 + (2 << 224)
+
+
+@pytest.mark.parametrize("case", VECTORS["valid"], ids=lambda case: str(case["name"]))
+def test_words_equal_the_vectors(case: dict[str, object]) -> None:
+    """Committed statements of committed cores."""
+    core = decode_core(bytes.fromhex(str(case["core"])))
+    statements = case["statements"]
+    assert isinstance(statements, dict)
+    for rollup_id, expected in statements.items():
+        got = words(core, int(rollup_id), TIER_S)
+        assert [str(x) for x in got] == expected
+        assert all(0 <= x < FIELD_ORDER for x in got)
+        assert smallest_tier(core, int(rollup_id)) is TIER_S
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    """Too many own entries, too much data, no own entry."""
+    big = with_entry(oracle_core(), 1, next_action=result_of(call(), word(1) * 4 + b"\0"))
+    with pytest.raises(RuleError) as caught:
+        smallest_tier(big, 1)
+    assert caught.value.reason == "TIER_DATA"
+    entries = tuple(entry for entry in (two_rollup_core().entries[3],) * 4)
+    with pytest.raises(RuleError) as caught:
+        words(oracle_core(entries=entries), 2, TIER_S)
+    assert caught.value.reason == "TIER_ENTRIES"
+    with pytest.raises(RuleError) as caught:
+        words(oracle_core(), 5, TIER_S)
+    assert caught.value.reason == "STATEMENT_EMPTY"
