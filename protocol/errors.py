@@ -1,9 +1,9 @@
 """Refusals of the protocol layer.
 
 ProtocolError   PRO-000  code: stable, operators can look it up
-├── Reject      PRO-001  the sender broke a rule; its standing suffers
-├── Ignore      PRO-002  too early, too late, duplicate, over quota; nobody is blamed
-└── CodedError           has a reason: a stable upper-case word for the rule, and the values that broke it
+└── CodedError           has a reason: a stable word for the rule, and the values that broke it
+    ├── Reject         PRO-001  the sender broke a rule; its standing suffers
+    ├── Ignore         PRO-002  too early, too late, duplicate, over quota; nobody is blamed
     ├── DecodeError    PRO-010  bytes are not the one canonical encoding of anything
     ├── RuleError      PRO-011  well encoded, but breaks a rule of SPEC §5 or does not fit a tier
     ├── StateError     PRO-012  a state operation is impossible: node not in the witness, duplicate key, tree full
@@ -22,18 +22,6 @@ class ProtocolError(Exception):
     code: ClassVar[str] = "PRO-000"
 
 
-class Reject(ProtocolError):
-    """The message breaks a rule that its sender could check. Whoever passed it on is scored."""
-
-    code = "PRO-001"
-
-
-class Ignore(ProtocolError):
-    """The message is of no use here and now, and nobody is to blame."""
-
-    code = "PRO-002"
-
-
 ErrorValue = int | str | bytes | None
 
 
@@ -50,6 +38,18 @@ class CodedError(ProtocolError):
         self.values: dict[str, ErrorValue] = values
         shown = ", ".join(f"{k}={v.hex() if isinstance(v, bytes) else v}" for k, v in values.items())
         super().__init__(f"[{self.code}] {reason}" + (f": {shown}" if shown else ""))
+
+
+class Reject(CodedError):
+    """The message breaks a rule that its sender could check. Whoever passed it on is scored."""
+
+    code = "PRO-001"
+
+
+class Ignore(CodedError):
+    """The message is of no use here and now, and nobody is to blame."""
+
+    code = "PRO-002"
 
 
 class DecodeError(CodedError):

@@ -1,0 +1,131 @@
+"""What a node must remember to judge gossip: sequences, live requests and their bids (SPEC §9.4). Every table is
+bounded.
+
+Entries are forgotten when the frames that made them have expired, so that a replayed frame is always either expired
+or remembered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from protocol.errors import Ignore
+from protocol.messages import RequestCommit
+from protocol.verdicts import WireCode
+
+MAX_SIGNERS: Final = 4096  # accounts with unexpired frames
+MAX_LIVE_FRAMES: Final = 128  # unexpired frames per account
+MAX_LIVE_REQUESTS: Final = 1024
+MAX_BIDS: Final = 64  # bids kept and relayed per request
+AFTERLIFE_MS: Final = 60_000  # how long after the accept deadline a request stays known, for late awards
+
+
+@dataclass(slots=True, kw_only=True)
+class KnownRequest:
+    """A request whose frame was accepted, and what has happened to it."""
+
+    requester: bytes
+    request: RequestCommit
+    bids: dict[bytes, bytes] = field(default_factory=dict)
+    """Prover -> bid hash; the first bid of a prover is final."""
+    awarded_ranks: set[int] = field(default_factory=set)
+
+    @property
+    def until_ms(self) -> int:
+        """When it may be forgotten, unix ms."""
+        return self.request.accept_by_ms + AFTERLIFE_MS
+
+
+class GossipMemory:
+    """Bounded memory of one node's gossip validation. `check_*` raise Ignore and change nothing; `remember_*`
+    record."""
+
+    def __init__(self) -> None:
+        self._frames: dict[bytes, dict[int, int]] = {}  # signer -> sequence -> expires_ms
+        self._requests: dict[bytes, KnownRequest] = {}
+        self._tickets: dict[tuple[bytes, int], bytes] = {}  # (owner, ticket) -> request id
+        self._ads: dict[bytes, int] = {}  # signer -> created_ms of its last advertisement
+
+    def request(self, request_id: bytes) -> KnownRequest | None:
+        """A live request, or None."""
+        return self._requests.get(request_id)
+
+    def check_frame(self, signer: bytes, sequence: int, now_ms: int) -> None:
+        """Raises Ignore if the sequence was seen or the signer has too many unexpired frames."""
+        known = self._frames.get(signer)
+        if known is None:
+            if len(self._frames) >= MAX_SIGNERS:
+                self._forget_expired(now_ms)
+                if len(self._frames) >= MAX_SIGNERS:
+                    raise Ignore(WireCode.SIGNERS_FULL, limit=MAX_SIGNERS)
+            return
+        if sequence in known:
+            raise Ignore(WireCode.REPLAYED, signer=signer, sequence=sequence)
+        if len(known) >= MAX_LIVE_FRAMES:
+            for old in [old for old, expires_ms in known.items() if expires_ms <= now_ms]:
+                del known[old]
+            if len(known) >= MAX_LIVE_FRAMES:
+                raise Ignore(WireCode.SIGNER_QUOTA, signer=signer, limit=MAX_LIVE_FRAMES)
+
+    def remember_frame(self, signer: bytes, sequence: int, expires_ms: int) -> None:
+        """Records an accepted frame."""
+        self._frames.setdefault(signer, {})[sequence] = expires_ms
+
+    def check_request(self, requester: bytes, request: RequestCommit, now_ms: int) -> None:
+        """Raises Ignore if the request is known, its ticket is in another live request, or there is no room."""
+        if request.request_id in self._requests:
+            raise Ignore(WireCode.REPLAYED, request_id=request.request_id)
+        if len(self._requests) >= MAX_LIVE_REQUESTS or (requester, request.requester_ticket) in self._tickets:
+            self._forget_expired(now_ms)
+        if (requester, request.requester_ticket) in self._tickets:
+            raise Ignore(WireCode.TICKET_BUSY, owner=requester, ticket=request.requester_ticket)
+        if len(self._requests) >= MAX_LIVE_REQUESTS:
+            raise Ignore(WireCode.REQUESTS_FULL, limit=MAX_LIVE_REQUESTS)
+
+    def remember_request(self, requester: bytes, request: RequestCommit) -> None:
+        """Records an accepted request and the use of its ticket."""
+        self._requests[request.request_id] = KnownRequest(requester=requester, request=request)
+        self._tickets[(requester, request.requester_ticket)] = request.request_id
+
+    def forget_request(self, request_id: bytes) -> None:
+        """Drops a request and frees its ticket; nothing if it is not known."""
+        known = self._requests.pop(request_id, None)
+        if known is not None:
+            self._tickets.pop((known.requester, known.request.requester_ticket), None)
+
+    def check_bid(self, known: KnownRequest, prover: bytes) -> None:
+        """Raises Ignore if the prover has bid already or the request has enough bids."""
+        if prover in known.bids:
+            raise Ignore(WireCode.ALREADY_BID, prover=prover)
+        if len(known.bids) >= MAX_BIDS:
+            raise Ignore(WireCode.BIDS_FULL, limit=MAX_BIDS)
+
+    def remember_bid(self, known: KnownRequest, prover: bytes, bid_hash: bytes) -> None:
+        """Records an accepted bid."""
+        known.bids[prover] = bid_hash
+
+    def remember_award(self, known: KnownRequest, rank: int) -> None:
+        """Records an accepted award."""
+        known.awarded_ranks.add(rank)
+
+    def check_ad(self, signer: bytes, created_ms: int, interval_ms: int) -> None:
+        """Raises Ignore if the signer's last advertisement is younger than the interval."""
+        last_ms = self._ads.get(signer)
+        if last_ms is not None and created_ms < last_ms + interval_ms:
+            raise Ignore(WireCode.AD_QUOTA, signer=signer, interval_ms=interval_ms)
+
+    def remember_ad(self, signer: bytes, created_ms: int) -> None:
+        """Records an accepted advertisement. Bounded: entries go with the signer's frames."""
+        self._ads[signer] = created_ms
+
+    def _forget_expired(self, now_ms: int) -> None:
+        for signer in list(self._frames):
+            live = {seq: expires_ms for seq, expires_ms in self._frames[signer].items() if expires_ms > now_ms}
+            if live:
+                self._frames[signer] = live
+            else:
+                del self._frames[signer]
+                self._ads.pop(signer, None)
+        for request_id in [key for key, known in self._requests.items() if known.until_ms <= now_ms]:
+            self.forget_request(request_id)
