@@ -1,0 +1,314 @@
+"""Sends transactions of one account so that a crash at any point neither loses nor doubles one.
+
+The rule is write before send: `persist` must have stored the exact signed bytes before they go to the node. After a
+restart the stored transactions are given back as `known`; they keep their nonces and are broadcast again as they are.
+Every transaction carries a `purpose`, the caller's idempotency key: asking twice for one purpose is one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+from eth_account import Account
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
+from eth_hash.auto import keccak
+from hexbytes import HexBytes
+
+from node.chain.errors import (
+    FeeTooHigh,
+    NonceTaken,
+    NotYetMined,
+    Recoverable,
+    RpcRefused,
+    Superseded,
+    TransactionFailed,
+    TransactionRefused,
+)
+from node.chain.records import Fees, Receipt
+from node.chain.rpc import Rpc
+
+BUMP_PERCENT: Final = 13  # execution clients ask for at least 10 on both fees; rounding must not fall below
+GAS_MARGIN_PERCENT: Final = 20  # added to an estimate: the state may have changed when the transaction lands
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """What a transaction shall do."""
+
+    to: bytes | None
+    """20 bytes, or None to create a contract."""
+    data: bytes = b""
+    value: int = 0
+    """Wei."""
+    gas: int | None = None
+    """Gas limit; None estimates it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedTransaction:
+    """An EIP-1559 transaction as it is stored and sent. Never changed; a replacement is another one."""
+
+    purpose: str
+    """The caller's idempotency key."""
+    account: bytes
+    """20 bytes."""
+    nonce: int
+    tx_hash: bytes
+    """32 bytes."""
+    raw: bytes
+    """What is broadcast."""
+    max_fee_wei: int
+    tip_wei: int
+    replaces: bytes | None = None
+    """Hash of the transaction at this nonce whose fees this one raises."""
+
+
+Persist = Callable[[SignedTransaction], Awaitable[None]]
+
+
+class Sender:
+    """One account on one chain. Exactly one live Sender may exist per account."""
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        key: bytes,
+        *,
+        chain_id: int,
+        persist: Persist,
+        known: Iterable[SignedTransaction] = (),
+        max_fee_limit_wei: int = 500 * 10**9,
+    ) -> None:
+        """Take over what was stored. Nothing is sent yet: see `rebroadcast`.
+
+        Args:
+            rpc: the node.
+            key: 32-byte secp256k1 private key.
+            chain_id: EIP-155 chain id that is signed for.
+            persist: returns only when the transaction is stored durably; if it raises, nothing was sent.
+            known: every stored transaction of this account that may not be final.
+            max_fee_limit_wei: per gas; above it nothing is signed.
+
+        Raises:
+            NonceTaken: two stored transactions share a nonce and neither replaces the other.
+        """
+        self._rpc = rpc
+        self._signer = Account.from_key(key)
+        self.account = bytes.fromhex(self._signer.address[2:])
+        self._chain_id = chain_id
+        self._persist = persist
+        self._max_fee_limit_wei = max_fee_limit_wei
+        self._by_nonce: dict[int, list[SignedTransaction]] = {}
+        self._lock = trio.Lock()
+        for transaction in sorted(known, key=lambda each: (each.nonce, each.max_fee_wei)):
+            self._admit(transaction)
+
+    def transactions(self, purpose: str) -> tuple[SignedTransaction, ...]:
+        """What was signed for a purpose: the transaction and its replacements, cheapest first."""
+        for group in self._by_nonce.values():
+            if group[0].purpose == purpose:
+                return tuple(group)
+        return ()
+
+    async def send(self, purpose: str, payload: Payload) -> SignedTransaction:
+        """Sign, store and broadcast, unless this purpose was signed before: then that transaction is broadcast again.
+
+        Raises:
+            ExecutionReverted: the gas estimate says that it would fail; nothing was signed.
+            FeeTooHigh: nothing was signed.
+            TransactionRefused: stored, but the node does not take it.
+            Recoverable: where anything was signed it is stored; call again with the same purpose.
+        """
+        async with self._lock:
+            group = self.transactions(purpose)
+            if group:
+                await self._broadcast(group[-1])
+                return group[-1]
+            gas = payload.gas
+            if gas is None:
+                estimate = await self._rpc.estimate_gas(self.account, payload.to, payload.data, payload.value)
+                gas = estimate * (100 + GAS_MARGIN_PERCENT) // 100
+            fees = await self._rpc.fees()
+            signed = self._sign(purpose, payload, gas, await self._next_nonce(), fees.max_fee_wei, fees.tip_wei, None)
+            await self._store(signed)
+            await self._broadcast(signed)
+            return signed
+
+    async def replace(self, purpose: str, *, fees: Fees | None = None) -> SignedTransaction:
+        """Raise the fees of the latest transaction of a purpose by what clients demand, or to `fees` if more.
+
+        Raises:
+            KeyError: nothing was signed for this purpose.
+            FeeTooHigh, TransactionRefused, Recoverable: as `send`.
+        """
+        async with self._lock:
+            group = self.transactions(purpose)
+            if not group:
+                raise KeyError(purpose)
+            old = group[-1]
+            fees = fees if fees is not None else await self._rpc.fees()
+            tip = max(_bumped(old.tip_wei), fees.tip_wei)
+            max_fee = max(_bumped(old.max_fee_wei), fees.base_wei * 2 + tip)
+            payload, gas = _payload_of(old)
+            signed = self._sign(purpose, payload, gas, old.nonce, max_fee, tip, old.tx_hash)
+            await self._store(signed)
+            await self._broadcast(signed)
+            return signed
+
+    async def rebroadcast(self) -> tuple[SignedTransaction, ...]:
+        """After a restart: hand every stored transaction that is not mined to the node again.
+
+        Returns:
+            Those that wait to be mined.
+
+        Raises:
+            Superseded: a stored transaction's nonce was used by one that is not ours.
+        """
+        async with self._lock:
+            mined_below = await self._rpc.nonce(self.account, "latest")
+            waiting = []
+            for nonce in sorted(self._by_nonce):
+                group = self._by_nonce[nonce]
+                if nonce < mined_below:
+                    if not await self._any_mined(group):
+                        raise Superseded(self.account, nonce)
+                    continue
+                await self._broadcast(group[-1])
+                waiting.append(group[-1])
+            return tuple(waiting)
+
+    async def wait(self, purpose: str, *, confirmations: int = 0, max_polls: int | None = None) -> Receipt:
+        """Receipt of whichever transaction of this purpose was mined, once it is deep enough.
+
+        Raises:
+            KeyError: nothing was signed for this purpose.
+            TransactionFailed: mined with status 0 and final.
+            Superseded: the nonce was used by a transaction that is not ours.
+            NotYetMined: after `max_polls` looks (None: never; use `trio.fail_after`).
+        """
+        if not self.transactions(purpose):
+            raise KeyError(purpose)
+        polls = 0
+        while max_polls is None or polls < max_polls:
+            if polls:
+                await self._rpc.sleep(self._rpc.poll_s)
+            polls += 1
+            group = self.transactions(purpose)  # a replacement may have been added meanwhile
+            used = await self._is_used(group[0].nonce)
+            for transaction in reversed(group):
+                receipt = await self._rpc.final_receipt(transaction.tx_hash, confirmations)
+                if receipt is not None:
+                    if not receipt.succeeded:
+                        raise TransactionFailed(receipt.tx_hash, receipt.block_number, receipt.gas_used)
+                    return receipt
+            # The chain may move between two reads: only a nonce that is used before and after condemns.
+            if used and not await self._any_mined(group) and await self._is_used(group[0].nonce):
+                raise Superseded(self.account, group[0].nonce)
+        raise NotYetMined(self.transactions(purpose)[-1].tx_hash, polls)
+
+    def forget(self, purpose: str) -> None:
+        """Drop a purpose that is final and recorded as such by the caller, so that memory stays bounded."""
+        for nonce, group in list(self._by_nonce.items()):
+            if group[0].purpose == purpose:
+                del self._by_nonce[nonce]
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    async def _store(self, transaction: SignedTransaction) -> None:
+        # Shielded: a stored transaction that this object does not know would get a twin on the next call.
+        with trio.CancelScope(shield=True):
+            await self._persist(transaction)
+        self._admit(transaction)
+
+    def _admit(self, transaction: SignedTransaction) -> None:
+        """Give a nonce to a transaction. One nonce belongs to one purpose; only a replacement may join it."""
+        group = self._by_nonce.setdefault(transaction.nonce, [])
+        if any(each.tx_hash == transaction.tx_hash for each in group):
+            return
+        if transaction.account != self.account:
+            raise NonceTaken(self.account, transaction.nonce, transaction.tx_hash)
+        if group and transaction.replaces not in [each.tx_hash for each in group]:
+            raise NonceTaken(self.account, transaction.nonce, group[-1].tx_hash)
+        group.append(transaction)
+
+    async def _is_used(self, nonce: int) -> bool:
+        return await self._rpc.nonce(self.account, "latest") > nonce
+
+    async def _next_nonce(self) -> int:
+        on_chain = await self._rpc.nonce(self.account, "pending")
+        return max([on_chain, *(nonce + 1 for nonce in self._by_nonce)])
+
+    def _sign(
+        self,
+        purpose: str,
+        payload: Payload,
+        gas: int,
+        nonce: int,
+        max_fee_wei: int,
+        tip_wei: int,
+        replaces: bytes | None,
+    ) -> SignedTransaction:
+        if max_fee_wei > self._max_fee_limit_wei:
+            raise FeeTooHigh(max_fee_wei, self._max_fee_limit_wei)
+        group = self._by_nonce.get(nonce, [])
+        if group and replaces not in [each.tx_hash for each in group]:
+            raise NonceTaken(self.account, nonce, group[-1].tx_hash)
+        fields: dict[str, object] = {
+            "type": 2,
+            "chainId": self._chain_id,
+            "nonce": nonce,
+            "value": payload.value,
+            "data": payload.data,
+            "gas": gas,
+            "maxFeePerGas": max_fee_wei,
+            "maxPriorityFeePerGas": min(tip_wei, max_fee_wei),
+        }
+        if payload.to is not None:
+            fields["to"] = payload.to
+        raw = bytes(self._signer.sign_transaction(fields).raw_transaction)
+        return SignedTransaction(
+            purpose=purpose,
+            account=self.account,
+            nonce=nonce,
+            tx_hash=keccak(raw),
+            raw=raw,
+            max_fee_wei=max_fee_wei,
+            tip_wei=min(tip_wei, max_fee_wei),
+            replaces=replaces,
+        )
+
+    async def _broadcast(self, transaction: SignedTransaction) -> None:
+        """Send; a refusal does not count when the transaction, or another of its nonce, arrived before."""
+        try:
+            await self._rpc.send_raw(transaction.raw)
+        except RpcRefused as refusal:
+            if await self._rpc.is_known(transaction.tx_hash) or await self._any_mined(
+                self._by_nonce[transaction.nonce]
+            ):
+                return
+            raise TransactionRefused(transaction.tx_hash, refusal.message) from refusal
+        except Recoverable:
+            # The answer was lost, perhaps not the transaction.
+            if not await self._rpc.is_known(transaction.tx_hash):
+                raise
+
+    async def _any_mined(self, group: Iterable[SignedTransaction]) -> bool:
+        for transaction in group:
+            if await self._rpc.receipt(transaction.tx_hash) is not None:
+                return True
+        return False
+
+
+def _bumped(fee_wei: int) -> int:
+    return fee_wei * (100 + BUMP_PERCENT) // 100 + 1
+
+
+def _payload_of(transaction: SignedTransaction) -> tuple[Payload, int]:
+    """What a stored transaction does, read from the bytes that were stored."""
+    fields = TypedTransaction.from_bytes(HexBytes(transaction.raw)).as_dict()
+    to = bytes(fields["to"])
+    payload = Payload(to=to if to else None, data=bytes(fields["data"]), value=int(fields["value"]))
+    return payload, int(fields["gas"])

@@ -1,0 +1,201 @@
+// The C interface: argument checks, choice of the instruction-set path, exceptions to codes.
+#include <new>
+
+#include "engine.hpp"
+#include "field_adx.hpp"
+
+#if defined(UNVETO_HAS_ADX_PATH)
+#include <cpuid.h>
+#endif
+
+namespace unveto {
+extern template struct Engine<Portable>;
+#if defined(UNVETO_HAS_ADX_PATH)
+extern template struct Engine<Adx>;
+#endif
+
+namespace {
+
+// CPUID by hand: compiler built-ins for this need run-time support that some toolchains link as a stub.
+u32 available_paths() {
+  u32 paths = 1u << UNVETO_PATH_PORTABLE;
+#if defined(UNVETO_HAS_ADX_PATH)
+  unsigned a, b, c, d;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 8 & 1) && (b >> 19 & 1)) paths |= 1u << UNVETO_PATH_ADX;
+#endif
+  return paths;
+}
+
+void report(const unveto_context* c, const char* text) {
+  if (c->message && c->message_capacity > 0) std::snprintf(c->message, c->message_capacity, "%s", text);
+}
+
+void require(const unveto_bytes& b, const char* what) {
+  if (b.data == nullptr && b.size != 0) fail(UNVETO_BAD_ARGUMENT, "%s is null", what);
+}
+void require(const unveto_buffer& b, const char* what) {
+  if (b.data == nullptr && b.size != 0) fail(UNVETO_BAD_ARGUMENT, "%s is null", what);
+}
+void require(const void* p, const char* what) {
+  if (p == nullptr) fail(UNVETO_BAD_ARGUMENT, "%s is null", what);
+}
+
+// Calls fn with a tag of the chosen engine.
+template <class Fn>
+int guarded(const unveto_context* c, Fn&& fn) noexcept {
+  if (c == nullptr) return UNVETO_BAD_ARGUMENT;
+  report(c, "");
+  try {
+    if (c->threads < 1 || c->threads > UNVETO_MAX_THREADS) fail(UNVETO_BAD_ARGUMENT, "%u threads", c->threads);
+    const u32 paths = available_paths();
+    u32 path = c->cpu_path;
+    if (path == UNVETO_PATH_BEST) path = paths >> UNVETO_PATH_ADX & 1 ? UNVETO_PATH_ADX : UNVETO_PATH_PORTABLE;
+    if (path > 31 || (paths >> path & 1) == 0) fail(UNVETO_BAD_ARGUMENT, "this machine lacks instruction-set path %u", path);
+    const Context ctx(*c);
+#if defined(UNVETO_HAS_ADX_PATH)
+    if (path == UNVETO_PATH_ADX) {
+      fn(ctx, Engine<Adx>{});
+      return UNVETO_OK;
+    }
+#endif
+    fn(ctx, Engine<Portable>{});
+    return UNVETO_OK;
+  } catch (const CoreError& e) {
+    report(c, e.what());
+    return e.code;
+  } catch (const std::bad_alloc&) {
+    report(c, "out of memory");
+    return UNVETO_OUT_OF_MEMORY;
+  } catch (const std::exception& e) {
+    report(c, e.what());
+    return UNVETO_INTERNAL;
+  } catch (...) {
+    report(c, "unknown failure");
+    return UNVETO_INTERNAL;
+  }
+}
+
+void require(const unveto_r1cs* r) {
+  require(static_cast<const void*>(r), "r1cs");
+  require(r->rows, "the rows");
+}
+
+void require(const unveto_zkey* k) {
+  require(static_cast<const void*>(k), "zkey");
+  for (const auto* b : {&k->header_points, &k->ic, &k->coefficients, &k->a, &k->b2, &k->l, &k->h}) require(*b, "a section");
+}
+
+}  // namespace
+}  // namespace unveto
+
+using namespace unveto;
+
+extern "C" {
+
+uint32_t unveto_abi_version(void) { return UNVETO_ABI_VERSION; }
+uint32_t unveto_cpu_paths(void) { return available_paths(); }
+
+int unveto_r1cs_check(const unveto_context* c, const unveto_r1cs* r, unveto_bytes witness, uint64_t* first_violated) {
+  return guarded(c, [&](const Context& ctx, auto engine) {
+    require(r), require(witness, "witness"), require(first_violated, "first_violated");
+    *first_violated = engine.r1cs_check(ctx, *r, witness);
+  });
+}
+
+int unveto_setup_plan(const unveto_context* c, const unveto_r1cs* r, uint32_t* domain, uint32_t* n_coefficients) {
+  return guarded(c, [&](const Context&, auto engine) {
+    require(r), require(domain, "domain"), require(n_coefficients, "n_coefficients");
+    engine.setup_plan(*r, domain, n_coefficients);
+  });
+}
+
+int unveto_setup(const unveto_context* c, const unveto_r1cs* r, const unveto_setup_secrets* secrets, const unveto_setup_output* out) {
+  return guarded(c, [&](const Context& ctx, auto engine) {
+    require(r), require(static_cast<const void*>(secrets), "secrets"), require(static_cast<const void*>(out), "out");
+    for (const auto* b : {&out->header_points, &out->ic, &out->coefficients, &out->a, &out->b1, &out->b2, &out->l, &out->h,
+                          &out->l_undivided, &out->h_monomial})
+      require(*b, "an output");
+    engine.setup(ctx, *r, *secrets, *out);
+  });
+}
+
+int unveto_prove(const unveto_context* c, const unveto_zkey* key, unveto_bytes witness, uint8_t* proof) {
+  return guarded(c, [&](const Context& ctx, auto engine) {
+    require(key), require(witness, "witness"), require(static_cast<const void*>(proof), "proof");
+    engine.prove(ctx, *key, witness, proof);
+  });
+}
+
+int unveto_test_prove_fixed_blinding(const unveto_context* c, const unveto_zkey* key, unveto_bytes witness, const uint8_t* r1,
+                                     const uint8_t* r2, uint8_t* proof) {
+  return guarded(c, [&](const Context& ctx, auto engine) {
+    require(key), require(witness, "witness");
+    for (const void* p : {static_cast<const void*>(r1), static_cast<const void*>(r2), static_cast<const void*>(proof)}) require(p, "an argument");
+    engine.prove_fixed_blinding(ctx, *key, witness, r1, r2, proof);
+  });
+}
+
+int unveto_rerandomise(const unveto_context* c, unveto_bytes vk, const uint8_t* in, uint8_t* out) {
+  return guarded(c, [&](const Context&, auto engine) {
+    require(vk, "vk"), require(static_cast<const void*>(in), "proof_in"), require(static_cast<const void*>(out), "proof_out");
+    engine.rerandomise(vk, in, out);
+  });
+}
+
+int unveto_verify(const unveto_context* c, unveto_bytes vk, unveto_bytes inputs, unveto_bytes proof) {
+  return guarded(c, [&](const Context&, auto engine) {
+    require(vk, "vk"), require(inputs, "public_inputs"), require(proof, "proof");
+    engine.verify(vk, inputs, proof);
+  });
+}
+
+int unveto_points_zkey_to_evm(const unveto_context* c, int group, unveto_bytes in, unveto_buffer out) {
+  return guarded(c, [&](const Context&, auto engine) {
+    require(in, "in"), require(out, "out");
+    engine.zkey_to_evm(group, in, out);
+  });
+}
+
+int unveto_points_evm_to_zkey(const unveto_context* c, int group, unveto_bytes in, unveto_buffer out) {
+  return guarded(c, [&](const Context&, auto engine) {
+    require(in, "in"), require(out, "out");
+    engine.evm_to_zkey(group, in, out);
+  });
+}
+
+int unveto_probe_field(const unveto_context* c, int field, int op, unveto_bytes a, unveto_bytes b, unveto_buffer out) {
+  return guarded(c, [&](const Context&, auto engine) {
+    require(a, "a"), require(b, "b"), require(out, "out");
+    engine.field_op(field, op, a, b, out);
+  });
+}
+
+int unveto_probe_msm(const unveto_context* c, int group, unveto_bytes points, unveto_bytes scalars, unveto_buffer out) {
+  return guarded(c, [&](const Context& ctx, auto engine) {
+    require(points, "points"), require(scalars, "scalars"), require(out, "out");
+    engine.msm(ctx, group, points, scalars, out);
+  });
+}
+
+int unveto_probe_fixed_base(const unveto_context* c, int group, unveto_bytes scalars, unveto_buffer out) {
+  return guarded(c, [&](const Context& ctx, auto engine) {
+    require(scalars, "scalars"), require(out, "out");
+    engine.fixed_base(ctx, group, scalars, out);
+  });
+}
+
+int unveto_probe_odd_coset(const unveto_context* c, unveto_buffer values) {
+  return guarded(c, [&](const Context& ctx, auto engine) {
+    require(values, "values");
+    engine.odd_coset(ctx, values);
+  });
+}
+
+int unveto_probe_pairing(const unveto_context* c, unveto_bytes g1, unveto_bytes g2, unveto_buffer out) {
+  return guarded(c, [&](const Context&, auto engine) {
+    require(g1, "g1"), require(g2, "g2"), require(out, "out");
+    engine.pairing(g1, g2, out);
+  });
+}
+
+}  // extern "C"

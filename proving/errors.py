@@ -1,0 +1,170 @@
+"""Errors of the prover. Each has a stable code that an operator can look up.
+
+ProvingError
+├── CoreError               the native library
+│   ├── CompilerMissing         PRV-001   no C++ compiler and no ziglang wheel
+│   ├── CoreBuildFailed         PRV-002   the compiler refused the packaged sources
+│   ├── CoreMismatch            PRV-003   library and bindings disagree on the interface version
+│   ├── CoreCallFailed          PRV-004   bad argument, no memory, no randomness, fault of the core
+│   └── Cancelled               PRV-005   the progress function asked to stop
+├── MalformedInput          a file or byte string breaks its format; nothing was computed from it
+│   ├── R1csMalformed           PRV-010
+│   ├── WitnessMalformed        PRV-011
+│   ├── ZkeyMalformed           PRV-012
+│   ├── VerifyingKeyMalformed   PRV-013
+│   ├── ProofMalformed          PRV-014
+│   └── PublicMalformed         PRV-015
+├── WitnessUnsatisfied      PRV-020   the finished proof does not verify
+├── ProofRefused            the proof is not a proof of these public inputs
+│   ├── PublicCountMismatch     PRV-030
+│   ├── PublicNotCanonical      PRV-031
+│   ├── PointNotCanonical       PRV-032
+│   ├── PointNotOnCurve         PRV-033
+│   ├── PointNotInSubgroup      PRV-034
+│   └── PairingFailed           PRV-035
+└── WorkerError             a proving child process
+    ├── WorkerCrashed           PRV-040
+    └── WorkerRefused           PRV-041
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ProvingError(Exception):
+    """Base of every error of the proving package. `code` is stable across versions."""
+
+    code: ClassVar[str] = "PRV-000"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{self.code}: {reason}")
+        self.reason = reason
+
+
+class CoreError(ProvingError):
+    """The native library could not be built, loaded or called."""
+
+
+class CompilerMissing(CoreError):
+    code = "PRV-001"
+
+    def __init__(self, tried: tuple[str, ...]) -> None:
+        super().__init__(
+            f"no C++ compiler found (tried {', '.join(tried)}); install g++ or clang++, or `pip install ziglang`"
+        )
+        self.tried = tried
+
+
+class CoreBuildFailed(CoreError):
+    code = "PRV-002"
+
+    def __init__(self, command: str, output: str) -> None:
+        super().__init__(f"`{command}` failed:\n{output}")
+        self.command = command
+        self.output = output
+
+
+class CoreMismatch(CoreError):
+    code = "PRV-003"
+
+    def __init__(self, expected: int, actual: int) -> None:
+        super().__init__(f"the native core has interface version {actual}, expected {expected}")
+        self.expected = expected
+        self.actual = actual
+
+
+class CoreCallFailed(CoreError):
+    code = "PRV-004"
+
+    def __init__(self, core_code: int, reason: str) -> None:
+        super().__init__(f"core code {core_code}: {reason}")
+        self.core_code = core_code
+
+
+class Cancelled(CoreError):
+    code = "PRV-005"
+
+
+class MalformedInput(ProvingError):
+    """Bytes that break their format."""
+
+
+class R1csMalformed(MalformedInput):
+    code = "PRV-010"
+
+
+class WitnessMalformed(MalformedInput):
+    code = "PRV-011"
+
+
+class ZkeyMalformed(MalformedInput):
+    code = "PRV-012"
+
+
+class VerifyingKeyMalformed(MalformedInput):
+    code = "PRV-013"
+
+
+class ProofMalformed(MalformedInput):
+    code = "PRV-014"
+
+
+class PublicMalformed(MalformedInput):
+    code = "PRV-015"
+
+
+class WitnessUnsatisfied(ProvingError):
+    """The witness breaks a constraint of the circuit, or the key does not belong to it."""
+
+    code = "PRV-020"
+
+
+class ProofRefused(ProvingError):
+    """Verification failed; the subclass names the first check that did."""
+
+
+class PublicCountMismatch(ProofRefused):
+    code = "PRV-030"
+
+
+class PublicNotCanonical(ProofRefused):
+    code = "PRV-031"
+
+
+class PointNotCanonical(ProofRefused):
+    code = "PRV-032"
+
+
+class PointNotOnCurve(ProofRefused):
+    code = "PRV-033"
+
+
+class PointNotInSubgroup(ProofRefused):
+    code = "PRV-034"
+
+
+class PairingFailed(ProofRefused):
+    code = "PRV-035"
+
+
+class WorkerError(ProvingError):
+    """A proving child process did not deliver a proof."""
+
+
+class WorkerCrashed(WorkerError):
+    code = "PRV-040"
+
+    def __init__(self, returncode: int | None, detail: str) -> None:
+        super().__init__(f"the proving process ended with {returncode} and no result: {detail}")
+        self.returncode = returncode
+
+
+class WorkerRefused(WorkerError):
+    """The child reported a coded error of its own; `cause_code` is that code."""
+
+    code = "PRV-041"
+
+    def __init__(self, cause_code: str, cause: str) -> None:
+        super().__init__(f"the proving process refused the job: {cause}")
+        self.cause_code = cause_code
