@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from proving import reference as ref
+from proving.bn254 import BN_X, Q, R
 
 TARGET = Path(__file__).parent / "core" / "src" / "params.hpp"
 
@@ -31,7 +32,7 @@ def _field(name: str, modulus: int, generator: int) -> list[str]:
 
 
 def _fq2(value: ref.Fq2) -> str:
-    return "{" + ", ".join(_limbs(part * (1 << 256) % ref.Q) for part in value) + "}"
+    return "{" + ", ".join(_limbs(part * (1 << 256) % Q) for part in value) + "}"
 
 
 def render() -> str:
@@ -45,21 +46,21 @@ def render() -> str:
         "namespace unveto {",
         "using u64 = std::uint64_t;",
         "",
-        *_field("FqParams", ref.Q, 3),
-        *_field("FrParams", ref.R, ref.FR_NON_RESIDUE),
+        *_field("FqParams", Q, 3),
+        *_field("FrParams", R, ref.FR_NON_RESIDUE),
         "// Points and Frobenius constants are in Montgomery form, limbs little-endian; an Fq2 pair is {c0, c1}.",
         "struct CurveParams {",
-        f"  static constexpr u64 bn_x = {ref.BN_X}ull;",
+        f"  static constexpr u64 bn_x = {BN_X}ull;",
         f"  static constexpr u64 ate_loop_low = 0x{ref.ATE_LOOP & (1 << 64) - 1:x}ull;  // 6x + 2 without bit 64",
         f"  static constexpr unsigned fr_two_adicity = {ref.TWO_ADICITY};",
-        f"  static constexpr u64 fr_root_of_unity[4] = {_limbs(fr_root * (1 << 256) % ref.R)};",
+        f"  static constexpr u64 fr_root_of_unity[4] = {_limbs(fr_root * (1 << 256) % R)};",
         f"  static constexpr u64 g2_x[2][4] = {_fq2(g2_x)};",
         f"  static constexpr u64 g2_y[2][4] = {_fq2(g2_y)};",
         f"  static constexpr u64 twist_b[2][4] = {_fq2(ref.TWIST_B)};",
     ]
     for power in (1, 2):
         lines.append(f"  static constexpr u64 frobenius_{power}[6][2][4] = {{  // (9+u)^(i (q^{power} - 1) / 6)")
-        lines += [f"      {_fq2(ref.fq2_pow(ref.XI, i * (ref.Q**power - 1) // 6))}," for i in range(6)]
+        lines += [f"      {_fq2(ref.fq2_pow(ref.XI, i * (Q**power - 1) // 6))}," for i in range(6)]
         lines.append("  };")
     return "\n".join([*lines, "};", "", "}  // namespace unveto", ""])
 
