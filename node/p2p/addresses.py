@@ -1,0 +1,106 @@
+"""Peer ids and where to find them. Which chain account a peer belongs to is known elsewhere."""
+
+from dataclasses import dataclass
+
+from libp2p.peer.id import ID
+from multiaddr import Multiaddr  # type: ignore[import-untyped]
+from multiaddr.exceptions import Error as MultiaddrError  # type: ignore[import-untyped]
+
+from node.p2p.errors import AddressInvalid
+
+MAX_PEERS = 4096
+MAX_ADDRESSES_PER_PEER = 8
+
+_HOSTS = frozenset({"ip4", "ip6", "dns", "dns4", "dns6"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerAddress:
+    """One place where one peer listens."""
+
+    peer_id: str
+    """Base58 text of the multihash of the peer's public key."""
+    transport: str
+    """Multiaddr without /p2p/, such as /ip4/127.0.0.1/tcp/4001."""
+
+    def __str__(self) -> str:
+        return f"{self.transport}/p2p/{self.peer_id}"
+
+
+def parse_peer_address(text: str) -> PeerAddress:
+    """Read HOST/tcp/PORT/p2p/PEER, HOST being /ip4, /ip6, /dns, /dns4 or /dns6.
+
+    Raises:
+        AddressInvalid: Any other text.
+    """
+    head, mark, peer_text = text.rpartition("/p2p/")
+    if not mark:
+        raise AddressInvalid(text, "no /p2p/ part")
+    return PeerAddress(peer_id=parse_peer_id(peer_text), transport=parse_transport(head))
+
+
+def parse_transport(text: str) -> str:
+    """Check HOST/tcp/PORT and return its normal form.
+
+    Raises:
+        AddressInvalid: Any other text.
+    """
+    try:
+        address = Multiaddr(text)
+        names = [protocol.name for protocol in address.protocols()]
+    except (MultiaddrError, ValueError) as fault:
+        raise AddressInvalid(text, "not a multiaddr") from fault
+    if len(names) != 2 or names[0] not in _HOSTS or names[1] != "tcp":
+        raise AddressInvalid(text, "expected HOST/tcp/PORT")
+    return str(address)
+
+
+def parse_peer_id(text: str) -> str:
+    """Check the base58 text of an Ed25519 peer id (its key is inside) and return it.
+
+    Raises:
+        AddressInvalid: Any other text.
+    """
+    try:
+        peer = ID.from_base58(text)
+        key = peer.extract_public_key()
+    except Exception as fault:
+        raise AddressInvalid(text[:80], "not a peer id") from fault
+    if key is None or peer.to_base58() != text:
+        raise AddressInvalid(text[:80], "not an Ed25519 peer id")
+    return text
+
+
+def host_and_port(transport: str) -> tuple[str, int]:
+    """Split a checked HOST/tcp/PORT."""
+    parts = transport.split("/")
+    return parts[2], int(parts[4])
+
+
+class AddressBook:
+    """Where peers can be dialled. The library's own store forgets addresses after two minutes.
+
+    Bounded: the peer added longest ago makes room for a new one, and so with the addresses of a peer.
+    """
+
+    def __init__(self) -> None:
+        self._transports: dict[str, tuple[str, ...]] = {}
+
+    def add(self, address: PeerAddress) -> None:
+        """Remember one more address of a peer, the most recent first."""
+        known = tuple(t for t in self._transports.pop(address.peer_id, ()) if t != address.transport)
+        self._transports[address.peer_id] = (address.transport, *known)[:MAX_ADDRESSES_PER_PEER]
+        if len(self._transports) > MAX_PEERS:
+            del self._transports[next(iter(self._transports))]
+
+    def forget(self, peer_id: str) -> None:
+        """Drop all addresses of a peer, known or not."""
+        self._transports.pop(peer_id, None)
+
+    def transports(self, peer_id: str) -> tuple[str, ...]:
+        """Addresses of a peer without /p2p/, most recent first; empty if unknown."""
+        return self._transports.get(peer_id, ())
+
+    def peers(self) -> tuple[str, ...]:
+        """All peers with an address."""
+        return tuple(self._transports)
