@@ -1,0 +1,184 @@
+"""Assembler of the table VM: source text to a well-formed program.
+
+API:
+    assemble(source) -> Program
+
+Syntax, one item per line; `;` starts a comment:
+    .const NAME = VALUE         a name for a number; names may be used wherever numbers may
+    label:                      may stand before an instruction on the same line
+    OP operand, operand, ..     rd, ra, rb as the op uses them, then the immediate; OP in any case
+Registers are r0..r11 and f0..f3. A VALUE is a decimal or 0x number, a name, or selector("price()"), the first four
+bytes of keccak. Jump targets are labels. XCALL takes: ra, selector, out words, gas.
+Source is at most MAX_SOURCE characters. A refusal is an AssemblyError with reason and line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from protocol.constants import MAX_PROGRAM
+from protocol.errors import AssemblyError, ProgramError
+from protocol.hashing import selector
+from protocol.vm.isa import (
+    ENDS,
+    INT_REGISTERS,
+    OPS,
+    Immediate,
+    Instruction,
+    Op,
+    Operand,
+    OpSpec,
+    Program,
+    make_program,
+    xcall_immediate,
+)
+
+MAX_SOURCE: Final = 1 << 20
+"""Characters of source."""
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LABEL: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*:")
+_CONST: Final = re.compile(r"\.const\s+([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.+)")
+_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,64}|[0-9]{1,80}")
+_SELECTOR: Final = re.compile(r'selector\(\s*"([A-Za-z_$][A-Za-z0-9_$]*\([A-Za-z0-9_,()\[\]]*\))"\s*\)')
+_REGISTER: Final = re.compile(r"([rf])([0-9]{1,2})")
+_RESERVED: Final = re.compile(r"([rf][0-9]+)|selector")
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    number: int
+    op: Op
+    operands: tuple[str, ...]
+
+
+def assemble(source: str) -> Program:
+    """Translate source text.
+
+    Raises:
+        AssemblyError: ASM_SIZE, ASM_SYNTAX, ASM_OP, ASM_OPERANDS, ASM_REGISTER, ASM_NAME (unknown), ASM_DUPLICATE,
+            ASM_RANGE, ASM_LENGTH, ASM_END (control can run past the end); values["line"] is 1-based.
+    """
+    if len(source) > MAX_SOURCE:
+        raise AssemblyError("ASM_SIZE", line=0, size=len(source))
+    constants: dict[str, int] = {}
+    labels: dict[str, int] = {}
+    lines: list[_Line] = []
+    for number, text in _statements(source):
+        while (match := _LABEL.match(text)) is not None:
+            _define(labels, match[1], len(lines), number, other=constants)
+            text = text[match.end() :].strip()
+        if text.startswith("."):
+            match = _CONST.fullmatch(text)
+            if match is None:
+                raise AssemblyError("ASM_SYNTAX", line=number, text=text)
+            _define(constants, match[1], _value(match[2].strip(), constants, number), number, other=labels)
+        elif text:
+            if len(lines) == MAX_PROGRAM:
+                raise AssemblyError("ASM_LENGTH", line=number, limit=MAX_PROGRAM)
+            lines.append(_parse(text, number))
+    if not lines:
+        raise AssemblyError("ASM_LENGTH", line=0, limit=MAX_PROGRAM)
+    if lines[-1].op not in ENDS:
+        raise AssemblyError("ASM_END", line=lines[-1].number)
+    try:
+        return make_program([_translate(line, constants, labels) for line in lines])
+    except ProgramError as error:
+        pc = error.values.get("pc")
+        assert isinstance(pc, int)
+        raise AssemblyError("ASM_RANGE", line=lines[pc].number, cause=error.reason) from error
+
+
+def _statements(source: str) -> Iterator[tuple[int, str]]:
+    for number, text in enumerate(source.splitlines(), start=1):
+        stripped = text.partition(";")[0].strip()
+        if stripped:
+            yield number, stripped
+
+
+def _define(names: dict[str, int], name: str, value: int, line: int, *, other: Mapping[str, int]) -> None:
+    if name in names or name in other:
+        raise AssemblyError("ASM_DUPLICATE", line=line, name=name)
+    if _RESERVED.fullmatch(name):
+        raise AssemblyError("ASM_SYNTAX", line=line, text=name)
+    names[name] = value
+
+
+def _value(text: str, constants: Mapping[str, int], line: int) -> int:
+    if _NUMBER.fullmatch(text):
+        return int(text, 16 if text[:2] in ("0x", "0X") else 10)
+    match = _SELECTOR.fullmatch(text)
+    if match is not None:
+        return selector(match[1])
+    if _NAME.fullmatch(text):
+        if text not in constants:
+            raise AssemblyError("ASM_NAME", line=line, name=text)
+        return constants[text]
+    raise AssemblyError("ASM_SYNTAX", line=line, text=text)
+
+
+def _parse(text: str, number: int) -> _Line:
+    mnemonic, _, rest = text.partition(" ")
+    try:
+        op = Op[mnemonic.upper()]
+    except KeyError:
+        raise AssemblyError("ASM_OP", line=number, op=mnemonic) from None
+    return _Line(number, op, _split(rest))
+
+
+def _split(rest: str) -> tuple[str, ...]:
+    """Cut at commas outside of quotes, for selectors contain commas."""
+    parts = [""]
+    quoted = False
+    for character in rest.strip():
+        quoted ^= character == '"'
+        if character == "," and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return () if parts == [""] else tuple(part.strip() for part in parts)
+
+
+def _register(text: str, operand: Operand, line: int) -> int:
+    match = _REGISTER.fullmatch(text.lower())
+    if match is None:
+        raise AssemblyError("ASM_REGISTER", line=line, text=text)
+    is_field, number = match[1] == "f", int(match[2])
+    if is_field != (operand is Operand.FIELD) or number >= (4 if is_field else INT_REGISTERS):
+        raise AssemblyError(
+            "ASM_REGISTER", line=line, text=text, wanted="f0..f3" if operand.value == "f" else "r0..r11"
+        )
+    return number + INT_REGISTERS if is_field else number
+
+
+def _operand_count(spec: OpSpec) -> int:
+    registers = sum(x is not Operand.UNUSED for x in (spec.rd, spec.ra, spec.rb))
+    return registers + {Immediate.UNUSED: 0, Immediate.XCALL: 3}.get(spec.imm, 1)
+
+
+def _translate(line: _Line, constants: Mapping[str, int], labels: Mapping[str, int]) -> Instruction:
+    spec = OPS[line.op]
+    wanted = _operand_count(spec)
+    if len(line.operands) != wanted:
+        raise AssemblyError("ASM_OPERANDS", line=line.number, op=line.op.name, wanted=wanted, found=len(line.operands))
+    rest = list(line.operands)
+    rd, ra, rb = (
+        0 if operand is Operand.UNUSED else _register(rest.pop(0), operand, line.number)
+        for operand in (spec.rd, spec.ra, spec.rb)
+    )
+    imm = 0
+    if spec.imm is Immediate.TARGET:
+        if rest[0] not in labels:
+            raise AssemblyError("ASM_NAME", line=line.number, name=rest[0])
+        imm = labels[rest[0]]
+    elif spec.imm is Immediate.XCALL:
+        chosen, count, gas = (_value(text, constants, line.number) for text in rest)
+        if chosen >> 32 or count >> 8:
+            raise AssemblyError("ASM_RANGE", line=line.number, cause="XCALL")
+        imm = xcall_immediate(chosen, count, gas)
+    elif spec.imm is not Immediate.UNUSED:
+        imm = _value(rest[0], constants, line.number)
+    return Instruction(line.op, rd, ra, rb, imm)

@@ -1,0 +1,124 @@
+"""A rollup's state: tree, suspended frames, programs; and where things lie in the tree (SPEC §3.2, §3.3, §4.5).
+
+API:
+    VmState(tree, frames, programs).root
+    Frame(...).hash                     a frame suspended in an outgoing call; frames form a chain by `parent`
+    storage_key(account, slot), account_key(account);  account words: pack_account, unpack_account
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from protocol.actions import Words
+from protocol.constants import NS_ACCOUNT, NS_STORAGE, TAG_DATA, TAG_FRAME
+from protocol.vm.isa import U128, Program
+from protocol.vm.poseidon import P, list_hash
+from protocol.vm.state_tree import StateTree
+
+INTEGER_WORD = 0
+"""v1 of a storage leaf that holds an integer word."""
+FIELD_WORD = 1
+"""v1 of a storage leaf that holds a field word."""
+
+
+@lru_cache(maxsize=4096)
+def storage_key(account: int, slot: int) -> int:
+    """Tree key of a storage slot.
+
+    Args:
+        account: address as an integer.
+        slot: field element.
+    """
+    return P(3, (NS_STORAGE, account, slot))
+
+
+@lru_cache(maxsize=4096)
+def account_key(account: int) -> int:
+    """Tree key of an account leaf."""
+    return P(3, (NS_ACCOUNT, account, 0))
+
+
+def pack_account(nonce: int, balance: int) -> int:
+    """v0 of an account leaf: nonce u64 above balance u128 (wei)."""
+    return nonce << 128 | balance
+
+
+def unpack_account(v0: int) -> tuple[int, int]:
+    """(nonce, balance in wei) from v0 of an account leaf."""
+    return v0 >> 128, v0 & (U128 - 1)
+
+
+def data_hash(meta: int, words: Words) -> int:
+    """L(TAG_DATA, dataMeta, hi_0, lo_0, ...) over the words present (SPEC §4.5)."""
+    return list_hash(TAG_DATA, (meta, *(half for word in words for half in word)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """A program's run, suspended in the outgoing call at `pc`."""
+
+    address: int
+    """Account whose program runs, 160 bits."""
+    code_hash: int
+    pc: int
+    """Of the XCALL; the run continues behind it."""
+    steps: int
+    """Executed so far, the XCALL included."""
+    caller: int
+    """Endpoint of the trigger's source."""
+    value: int
+    """wei that came with the call."""
+    args_meta: int
+    """dataMeta of the call data."""
+    args: Words
+    """Argument words present."""
+    start_tree: StateTree
+    """What a revert restores: the tree from before the value was credited."""
+    registers: tuple[int, ...]
+    """r0..r11, f0..f3."""
+    parent: Frame | None
+    """The frame suspended below this one."""
+    _hash: list[int] = field(default_factory=list, init=False, compare=False, repr=False)
+
+    @property
+    def args_hash(self) -> int:
+        """Hash of the call data."""
+        return data_hash(self.args_meta, self.args)
+
+    @property
+    def hash(self) -> int:
+        """Hash of the frame and, through its parent, of the chain."""
+        if not self._hash:
+            words = [self.address, self.code_hash, self.pc, self.steps, self.caller, self.value, self.args_hash]
+            words += [self.start_tree.root, self.start_tree.next_index, *self.registers, frames_hash(self.parent)]
+            self._hash.append(list_hash(TAG_FRAME, words))
+        return self._hash[0]
+
+
+def frames_hash(frames: Frame | None) -> int:
+    """The `frames` value of a root: 0 for none."""
+    return 0 if frames is None else frames.hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmState:
+    """One version of a rollup. Immutable; versions share what they can."""
+
+    tree: StateTree
+    frames: Frame | None
+    """The innermost suspended frame."""
+    programs: Mapping[int, Program]
+    """By code hash: every program that an account of the tree may have."""
+
+    @property
+    def root(self) -> int:
+        """The rollup's root: P_3(treeRoot, nextIndex, frames)."""
+        return P(3, (self.tree.root, self.tree.next_index, frames_hash(self.frames)))
+
+    @property
+    def is_mid(self) -> bool:
+        """Whether frames are suspended."""
+        return self.frames is not None
