@@ -168,7 +168,6 @@ class Options:
     """None: `$UNVETO_CPU`, or the best path of the machine."""
     threads: int | None = None
     """None: the CPUs this process may use."""
-    progress: Progress | None = None
 
 
 DEFAULT_OPTIONS: Final = Options()
@@ -193,7 +192,7 @@ class Core:
         mask = self._library.unveto_cpu_paths()
         return tuple(path for path in CpuPath if mask >> path & 1)
 
-    def call(self, name: str, options: Options, *arguments: object) -> None:
+    def call(self, name: str, options: Options, *arguments: object, progress: Progress | None = None) -> None:
         """Calls `unveto_<name>` and raises the error that belongs to its code."""
         message = ctypes.create_string_buffer(512)
         # An exception must not unwind through the core: it is kept and raised when the call has ended.
@@ -201,7 +200,7 @@ class Core:
         context = _Context(
             cpu_path=chosen_path(options),
             threads=options.threads or default_threads(),
-            progress=_progress_function(options.progress, raised),
+            progress=_progress_function(progress, raised),
             user=None,
             message=ctypes.cast(message, ctypes.c_char_p),
             message_capacity=len(message),

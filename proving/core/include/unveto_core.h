@@ -110,7 +110,7 @@ typedef struct unveto_setup_output {
   unveto_buffer l;             /* 64 (n_wires - n_public - 1) */
   unveto_buffer h;             /* 64 domain */
   unveto_buffer l_undivided;   /* as l, before the division by delta */
-  unveto_buffer h_monomial;    /* 64 (domain - 1): tau^i (tau^domain - 1), before the division by delta */
+  unveto_buffer h_monomial;    /* 64 domain: tau^i (tau^domain - 1), before the division by delta */
 } unveto_setup_output;
 
 UNVETO_API uint32_t unveto_abi_version(void);

@@ -52,7 +52,7 @@ class Setup {
     require_size("b2", out.b2.size, 128 * wires, bad);
     for (const auto* buffer : {&out.l, &out.l_undivided}) require_size("l", buffer->size, 64 * (wires - inputs), bad);
     require_size("h", out.h.size, std::size_t{64} * domain_, bad);
-    require_size("h_monomial", out.h_monomial.size, 64 * (std::size_t{domain_} - 1), bad);
+    require_size("h_monomial", out.h_monomial.size, std::size_t{64} * domain_, bad);
 
     write_coefficients(out.coefficients.data);
     std::vector<Fr> a(wires, Fr::zero()), b(wires, Fr::zero()), c(wires, Fr::zero());
@@ -117,8 +117,8 @@ class Setup {
     for (Fr& value : basis) value = value * delta_inverse;
     g1.multiply(ctx_, basis.data(), domain_, out.h.data), step(7);
     const u64 n[1] = {domain_};
-    const auto powers = Domain<Fr>::powers(ctx_, tau_, domain_ - 1, tau_.pow(n, 1) - Fr::one());
-    g1.multiply(ctx_, powers.data(), domain_ - 1, out.h_monomial.data);
+    const auto powers = Domain<Fr>::powers(ctx_, tau_, domain_, tau_.pow(n, 1) - Fr::one());
+    g1.multiply(ctx_, powers.data(), domain_, out.h_monomial.data);
   }
 
   void write_coefficients(u8* out) const {
