@@ -6,11 +6,14 @@ figures agree with a present-day L1.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+import eth
 from eth._utils.address import generate_contract_address
+from eth.abc import ComputationAPI
 from eth.exceptions import Revert, VMError
 from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.prague.computation import PragueComputation
@@ -19,14 +22,17 @@ from eth_typing import Address, BlockNumber, Hash32
 
 from node.chain.precompiles import bn254_precompiles
 
+# py-evm needs 12 Python frames for each of 1,024 nested calls and asks for that. py_ecc, which it imports, asks for so
+# many that deeply nested JSON from anybody would overflow the C stack instead of raising RecursionError.
+sys.setrecursionlimit(eth.EVM_RECURSION_LIMIT)
+
 FORK: Final = "prague"
 MAX_CODE_BYTES: Final = 24_576  # EIP-170, enforced by py-evm
 MAX_INITCODE_BYTES: Final = 49_152  # EIP-3860, enforced by py-evm
 GAS_TX: Final = 21_000
 GAS_TX_CREATE: Final = 32_000
-GAS_CALLDATA_ZERO: Final = 4
-GAS_CALLDATA_NONZERO: Final = 16
-GAS_INITCODE_WORD: Final = 2
+GAS_ZERO: Final = 4  # per byte of calldata
+GAS_NONZERO: Final = 16
 GAS_FLOOR_PER_TOKEN: Final = 10  # EIP-7623; a nonzero byte is 4 tokens
 MAX_REFUND_QUOTIENT: Final = 5  # EIP-3529
 DYNAMIC_FEE_TYPE: Final = 2
@@ -74,6 +80,15 @@ class EvmLog:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InnerRevert:
+    """A call frame that ended in REVERT, whatever its caller made of that."""
+
+    address: bytes
+    """The account that reverted."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a call did."""
 
@@ -88,6 +103,8 @@ class Outcome:
     """Name of the exceptional halt (out of gas, bad opcode, no funds), None for success and for REVERT."""
     created: bytes | None
     """Address of the created contract, when `to` was None."""
+    reverts: tuple[InnerRevert, ...] = ()
+    """Every frame that reverted, the outermost included, in the order in which they ended."""
 
     @property
     def reverted(self) -> bool:
@@ -110,7 +127,7 @@ class _UnsignedTransaction:
         self.gas = call.gas
         self.max_fee_per_gas = call.max_fee_wei
         self.max_priority_fee_per_gas = call.tip_wei
-        self.intrinsic_gas = intrinsic_gas(call.data, is_create=call.to is None)
+        self.intrinsic_gas = _intrinsic_gas(call.data, is_create=call.to is None)
 
 
 def evm_log(address: bytes, topics: Iterable[int], data: bytes) -> EvmLog:
@@ -118,13 +135,10 @@ def evm_log(address: bytes, topics: Iterable[int], data: bytes) -> EvmLog:
     return EvmLog(address=bytes(address), topics=tuple(topic.to_bytes(32, "big") for topic in topics), data=bytes(data))
 
 
-def intrinsic_gas(data: bytes, *, is_create: bool) -> int:
-    """Gas charged before the first instruction (no access list)."""
+def _intrinsic_gas(data: bytes, *, is_create: bool) -> int:
+    """Gas charged before the first instruction; py-evm charges for the length of initcode (EIP-3860) as it starts."""
     zeros = data.count(0)
-    gas = GAS_TX + GAS_CALLDATA_ZERO * zeros + GAS_CALLDATA_NONZERO * (len(data) - zeros)
-    if is_create:
-        gas += GAS_TX_CREATE + GAS_INITCODE_WORD * ((len(data) + 31) // 32)
-    return gas
+    return GAS_TX + (GAS_TX_CREATE if is_create else 0) + GAS_ZERO * zeros + GAS_NONZERO * (len(data) - zeros)
 
 
 def floor_gas(data: bytes) -> int:
@@ -194,7 +208,19 @@ def run_call(state: EvmState, call: Call) -> Outcome:
         logs=tuple(evm_log(address, topics, data) for address, topics, data in computation.get_log_entries()),
         halt=None if error is None or isinstance(error, Revert) else type(error).__name__,
         created=created if error is None else None,
+        reverts=_reverts_of(computation),
     )
+
+
+def _reverts_of(computation: ComputationAPI) -> tuple[InnerRevert, ...]:
+    found = []
+    open_frames = [computation]
+    while open_frames:  # parents before children, later before earlier: the reverse of the order of ending
+        frame = open_frames.pop()
+        if frame.is_error and isinstance(frame.error, Revert):
+            found.append(InnerRevert(address=bytes(frame.msg.storage_address), data=bytes(frame.output)))
+        open_frames.extend(frame.children)
+    return tuple(reversed(found))
 
 
 def _nothing_ran(gas: int, why: str) -> Outcome:

@@ -1,0 +1,75 @@
+"""Runs a call or a transaction locally on the state after one L1 block, for planning and for checking before sending.
+
+The node is only asked for the accounts, code and words that the run touches (eth_getTransactionCount, eth_getBalance,
+eth_getCode, eth_getStorageAt at the block's hash), never for what the run does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from node.chain.evm import Call, Outcome, execution_context, run_call
+from node.chain.lazystate import LazyAccounts, LazyState, PinnedState
+from node.chain.records import Block
+from node.chain.transport import HttpTransport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What differs from the block that would follow the pinned one."""
+
+    timestamp: int | None = None
+    """Seconds; None is the pinned block's own."""
+    number: int | None = None
+    """Height; None is the pinned block's plus one. BLOCKHASH is zero for heights above the pinned block."""
+    code: Mapping[bytes, bytes] = field(default_factory=dict)
+    """20-byte address to the code that it shall have."""
+
+
+class LocalEvm:
+    """An EVM at one block. What it fetched stays cached, so that later runs cost no round trips.
+
+    Not for two threads at once: run it in one worker thread, `await trio.to_thread.run_sync(evm.run, call)`.
+    """
+
+    def __init__(self, transport: HttpTransport, block: Block, *, chain_id: int) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            transport: the node's connections; fetches block the calling thread.
+            block: the run sees the state after it.
+            chain_id: EIP-155 chain id.
+        """
+        self.pinned = PinnedState(transport, block)
+        self._chain_id = chain_id
+
+    def run(self, call: Call, overrides: Overrides | None = None) -> Outcome:
+        """Execute `call` as a transaction; nothing is kept.
+
+        Returns:
+            Also for a revert or a halt. `Outcome.reverts` shows inner reverts that a caller swallowed.
+
+        Raises:
+            Recoverable, RpcRefused, RpcMisbehaved: the node did not give a value that the run needs.
+        """
+        overrides = overrides if overrides is not None else Overrides()
+        block = self.pinned.block
+        number = block.number + 1 if overrides.number is None else overrides.number
+        context = execution_context(
+            chain_id=self._chain_id,
+            number=number,
+            timestamp=block.timestamp if overrides.timestamp is None else overrides.timestamp,
+            gas_limit=block.gas_limit,
+            base_fee_wei=0 if call.max_fee_wei == 0 else block.base_fee_wei,
+            coinbase=block.coinbase,
+            prev_randao=block.prev_randao,
+            prev_hashes=self.pinned.hashes_before(number),
+        )
+        accounts = LazyAccounts(self.pinned, overrides.code)
+        return run_call(LazyState(accounts, context), call)
+
+    @property
+    def learned_by_node(self) -> tuple[frozenset[bytes], frozenset[tuple[bytes, int]]]:
+        """Accounts, and (account, slot) pairs, that the node was asked for."""
+        return frozenset(self.pinned.accounts), frozenset(self.pinned.storage)
