@@ -1,0 +1,60 @@
+"""Whether a prover bids on a request at all. Every reason to skip has a stable word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from market.errors import Skip
+from market.lifecycle import CLAIM_AFTER_S
+from market.pricing import Quote
+from protocol.messages import RequestCommit
+
+MIN_CLAIM_S: Final = 2 * CLAIM_AFTER_S  # a claim needs time to be sent and included
+MIN_BID_MS: Final = 100  # what sealing and gossip take at the least
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capability:
+    """What a prover can do at the moment."""
+
+    families: frozenset[bytes]
+    """`familyHash`es of the locksets that it holds keys for."""
+    tiers: frozenset[int]
+    free_slots: int
+    """Proofs that it can start before the request's deadline."""
+    max_size_log2: int
+    """Largest payload that it takes."""
+    bond_wei: int
+    """What its free bond ticket holds; 0 for none."""
+
+
+def admit(request: RequestCommit, capability: Capability, offer: Quote, *, ticket_wei: int | None, now_ms: int) -> None:
+    """Raises Skip unless a bid makes sense.
+
+    Args:
+        ticket_wei: wei in the requester's ticket on L1, None if it is not free.
+
+    Raises:
+        Skip: FAMILY, TIER, SIZE, NO_CAPACITY, NO_BOND, NO_TICKET, TICKET_TOO_SMALL, CLOSED, TOO_SLOW or CLAIM_WINDOW.
+    """
+    if request.family_hash not in capability.families:
+        raise Skip("FAMILY")
+    if request.tier not in capability.tiers:
+        raise Skip("TIER", tier=request.tier)
+    if request.size_log2 > capability.max_size_log2:
+        raise Skip("SIZE", size_log2=request.size_log2, limit=capability.max_size_log2)
+    if capability.free_slots < 1:
+        raise Skip("NO_CAPACITY")
+    if capability.bond_wei < request.bond_min_wei or capability.bond_wei == 0:
+        raise Skip("NO_BOND", held_wei=capability.bond_wei, wanted_wei=request.bond_min_wei)
+    if ticket_wei is None:
+        raise Skip("NO_TICKET", ticket=request.requester_ticket)
+    if ticket_wei < offer.price_wei:
+        raise Skip("TICKET_TOO_SMALL", ticket_wei=ticket_wei, price_wei=offer.price_wei)
+    if now_ms + MIN_BID_MS > request.bid_close_ms:
+        raise Skip("CLOSED", bid_close_ms=request.bid_close_ms)
+    if request.accept_by_ms + offer.eta_ms > request.deliver_by * 1000:
+        raise Skip("TOO_SLOW", eta_ms=offer.eta_ms)
+    if request.claim_by - request.deliver_by < MIN_CLAIM_S:
+        raise Skip("CLAIM_WINDOW", claim_by=request.claim_by, deliver_by=request.deliver_by)

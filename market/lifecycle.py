@@ -1,0 +1,360 @@
+"""The life of an order, for its requester and for each prover that saw it, as one table (SPEC §10).
+
+An order changes only by `advance`, which looks up (state, event) and says what must happen next. What is true in a
+state:
+
+Requester
+- DRAFT: the table is planned and its secrets are stored. Nothing has left this machine.
+- COMMITTED: the request may have been seen; bids are collected. Nobody can claim anything.
+- CLOSED: the set of bids is frozen. Opening and ranking may be repeated and give the same winner.
+- AWARDED: the agreement signed by us is stored and may have been seen. The winner may countersign; it has no payload.
+- ACCEPTED: the winner's countersignature is stored. The payload is still here only.
+- KEYED: the sealed payload is stored and may have left. From here on the winner must be assumed to know the table.
+- PROVING: the winner's signed Ack is stored. No proof by deliverBy costs it the bond.
+- DELIVERED: proofs are stored, not judged.
+- VERIFIED: the proofs hold for exactly our table; a signed receipt is stored. The price is owed.
+- TX_STORED: the signed raw transaction is stored with its nonce. Only these bytes are ever sent for this order.
+- TX_SENT: an execution client has taken the transaction.
+- LANDED: it is in a block and succeeded. Whether the payee is paid is read from the chain.
+- OWING: we have a valid proof, but our transaction did not do it. The prover may claim until claimBy.
+- LAPSED: the winner was silent or declined before its Ack. Nobody is slashed; the ticket is free after claimBy.
+- DEFAULTED: the winner gave its Ack and no valid proof. After claimBy its bond can be taken.
+- SLASH_DUE: claimBy has passed without payment; the slash transaction is not signed yet.
+- SLASHING: the signed slash transaction is stored.
+- Ends: PAID, REFUNDED (nothing was paid, the ticket is free), SLASHED, EXPIRED (no agreement), CANCELLED.
+
+Prover
+- SEEN: the request passed validation.
+- BID: opening, salt and keys of our bid are stored; it may have been seen.
+- WON: an award names us and its signature holds. We owe nothing yet.
+- SIGNED: our countersignature is stored and may have been seen.
+- HOLDING: the payload is stored, encrypted; not checked.
+- ACKED: our signed Ack is stored and may have been seen: non-delivery is slashable now.
+- AT_WORK: a proving process runs; after a restart it is started again.
+- PROVED: the proofs are stored.
+- RECEIPTED: the requester's receipt is stored.
+- OWED: deliverBy has passed and nobody paid; the claim transaction is not signed yet.
+- CLAIMING: the signed claim transaction is stored.
+- MISSED: we have no proof although we gave our Ack. The bond is at risk until the slash window ends.
+- Ends: SKIPPED, LOST, RELEASED (the requester went silent before our Ack), DECLINED, EARNED, FORFEITED, FORGIVEN,
+UNPAID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from market.effects import Effect
+from market.errors import InvalidTransition
+
+
+class Role(StrEnum):
+    """Whose view of an order."""
+
+    REQUESTER = "requester"
+    PROVER = "prover"
+
+
+class State(StrEnum):
+    """See the module's text for what is true in each."""
+
+    DRAFT = "draft"
+    COMMITTED = "committed"
+    CLOSED = "closed"
+    AWARDED = "awarded"
+    ACCEPTED = "accepted"
+    KEYED = "keyed"
+    PROVING = "proving"
+    DELIVERED = "delivered"
+    VERIFIED = "verified"
+    TX_STORED = "tx-stored"
+    TX_SENT = "tx-sent"
+    LANDED = "landed"
+    OWING = "owing"
+    LAPSED = "lapsed"
+    DEFAULTED = "defaulted"
+    SLASH_DUE = "slash-due"
+    SLASHING = "slashing"
+    PAID = "paid"
+    REFUNDED = "refunded"
+    SLASHED = "slashed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+    SEEN = "p-seen"
+    BID = "p-bid"
+    WON = "p-won"
+    SIGNED = "p-signed"
+    HOLDING = "p-keyed"
+    ACKED = "p-acked"
+    AT_WORK = "p-proving"
+    PROVED = "p-proved"
+    RECEIPTED = "p-delivered"
+    OWED = "p-owed"
+    CLAIMING = "p-claiming"
+    MISSED = "p-missed"
+    SKIPPED = "p-skipped"
+    LOST = "p-lost"
+    RELEASED = "p-released"
+    DECLINED = "p-declined"
+    EARNED = "p-paid"
+    FORFEITED = "p-slashed"
+    FORGIVEN = "p-forgiven"
+    UNPAID = "p-unpaid"
+
+    @property
+    def role(self) -> Role:
+        """Whose state it is."""
+        return Role.PROVER if self.value.startswith("p-") else Role.REQUESTER
+
+
+class Event(StrEnum):
+    """What can happen to an order. Events carry no data: what they bring is stored in the same transaction."""
+
+    COMMIT = "commit"
+    CANCEL = "cancel"
+    BIDS_CLOSED = "bids-closed"
+    WINNER_CHOSEN = "winner-chosen"
+    NO_BIDS = "no-bids"
+    ACCEPT_RECEIVED = "accept-received"
+    ACCEPT_TIMEOUT = "accept-timeout"
+    PAYLOAD_SEALED = "payload-sealed"
+    ACK_RECEIVED = "ack-received"
+    DECLINE_RECEIVED = "decline-received"
+    ACK_TIMEOUT = "ack-timeout"
+    PROOF_RECEIVED = "proof-received"
+    PROOF_VALID = "proof-valid"
+    PROOF_INVALID = "proof-invalid"
+    PROOF_TIMEOUT = "proof-timeout"
+    TX_SIGNED = "tx-signed"
+    TX_ACCEPTED = "tx-accepted"
+    TX_LANDED = "tx-landed"
+    TX_FAILED = "tx-failed"
+    TABLE_EXPIRED = "table-expired"
+    PAYMENT_SEEN = "payment-seen"
+    CLAIMS_OVER = "claims-over"
+    SLASH_SIGNED = "slash-signed"
+    SLASH_SEEN = "slash-seen"
+    SLASH_FAILED = "slash-failed"
+
+    BID_MADE = "bid-made"
+    SKIP = "skip"
+    AWARDED_US = "awarded-us"
+    AWARDED_OTHER = "awarded-other"
+    NO_AWARD = "no-award"
+    REQUEST_CANCELLED = "request-cancelled"
+    ACCEPT_SIGNED = "accept-signed"
+    PAYLOAD_RECEIVED = "payload-received"
+    PAYLOAD_MISSING = "payload-missing"
+    PAYLOAD_GOOD = "payload-good"
+    PAYLOAD_BAD = "payload-bad"
+    PROOF_STARTED = "proof-started"
+    PROOF_MADE = "proof-made"
+    PROOF_FAILED = "proof-failed"
+    RECEIPT_RECEIVED = "receipt-received"
+    CLAIM_DUE = "claim-due"
+    CLAIM_SIGNED = "claim-signed"
+    CLAIM_FAILED = "claim-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where an event leads, and what must happen then."""
+
+    target: State
+    effects: tuple[Effect, ...] = ()
+
+
+def _table() -> Iterator[tuple[tuple[State, Event], Step]]:
+    s, e, f = State, Event, Effect
+    rows: tuple[tuple[State, Event, State, tuple[Effect, ...]], ...] = (
+        (s.DRAFT, e.COMMIT, s.COMMITTED, (f.PUBLISH_REQUEST,)),
+        (s.DRAFT, e.CANCEL, s.CANCELLED, ()),
+        (s.COMMITTED, e.BIDS_CLOSED, s.CLOSED, (f.CHOOSE_WINNER,)),
+        (s.COMMITTED, e.CANCEL, s.CANCELLED, (f.PUBLISH_CANCEL,)),
+        (s.CLOSED, e.WINNER_CHOSEN, s.AWARDED, (f.PUBLISH_AWARD, f.ASK_ACCEPTANCE)),
+        (s.CLOSED, e.NO_BIDS, s.EXPIRED, ()),
+        (s.CLOSED, e.CANCEL, s.CANCELLED, (f.PUBLISH_CANCEL,)),
+        (s.AWARDED, e.ACCEPT_RECEIVED, s.ACCEPTED, (f.SEAL_PAYLOAD,)),
+        (s.AWARDED, e.ACCEPT_TIMEOUT, s.LAPSED, ()),
+        (s.ACCEPTED, e.PAYLOAD_SEALED, s.KEYED, (f.RELEASE_PAYLOAD,)),
+        (s.ACCEPTED, e.ACK_TIMEOUT, s.LAPSED, ()),
+        (s.KEYED, e.ACK_RECEIVED, s.PROVING, ()),
+        (s.KEYED, e.DECLINE_RECEIVED, s.LAPSED, ()),
+        (s.KEYED, e.ACK_TIMEOUT, s.LAPSED, ()),
+        (s.PROVING, e.PROOF_RECEIVED, s.DELIVERED, (f.VERIFY_DELIVERY,)),
+        (s.PROVING, e.PROOF_TIMEOUT, s.DEFAULTED, ()),
+        (s.DELIVERED, e.PROOF_VALID, s.VERIFIED, (f.BUILD_TRANSACTION,)),
+        (s.DELIVERED, e.PROOF_INVALID, s.PROVING, ()),
+        (s.VERIFIED, e.TX_SIGNED, s.TX_STORED, (f.ANNOUNCE_READY, f.SEND_TRANSACTION)),
+        (s.VERIFIED, e.TABLE_EXPIRED, s.OWING, ()),
+        (s.TX_STORED, e.TX_ACCEPTED, s.TX_SENT, ()),
+        (s.TX_STORED, e.TABLE_EXPIRED, s.OWING, ()),
+        (s.TX_SENT, e.TX_LANDED, s.LANDED, ()),
+        (s.TX_SENT, e.TX_FAILED, s.OWING, ()),
+        (s.LANDED, e.PAYMENT_SEEN, s.PAID, ()),
+        (s.LANDED, e.CLAIMS_OVER, s.REFUNDED, ()),
+        (s.OWING, e.PAYMENT_SEEN, s.PAID, ()),
+        (s.OWING, e.CLAIMS_OVER, s.REFUNDED, ()),
+        (s.LAPSED, e.PAYMENT_SEEN, s.PAID, ()),
+        (s.LAPSED, e.CLAIMS_OVER, s.REFUNDED, ()),
+        (s.DEFAULTED, e.PAYMENT_SEEN, s.PAID, ()),
+        (s.DEFAULTED, e.CLAIMS_OVER, s.SLASH_DUE, (f.BUILD_SLASH,)),
+        (s.SLASH_DUE, e.SLASH_SIGNED, s.SLASHING, (f.SEND_TRANSACTION,)),
+        (s.SLASH_DUE, e.SLASH_SEEN, s.SLASHED, ()),
+        (s.SLASH_DUE, e.SLASH_FAILED, s.REFUNDED, ()),
+        (s.SLASHING, e.SLASH_SEEN, s.SLASHED, ()),
+        (s.SLASHING, e.SLASH_FAILED, s.REFUNDED, ()),
+        #
+        (s.SEEN, e.BID_MADE, s.BID, (f.PUBLISH_BID,)),
+        (s.SEEN, e.SKIP, s.SKIPPED, ()),
+        (s.BID, e.AWARDED_US, s.WON, (f.SIGN_ACCEPTANCE,)),
+        (s.BID, e.AWARDED_OTHER, s.LOST, ()),
+        (s.BID, e.NO_AWARD, s.LOST, ()),
+        (s.BID, e.REQUEST_CANCELLED, s.LOST, ()),
+        (s.WON, e.ACCEPT_SIGNED, s.SIGNED, ()),
+        (s.WON, e.PAYLOAD_MISSING, s.RELEASED, ()),
+        (s.SIGNED, e.PAYLOAD_RECEIVED, s.HOLDING, (f.CHECK_PAYLOAD,)),
+        (s.SIGNED, e.PAYLOAD_MISSING, s.RELEASED, ()),
+        (s.HOLDING, e.PAYLOAD_GOOD, s.ACKED, (f.START_PROOF,)),
+        (s.HOLDING, e.PAYLOAD_BAD, s.DECLINED, ()),
+        (s.HOLDING, e.PAYLOAD_MISSING, s.RELEASED, ()),
+        (s.ACKED, e.PROOF_STARTED, s.AT_WORK, ()),
+        (s.AT_WORK, e.PROOF_MADE, s.PROVED, (f.DELIVER_PROOF,)),
+        (s.AT_WORK, e.PROOF_FAILED, s.MISSED, ()),
+        (s.ACKED, e.PROOF_FAILED, s.MISSED, ()),
+        (s.PROVED, e.RECEIPT_RECEIVED, s.RECEIPTED, ()),
+        (s.PROVED, e.PAYMENT_SEEN, s.EARNED, ()),
+        (s.PROVED, e.CLAIM_DUE, s.OWED, (f.BUILD_CLAIM,)),
+        (s.RECEIPTED, e.PAYMENT_SEEN, s.EARNED, ()),
+        (s.RECEIPTED, e.CLAIM_DUE, s.OWED, (f.BUILD_CLAIM,)),
+        (s.OWED, e.CLAIM_SIGNED, s.CLAIMING, (f.SEND_TRANSACTION,)),
+        (s.OWED, e.PAYMENT_SEEN, s.EARNED, ()),
+        (s.OWED, e.CLAIM_FAILED, s.UNPAID, ()),
+        (s.CLAIMING, e.PAYMENT_SEEN, s.EARNED, ()),
+        (s.CLAIMING, e.CLAIM_FAILED, s.UNPAID, ()),
+        (s.MISSED, e.SLASH_SEEN, s.FORFEITED, ()),
+        (s.MISSED, e.CLAIMS_OVER, s.FORGIVEN, ()),
+    )
+    for state, event, target, effects in rows:
+        yield (state, event), Step(target, effects)
+
+
+TRANSITIONS: Final[Mapping[tuple[State, Event], Step]] = MappingProxyType(dict(_table()))
+"""Every change that an order can go through."""
+
+TERMINAL: Final = frozenset(set(State) - {state for state, _ in TRANSITIONS})
+"""States without an exit."""
+
+INITIAL: Final[Mapping[Role, State]] = MappingProxyType({Role.REQUESTER: State.DRAFT, Role.PROVER: State.SEEN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One order in one role. Times are fixed when it is made."""
+
+    order_id: bytes
+    """The request id, 32 bytes."""
+    role: Role
+    state: State
+    reason: str = ""
+    """Stable word that says why the order is in this state, empty on the ordinary path."""
+    bid_close_ms: int
+    """Unix ms; as `award_by_ms`, `accept_by_ms`."""
+    award_by_ms: int
+    accept_by_ms: int
+    ack_by: int
+    """Unix seconds, as the agreement has them; also the next two."""
+    deliver_by: int
+    claim_by: int
+    valid_until: int
+    """Last second at which the table can load; requester only, 0 for a prover."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the state has no exits."""
+        return self.state in TERMINAL
+
+
+def advance(order: Order, event: Event, reason: str = "") -> tuple[Order, tuple[Effect, ...]]:
+    """The order after an event, and what must happen then.
+
+    Args:
+        reason: stable word for the operator; kept as the order's reason if not empty.
+
+    Raises:
+        InvalidTransition: the event cannot happen in this state.
+    """
+    step = TRANSITIONS.get((order.state, event))
+    if step is None:
+        raise InvalidTransition(order.state.value, event.value)
+    return replace(order, state=step.target, reason=reason or order.reason), step.effects
+
+
+def deadline(order: Order) -> tuple[int, Event, str] | None:
+    """(unix ms, event, reason) of what happens to the order if nothing else does; None if it can wait for ever.
+
+    After a restart this is all that is needed to arm an order's timer again. Before an event that follows from
+    silence on the
+    chain (the ones after `claim_by` and `valid_until`) the broker looks at the chain once more.
+    """
+    s, e = State, Event
+    match order.state:
+        case s.COMMITTED:
+            return order.bid_close_ms, e.BIDS_CLOSED, ""
+        case s.AWARDED:
+            return order.accept_by_ms + GRACE_MS, e.ACCEPT_TIMEOUT, "NOT_ACCEPTED"
+        case s.ACCEPTED | s.KEYED:
+            return order.ack_by * 1000 + GRACE_MS, e.ACK_TIMEOUT, "NO_ACK"
+        case s.PROVING:
+            return order.deliver_by * 1000 + GRACE_MS, e.PROOF_TIMEOUT, "NO_PROOF"
+        case s.VERIFIED | s.TX_STORED:
+            return order.valid_until * 1000 + GRACE_MS, e.TABLE_EXPIRED, "TABLE_EXPIRED"
+        case s.TX_SENT:
+            return order.valid_until * 1000 + INCLUSION_MS, e.TX_FAILED, "NOT_INCLUDED"
+        case s.LANDED | s.OWING | s.LAPSED | s.DEFAULTED:
+            return order.claim_by * 1000 + GRACE_MS, e.CLAIMS_OVER, ""
+        case s.SLASH_DUE | s.SLASHING:
+            return (order.claim_by + SLASH_WINDOW_S) * 1000 + GRACE_MS, e.SLASH_FAILED, "SLASH_WINDOW_OVER"
+        case s.BID:
+            return order.accept_by_ms + GRACE_MS, e.NO_AWARD, "NO_AWARD"
+        case s.WON | s.SIGNED | s.HOLDING:
+            return order.ack_by * 1000 + GRACE_MS, e.PAYLOAD_MISSING, "NO_PAYLOAD"
+        case s.ACKED | s.AT_WORK:
+            return order.claim_by * 1000, e.PROOF_FAILED, "TOO_SLOW"
+        case s.PROVED | s.RECEIPTED:
+            return (order.deliver_by + CLAIM_AFTER_S) * 1000, e.CLAIM_DUE, "NOT_PAID"
+        case s.OWED | s.CLAIMING:
+            return order.claim_by * 1000 + GRACE_MS, e.CLAIM_FAILED, "CLAIMS_OVER"
+        case s.MISSED:
+            return (order.claim_by + SLASH_WINDOW_S) * 1000 + GRACE_MS, e.CLAIMS_OVER, ""
+        case _:
+            return None
+
+
+GRACE_MS: Final = 1_000  # what a counterparty's clock and the way may take beyond a deadline
+INCLUSION_MS: Final = 60_000  # how long after validUntil a block may still turn up that holds our transaction
+CLAIM_AFTER_S: Final = 30  # after deliverBy; a claim shows the table to everybody, so landing comes first
+SLASH_WINDOW_S: Final = 3_600  # after claimBy (ProofMarket.SLASH_WINDOW)
+
+
+def diagram() -> str:
+    """The table as a Mermaid state diagram; SPEC §10 holds this text and a test compares."""
+    lines = ["stateDiagram-v2"]
+    for role in Role:
+        lines.append(f"    state {role.value} {{")
+        lines.append(f"        [*] --> {_node(INITIAL[role])}")
+        for (state, event), step in TRANSITIONS.items():
+            if state.role is role:
+                lines.append(f"        {_node(state)} --> {_node(step.target)}: {event.value}")
+        lines.extend(f"        {_node(state)} --> [*]" for state in State if state in TERMINAL and state.role is role)
+        lines.append("    }")
+    return "\n".join(lines) + "\n"
+
+
+def _node(state: State) -> str:
+    return state.value.replace("-", "_")
