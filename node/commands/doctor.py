@@ -1,0 +1,137 @@
+"""`unveto doctor`: what this machine and this configuration are missing, each finding with a stable name."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import stat
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import trio
+
+from node.chain.errors import ChainError
+from node.chain.rpc import Retry, Rpc
+from node.chain.transport import HttpTransport
+from node.commands import Commands
+from node.config import NodeConfig, load_config
+from node.l1 import address_from_text
+from node.output import Output
+from proving.build import cache_dir, find_compiler
+from proving.errors import CoreError
+from proving.native import DEFAULT_OPTIONS, chosen_path, load
+
+Level = Literal["ok", "note", "bad"]
+MAX_CLOCK_LEAD_S = 15  # a head further in the future than this means that this machine's clock is behind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing looked at."""
+
+    name: str
+    level: Level
+    text: str
+
+
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("doctor", parents=[common], help="check this machine and a configuration")
+    parser.add_argument("--config", type=Path, help="node configuration to check as well")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, out: Output) -> int:
+    """0 if nothing is bad."""
+    findings = machine_findings(out)
+    if args.config is not None:
+        config = load_config(args.config)
+        findings += folder_findings(config)
+        findings += trio.run(chain_findings, config)
+    out.table(("check", "", "finding"), [(f.name, f.level, f.text) for f in findings])
+    bad = sum(f.level == "bad" for f in findings)
+    out.result({"ok": bad == 0, "findings": [{"name": f.name, "level": f.level, "text": f.text} for f in findings]})
+    return 1 if bad else 0
+
+
+def machine_findings(out: Output) -> list[Finding]:
+    """Python, compiler, core, memory, disk."""
+    found = [
+        Finding(
+            name="python",
+            level="ok" if (3, 11) <= sys.version_info[:2] < (3, 14) else "bad",
+            text=f"{platform.python_version()} (3.11 to 3.13 work)",
+        )
+    ]
+    try:
+        found.append(Finding(name="compiler", level="ok", text=" ".join(find_compiler().command)))
+        load(out.say)
+        path = chosen_path(DEFAULT_OPTIONS)
+        found.append(Finding(name="core", level="ok", text=f"built; CPU path {path.name.lower()}"))
+    except CoreError as error:
+        found.append(Finding(name="core", level="bad", text=str(error)))
+    free_gib = shutil.disk_usage(_existing(cache_dir())).free >> 30
+    found.append(
+        Finding(name="cache", level="ok" if free_gib >= 1 else "bad", text=f"{cache_dir()}, {free_gib} GiB free")
+    )
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
+    found.append(Finding(name="memory", level="ok" if memory_gib >= 3 else "note", text=f"{memory_gib} GiB"))
+    return found
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def folder_findings(config: NodeConfig) -> list[Finding]:
+    """The node's folder and its key files."""
+    folder = Path(config.data_dir).expanduser()
+    if not folder.exists():
+        return [Finding(name="folder", level="note", text=f"{folder} does not exist yet; the node makes it")]
+    found = [Finding(name="folder", level="ok", text=str(folder))]
+    for path in sorted(folder.glob("*.key")):
+        loose = bool(stat.S_IMODE(path.stat().st_mode) & 0o077)
+        level: Level = "bad" if loose else "ok"
+        found.append(Finding(name="key", level=level, text=f"{path}{': others may read it' if loose else ''}"))
+    return found
+
+
+async def chain_findings(config: NodeConfig) -> list[Finding]:
+    """The L1 endpoint and the contracts that the configuration names."""
+    rpc = Rpc(HttpTransport(config.chain.rpc_url), retry=Retry(attempts=1))
+    try:
+        chain_id = await rpc.chain_id()
+        head = await rpc.head()
+        client = await rpc.client_version()
+    except ChainError as error:
+        return [Finding(name="rpc", level="bad", text=str(error))]
+    wanted = config.chain.chain_id
+    found = [
+        Finding(name="rpc", level="ok", text=f"{config.chain.rpc_url}: {client}"),
+        Finding(
+            name="chain",
+            level="ok" if wanted in (0, chain_id) else "bad",
+            text=f"id {chain_id}, block {head.number}" + (f", configured for {wanted}" if wanted else ""),
+        ),
+    ]
+    lead_s = head.timestamp - int(time.time())
+    found.append(
+        Finding(
+            name="clock",
+            level="bad" if lead_s > MAX_CLOCK_LEAD_S else "ok",
+            text=f"the head is {abs(lead_s)} s {'ahead of' if lead_s > 0 else 'behind'} this clock",
+        )
+    )
+    for name, text in (("rollups", config.chain.rollups), ("market", config.chain.market)):
+        if not text:
+            found.append(Finding(name=name, level="note", text="no address configured"))
+            continue
+        code = await rpc.code(address_from_text(text))
+        found.append(Finding(name=name, level="ok" if code else "bad", text=f"{text}: {len(code)} bytes of code"))
+    return found
