@@ -21,11 +21,7 @@ struct CoreError : std::runtime_error {
   CoreError(int code_, const std::string& message) : std::runtime_error(message), code(code_) {}
 };
 
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
-[[noreturn]] inline void
-fail(int code, const char* format, ...) {
+[[noreturn, gnu::format(printf, 2, 3)]] inline void fail(int code, const char* format, ...) {
   char text[256];
   va_list args;
   va_start(args, format);
