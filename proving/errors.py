@@ -13,7 +13,8 @@ ProvingError
 │   ├── ZkeyMalformed           PRV-012
 │   ├── VerifyingKeyMalformed   PRV-013
 │   ├── ProofMalformed          PRV-014
-│   └── PublicMalformed         PRV-015
+│   ├── PublicMalformed         PRV-015
+│   └── JobMalformed            PRV-016
 ├── WitnessUnsatisfied      PRV-020   the finished proof does not verify
 ├── ProofRefused            the proof is not a proof of these public inputs
 │   ├── PublicCountMismatch     PRV-030
@@ -112,6 +113,12 @@ class ProofMalformed(MalformedInput):
 
 class PublicMalformed(MalformedInput):
     code = "PRV-015"
+
+
+class JobMalformed(MalformedInput):
+    """A worker's job file is not what the parent writes."""
+
+    code = "PRV-016"
 
 
 class WitnessUnsatisfied(ProvingError):
