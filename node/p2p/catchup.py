@@ -173,9 +173,9 @@ class CatchUp:
         if len(body) >= 2 and body[0] == _GET:
             ids = body[2 + body[1] :]
             if not ids or len(ids) % ID_BYTES or len(ids) > MAX_WANTED * ID_BYTES:
-                raise CatchupMalformed("count of ids")
+                raise CatchupMalformed("CATCHUP_ID_COUNT", size=len(ids))
             return self._answer_get(self._known_topic(body[2 : 2 + body[1]]), _cut(ids))
-        raise CatchupMalformed("request kind")
+        raise CatchupMalformed("CATCHUP_REQUEST_KIND", size=len(body))
 
     async def run(self) -> None:
         """Ask a random connected peer again and again."""
@@ -258,7 +258,7 @@ class CatchUp:
         for topic in self._intake.topics:
             if topic.encode() == name:
                 return topic
-        raise CatchupMalformed("unknown topic")
+        raise CatchupMalformed("CATCHUP_UNKNOWN_TOPIC")
 
     def _answer_list(self, epoch: int, position: int, topic: str) -> bytes:
         found = self._store.ids_after(topic, position if epoch == self._store.epoch else 0, MAX_LISTED)

@@ -68,7 +68,7 @@ class P2PConfig:
     max_inbound_requests: int = 64
     """Requests served at the same time."""
     max_inbound_requests_per_peer: int = 8
-    """Requests of one peer served at the same time."""
+    """Requests of one peer on one protocol served at the same time."""
 
     catchup_interval_s: float = 5.0
     """Pause between two rounds in which a random connected peer is asked for what we missed."""

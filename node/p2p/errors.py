@@ -139,7 +139,7 @@ class RequestRefused(P2PError):
 
     Attributes:
         status: Name of the wire status, see `node.p2p.reqresp.Status`.
-        remote_code: Code given by the peer's application, printable ASCII, at most 64 characters, or "".
+        remote_code: Code and rule given by the peer's application, printable ASCII, at most 64 characters, or "".
     """
 
     code = "P2P-022"

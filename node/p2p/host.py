@@ -42,6 +42,8 @@ from node.p2p.gossip import Gossip
 from node.p2p.ingest import GuardedPubsub
 from node.p2p.library import (
     bounded_yamux,
+    dial_without_delay,
+    freeze_addresses,
     guard_streams,
     keep_topology_ours,
     patch_yamux,
@@ -133,8 +135,17 @@ class Host:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Multiaddrs with /p2p/ on which this host listens; empty unless serving."""
+        """Multiaddrs with /p2p/ on which this host listens; empty before it serves."""
         return tuple(str(address) for address in self._host.get_addrs())
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether shutdown has begun."""
+        return self._requests.is_draining
+
+    def inbound_requests(self) -> int:
+        """Requests of peers that are being served."""
+        return self._requests.active
 
     def serve_protocol(
         self, protocol_id: str, handler: Handler, *, max_request: int, max_response: int, timeout_s: float
@@ -184,8 +195,25 @@ class Host:
         """
         quiet_libp2p()
         patch_yamux()
+        dial_without_delay()
         for address in self._listen:
             require_free(*host_and_port(address), address)
+        stop = trio.Event()
+
+        async def await_cancellation() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                stop.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(await_cancellation)
+            # Shielded, because a cancellation that reaches the library's tasks directly ends them in no order at all.
+            with trio.CancelScope(shield=True):
+                await self._serve_until(stop, task_status)
+        raise AssertionError("serves until cancelled")
+
+    async def _serve_until(self, stop: trio.Event, task_status: TaskStatus[None]) -> None:
         try:
             # Services first: a stream that arrives before pubsub runs would end the swarm.
             async with background_trio_service(self._pubsub), background_trio_service(self._router):
@@ -195,33 +223,28 @@ class Host:
                 async with self._host.run([Multiaddr(address) for address in self._listen]):
                     try:
                         self._require_listening()
-                        await self._run_tasks(task_status)
+                        freeze_addresses(self._host)
+                        await self._run_tasks(stop, task_status)
                     finally:
-                        with trio.CancelScope(shield=True):
-                            await self._shut_down()
+                        await self._shut_down()
         finally:
             self._pubsub.seen_messages.stop()  # a thread of the library
-        raise AssertionError("tasks run until cancelled")
 
-    async def _run_tasks(self, task_status: TaskStatus[None]) -> None:
+    async def _run_tasks(self, stop: trio.Event, task_status: TaskStatus[None]) -> None:
         async with trio.open_nursery() as nursery:
             for address in self._bootstrap:
                 self.links.want(address.peer_id)
-            # Peers greet us as soon as we listen; whoever came before this line is greeted by `run`.
-            nursery.start_soon(self.links.run, lambda peer_id: nursery.start_soon(self._catchup.sync, peer_id))
+            await nursery.start(self.links.run, lambda peer_id: nursery.start_soon(self._catchup.sync, peer_id))
             nursery.start_soon(self._catchup.run)
             nursery.start_soon(self._maintain)
             task_status.started()
-            try:
-                await trio.sleep_forever()
-            finally:
-                # In here, because requests in progress may need the tasks that end with the nursery.
-                self._intake.close()
-                with trio.CancelScope(shield=True), trio.move_on_after(self._config.drain_s):
-                    await self._requests.drain()
+            await stop.wait()
+            self._intake.close()
+            with trio.move_on_after(self._config.drain_s):
+                await self._requests.drain()
+            nursery.cancel_scope.cancel()
 
     async def _shut_down(self) -> None:
-        self._intake.close()
         await self.links.close_all()
         with trio.move_on_after(self._config.close_s):
             await self._host.close()

@@ -78,7 +78,7 @@ def is_envelope_sound(message: rpc_pb2.Message) -> bool:
         return False
     try:
         return signature_validator(message)
-    except Exception as fault:  # noqa: BLE001  the library's verifier raises whatever its decoders meet
+    except Exception as fault:
         log.debug("envelope check failed: %r", fault)
         return False
 

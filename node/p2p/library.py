@@ -10,6 +10,8 @@ from typing import Any
 
 import trio
 from libp2p.abc import IMuxedConn
+from libp2p.host.basic_host import BasicHost
+from libp2p.network import swarm as swarm_module
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.swarm import Swarm
 from libp2p.stream_muxer.yamux import yamux as yamux_module
@@ -57,6 +59,11 @@ async def _credit_half_windows(stream: YamuxStream, *, bytes_read: int = 0) -> N
     await stream.send_window_update(owed)
 
 
+def dial_without_delay() -> None:
+    """Do not wait 250 ms after each dial for a second address: `Links` tries addresses one by one. Process-wide."""
+    swarm_module._HAPPY_EYEBALLS_DELAY = 0.0
+
+
 def patch_yamux() -> None:
     """Use the window rule above and the smaller window limit. Idempotent, process-wide."""
     YamuxStream._auto_tune_and_send_window_update = _credit_half_windows  # type: ignore[method-assign,assignment]
@@ -82,7 +89,7 @@ def bounded_yamux(max_buffered_bytes: int) -> type[Yamux]:
         async def start(self) -> None:
             try:
                 await super().start()
-            except Exception as fault:  # noqa: BLE001  an error here would end the swarm and with it the node
+            except Exception as fault:
                 log.debug("muxer of %s failed: %r", self.peer_id, fault)
                 await self._cleanup_on_error()
 
@@ -101,7 +108,7 @@ def release_inbound_slots(swarm: Swarm) -> None:
         try:
             muxed: Any = await swarm.upgrade_inbound_raw_conn(connection, maddr)
             await muxed.event_closed.wait()
-        except Exception as fault:  # noqa: BLE001  any failure of a stranger's handshake ends only that connection
+        except Exception as fault:
             log.debug("inbound connection failed: %r", fault)
         # Returning makes trio's listener close the socket, whatever state the library left it in.
 
@@ -115,6 +122,12 @@ def keep_topology_ours(swarm: Swarm) -> None:
         return
 
     swarm.auto_connector.maybe_connect = connect_nobody  # type: ignore[method-assign]
+
+
+def freeze_addresses(host: BasicHost) -> None:
+    """Remember the listen addresses. The library asks the sockets before each RPC, and fails when they are closed."""
+    addresses = host.get_addrs()
+    host.get_addrs = lambda: list(addresses)  # type: ignore[method-assign]
 
 
 def cut(muxed: IMuxedConn) -> None:
@@ -178,7 +191,7 @@ def guard_streams(
         open_streams[peer_id] = open_streams.get(peer_id, 0) + 1
         try:
             await dispatch(stream)
-        except Exception as fault:  # noqa: BLE001  the guard this function is for
+        except Exception as fault:
             log.debug("stream of %s failed: %r", peer_id, fault)
             await _reset(stream)
         finally:
@@ -193,5 +206,5 @@ def guard_streams(
 async def _reset(stream: Any) -> None:
     try:
         await stream.reset()
-    except Exception as fault:  # noqa: BLE001  the connection under it is gone, which is what a reset is for
+    except Exception as fault:
         log.debug("reset failed: %r", fault)

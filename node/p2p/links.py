@@ -5,21 +5,31 @@ import random
 import secrets
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
 from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
+from libp2p.host.exceptions import StreamFailure
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
+from trio_typing import TaskStatus
 
 from node.p2p.addresses import AddressBook
 from node.p2p.conduct import Conduct
 from node.p2p.config import P2PConfig
-from node.p2p.errors import DialFailed, PeerBanned, ShuttingDown, StreamBroken, UnknownPeer, Unreachable
+from node.p2p.errors import (
+    DialFailed,
+    PeerBanned,
+    ProtocolUnavailable,
+    ShuttingDown,
+    StreamBroken,
+    UnknownPeer,
+    Unreachable,
+)
 from node.p2p.library import cut
 from node.p2p.streams import FramedStream, library_edge, parting
 
@@ -81,8 +91,9 @@ class Links:
         swarm.register_notifee(_Notifee(self._on_connected, self._on_disconnected))
 
     def connected(self) -> tuple[str, ...]:
-        """Peers with a connection."""
-        return tuple(peer_text(peer) for peer, connections in self._swarm.connections.items() if connections)
+        """Peers with a connection, without those that are banned and about to be cut."""
+        peers = (peer_text(peer) for peer, connections in self._swarm.connections.items() if connections)
+        return tuple(peer_id for peer_id in peers if not self._conduct.is_banned(peer_id))
 
     def is_connected(self, peer_id: str) -> bool:
         """Whether there is a connection to the peer."""
@@ -101,19 +112,24 @@ class Links:
         if self._nursery is not None:
             self._nursery.start_soon(self._keep, peer_id)
 
-    async def run(self, greet: Callable[[str], None]) -> None:
+    async def run(
+        self, greet: Callable[[str], None], *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
         """Dial wanted peers and watch connections until cancelled.
 
         Args:
             greet: Called with each peer that gets connected.
+            task_status: Told when streams can be opened.
         """
         async with trio.open_nursery() as self._nursery:
             self._greet = greet
+            task_status.started()
             for peer_id in self._wanted:
                 self._nursery.start_soon(self._keep, peer_id)
             for peer_id in self.connected():  # came in before we ran
                 self._welcome(peer_id)
             await trio.sleep_forever()
+        raise AssertionError("runs until cancelled")
 
     async def connect(self, peer_id: str) -> None:
         """Connect unless connected, trying each address of the book.
@@ -138,8 +154,14 @@ class Links:
         if self._nursery is None:
             raise ShuttingDown(peer_id, "not running")
         await self.connect(peer_id)
-        with library_edge(peer_id):
-            return await self._host.new_stream(ID.from_base58(peer_id), [TProtocol(protocol_id)])
+        try:
+            with library_edge(peer_id):
+                return await self._host.new_stream(ID.from_base58(peer_id), [TProtocol(protocol_id)])
+        except StreamBroken as fault:
+            # The library has one error for "no such protocol" and for "gone while asking".
+            if isinstance(fault.__cause__, StreamFailure) and self.is_connected(peer_id):
+                raise ProtocolUnavailable(peer_id, protocol_id) from fault
+            raise
 
     def cut(self, peer_id: str) -> None:
         """Drop all connections of a peer at once."""

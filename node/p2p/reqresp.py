@@ -1,8 +1,9 @@
 """Bounded request/response.
 
 Wire form: the client opens a stream on a protocol id whose last part is an ordinal (/unveto/pull/1), sends one frame,
-and receives one status byte and one frame. The body of a refusal is a code of at most 64 printable ASCII characters.
-Both sides then close. A request may arrive twice (the caller retries on Unreachable), so handlers must be idempotent.
+and receives one status byte and one frame. The body of a refusal is at most 64 printable ASCII characters: the code of
+the error and the name of the rule (PRO-001 WRONG_SIGNER). Both sides then close. A request may arrive twice (the caller
+retries on Unreachable), so handlers must be idempotent.
 """
 
 import enum
@@ -24,6 +25,7 @@ from node.p2p.errors import (
     Unreachable,
 )
 from node.p2p.streams import FramedStream, parting
+from node.p2p.verdicts import refusal_word
 from protocol.errors import ProtocolError, Reject
 
 MAX_CODE_CHARS = 64
@@ -76,12 +78,22 @@ class RequestService:
         self._open_stream = open_stream
         self._strike = strike
         self._protocols: dict[str, Protocol] = {}
-        self._active: Counter[str] = Counter()
+        self._active: Counter[tuple[str, str]] = Counter()  # by peer and protocol
         self._idle = trio.Event()
         self._idle.set()
         self._is_draining = False
         self.counts: Counter[str] = Counter()
         """Requests served, by status name in lower case."""
+
+    @property
+    def active(self) -> int:
+        """Requests being served."""
+        return self._active.total()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether new requests are refused because the host shuts down."""
+        return self._is_draining
 
     def register(self, protocol: Protocol) -> None:
         """Serve a protocol.
@@ -135,34 +147,29 @@ class RequestService:
 
     async def answer(self, protocol_id: str, stream: FramedStream) -> None:
         """Serve one inbound stream of a registered protocol, from its first byte to its end."""
-        peer_id = stream.peer_id
-        config = self._config
+        share = stream.peer_id, protocol_id
         if (
             self._is_draining
-            or self._active.total() >= config.max_inbound_requests
-            or self._active[peer_id] >= config.max_inbound_requests_per_peer
+            or self._active.total() >= self._config.max_inbound_requests
+            or self._active[share] >= self._config.max_inbound_requests_per_peer
         ):
-            await self._reply(stream, Status.BUSY, b"", BUSY_REPLY_S)
-            return
-        self._active[peer_id] += 1
-        if self._idle.is_set():
-            self._idle = trio.Event()
-        try:
-            protocol = self._protocols[protocol_id]
+            sent = await self._reply(stream, Status.BUSY, b"", BUSY_REPLY_S)
+        else:
+            self._enter(share)
             try:
+                protocol = self._protocols[protocol_id]
                 status, body = await self._handle(protocol, stream)
+                sent = await self._reply(stream, status, body, protocol.timeout_s)
             except StreamBroken as fault:
                 log.debug("request on %s: %s", protocol_id, fault)
                 self.counts["broken"] += 1
-                await stream.reset()
-                return
-            await self._reply(stream, status, body, protocol.timeout_s)
-        finally:
-            self._active[peer_id] -= 1
-            if not self._active[peer_id]:
-                del self._active[peer_id]
-            if not self._active:
-                self._idle.set()
+                sent = False
+            finally:
+                self._leave(share)
+        if sent:
+            await stream.part()
+        else:
+            await stream.reset()
 
     async def drain(self) -> None:
         """Refuse new requests and wait until the present ones have ended."""
@@ -200,7 +207,7 @@ class RequestService:
         except ProtocolError as refusal:
             if isinstance(refusal, Reject):
                 self._strike(stream.peer_id)
-            return Status.REFUSED, refusal.code.encode("ascii", errors="replace")[:MAX_CODE_CHARS]
+            return Status.REFUSED, refusal_word(refusal).encode("ascii", errors="replace")[:MAX_CODE_CHARS]
         except trio.TooSlowError:
             return Status.TIMEOUT, b""
         except Exception:
@@ -212,20 +219,27 @@ class RequestService:
             return Status.FAULT, b""
         return Status.OK, response
 
-    async def _reply(self, stream: FramedStream, status: Status, body: bytes, timeout_s: float) -> None:
+    async def _reply(self, stream: FramedStream, status: Status, body: bytes, timeout_s: float) -> bool:
+        """Send a response. Returns False if the peer did not take it in time."""
         self.counts[status.name.lower()] += 1
-        with trio.move_on_after(timeout_s) as scope:
-            try:
-                await stream.send_raw(bytes([status]))
-                await stream.send(body)
-            except StreamBroken as fault:
-                log.debug("response to %s: %s", stream.peer_id, fault)
-                await stream.reset()
-                return
-        if scope.cancelled_caught:
-            await stream.reset()
-        else:
-            await stream.part()
+        sent = False
+        with trio.move_on_after(timeout_s):
+            await stream.send_raw(bytes([status]))
+            await stream.send(body)
+            sent = True
+        return sent
+
+    def _enter(self, share: tuple[str, str]) -> None:
+        self._active[share] += 1
+        if self._idle.is_set():
+            self._idle = trio.Event()
+
+    def _leave(self, share: tuple[str, str]) -> None:
+        self._active[share] -= 1
+        if not self._active[share]:
+            del self._active[share]
+        if not self._active:
+            self._idle.set()
 
 
 def _printable(code: bytes) -> str:

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 import trio
 
 from node.p2p.errors import UnknownTopic
-from protocol.errors import Ignore, Reject
+from protocol.errors import CodedError, Ignore, ProtocolError, Reject
 
 SEEN_FRAMES = 1 << 17  # 40 bytes of key each; at 200 frames a second ten minutes, the longest life of a frame
 
@@ -90,6 +90,11 @@ class TopicState:
 def frame_id(frame: bytes) -> bytes:
     """SHA-256 of the frame: its name in the seen-set and in catch-up."""
     return hashlib.sha256(frame).digest()
+
+
+def refusal_word(refusal: ProtocolError) -> str:
+    """Code of a refusal and, where it has one, the name of the rule: what an operator looks up."""
+    return f"{refusal.code} {refusal.reason}" if isinstance(refusal, CodedError) else refusal.code
 
 
 class TokenBucket:
@@ -201,9 +206,9 @@ class Intake:
         try:
             state.topic.validate(frame, own_peer)
         except Reject as refusal:
-            return Verdict.REJECT, refusal.code
+            return Verdict.REJECT, refusal_word(refusal)
         except Ignore as refusal:
-            return Verdict.IGNORE, refusal.code
+            return Verdict.IGNORE, refusal_word(refusal)
         self._show(state, frame)
         self._settle(name, Verdict.ACCEPT)
         self._keep(topic, name, frame)

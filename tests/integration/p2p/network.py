@@ -31,24 +31,12 @@ MAX_FRAME = 4096
 NEVER = 3600.0  # an interval that does not pass during a test
 
 
-class BadFrame(Reject):
-    """The test validator's REJECT."""
-
-    code = "TST-001"
-
-
-class StaleFrame(Ignore):
-    """The test validator's IGNORE."""
-
-    code = "TST-002"
-
-
 def by_first_letter(frame: bytes, from_peer: str) -> None:
     """REJECT frames that begin with R, IGNORE those with I, accept others."""
     if frame[:1] == b"R":
-        raise BadFrame
+        raise Reject("TEST_BAD")
     if frame[:1] == b"I":
-        raise StaleFrame
+        raise Ignore("TEST_STALE")
 
 
 def accept_all(frame: bytes, from_peer: str) -> None:
