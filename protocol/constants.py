@@ -58,3 +58,7 @@ MAX_CLOCK_SKEW_MS: Final = 2000
 # §11 payload
 MIN_PAYLOAD_LOG2: Final = 10
 MAX_PAYLOAD_LOG2: Final = 22
+MAX_WITNESS_LEAVES: Final = 1024
+MAX_WITNESS_NODES: Final = 16384
+MAX_WITNESS_PROGRAMS: Final = 16
+"""Limits of one state witness: hashing it all takes seconds, not minutes."""

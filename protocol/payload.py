@@ -13,7 +13,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from protocol.constants import MAX_CORE_BYTES, MAX_LOCKSET, MAX_PAYLOAD_LOG2, MIN_PAYLOAD_LOG2, TREE_DEPTH
+from protocol.constants import (
+    MAX_CORE_BYTES,
+    MAX_LOCKSET,
+    MAX_PAYLOAD_LOG2,
+    MAX_WITNESS_LEAVES,
+    MAX_WITNESS_NODES,
+    MAX_WITNESS_PROGRAMS,
+    MIN_PAYLOAD_LOG2,
+    TREE_DEPTH,
+)
 from protocol.errors import DecodeError
 from protocol.hashing import abi_words, domain, keccak256
 from protocol.reader import Reader
@@ -25,7 +34,6 @@ from protocol.vm.state import VmState
 from protocol.vm.state_tree import Leaf, needed_nodes, partial_tree
 
 PAYLOAD_VERSION = 1
-_NODE_BYTES = 1 + 4 + 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +118,11 @@ def encode_witness(witness: StateWitness) -> bytes:
 
 
 def decode_witness(raw: bytes) -> StateWitness:
-    """Decode a witness and require that it is canonical and minimal.
+    """Decode a witness and require that it is canonical, without redundancy, and gives its root.
 
     Raises:
-        DecodeError: truncated, trailing, FIELD_RANGE, WITNESS_FRAMES, WITNESS_ORDER, WITNESS_LEVEL, WITNESS_NODES,
-            WITNESS_ROOT.
+        DecodeError: truncated, trailing, FIELD_RANGE, WITNESS_FRAMES, WITNESS_LEAVES, WITNESS_NODES, WITNESS_PROGRAMS,
+            WITNESS_LEVEL, WITNESS_ORDER, WITNESS_ROOT.
         StateError: the parts do not fit together; ProgramError: an ill-formed program.
     """
     reader = Reader(raw, "WITNESS")
@@ -122,17 +130,23 @@ def decode_witness(raw: bytes) -> StateWitness:
     if reader.field() != 0:
         # A live root has no suspended frames.
         raise DecodeError("WITNESS_FRAMES")
+    leaf_count = reader.uint(2)
+    if leaf_count > MAX_WITNESS_LEAVES:
+        raise DecodeError("WITNESS_LEAVES", count=leaf_count)
     leaves = tuple(
         (reader.uint(4), Leaf(reader.field(), reader.field(), reader.field(), reader.field()))
-        for _ in range(reader.uint(2))
+        for _ in range(leaf_count)
     )
     node_count = reader.uint(4)
-    if node_count * _NODE_BYTES > reader.remaining:
+    if node_count > MAX_WITNESS_NODES:
         raise DecodeError("WITNESS_NODES", count=node_count)
     nodes = tuple((reader.uint(1), reader.uint(4), int(reader.field())) for _ in range(node_count))
     if any(level > TREE_DEPTH for level, _, _ in nodes):
         raise DecodeError("WITNESS_LEVEL")
-    programs = tuple(read_instructions(reader, reader.uint(2)) for _ in range(reader.uint(2)))
+    program_count = reader.uint(2)
+    if program_count > MAX_WITNESS_PROGRAMS:
+        raise DecodeError("WITNESS_PROGRAMS", count=program_count)
+    programs = tuple(read_instructions(reader, reader.uint(2)) for _ in range(program_count))
     reader.end()
     _require_ascending([(index,) for index, _ in leaves])
     _require_ascending([(level, index) for level, index, _ in nodes])

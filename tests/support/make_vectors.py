@@ -9,11 +9,27 @@ import json
 from pathlib import Path
 from typing import Any
 
+from protocol.constants import FIELD_ORDER
 from protocol.errors import CodedError
+from protocol.payload import Payload, encode_payload, make_witness, payload_commit, smallest_size_log2
 from protocol.statement import TIER_S, own_entries, words
 from protocol.table import Core, core_id, decode_core, encode_core, entry_key, stamp, statement_commit
-from protocol.types import Hash32
-from tests.support.cores import call, oracle_core, two_rollup_core, with_entry
+from protocol.types import Endpoint, Hash32, RollupId, endpoint
+from protocol.vm.genesis import Genesis, encode_genesis, state_from_genesis
+from protocol.vm.programs import NAMES, counter_account, oracle_reader_account, program, token_account
+from protocol.vm.rollup import run_core
+from protocol.vm.state_tree import StateTree, empty_hash
+from tests.support.cores import (
+    ORACLE,
+    OTHER_PROGRAM,
+    PROGRAM,
+    USER,
+    call,
+    oracle_core,
+    two_rollup_core,
+    with_entry,
+)
+from tests.support.machines import oracle_table
 from tests.support.tools import ROOT
 
 
@@ -104,6 +120,75 @@ def core_vectors() -> dict[str, Any]:
     }
 
 
+def tree_vectors() -> dict[str, Any]:
+    """Insertions and updates with every root, one Merkle path, and the hashes of empty subtrees."""
+    tree = StateTree.empty()
+    steps: list[dict[str, Any]] = []
+    writes = [(50, 1, 0), (20, 2, 1), (80, 3, 0), (50, 4, 0), (FIELD_ORDER - 1, 5, 0), (1, FIELD_ORDER - 1, 1)]
+    for key, v0, v1 in writes:
+        if tree.open(key).found:
+            tree, _ = tree.update(key, v0, v1)
+        else:
+            tree, _ = tree.insert(key, v0, v1)
+        steps.append({"key": str(key), "v0": str(v0), "v1": str(v1), "root": str(tree.root), "next": tree.next_index})
+    opening = tree.open(60)
+    return {
+        "emptySubtrees": [str(empty_hash(level)) for level in range(17)],
+        "emptyRoot": str(StateTree.empty().root),
+        "writes": steps,
+        "absent": {
+            "key": "60",
+            "index": opening.index,
+            "leaf": [str(x) for x in (opening.leaf.key, opening.leaf.next_key, opening.leaf.v0, opening.leaf.v1)],
+            "siblings": [[str(x) for x in triple] for triple in opening.siblings],
+        },
+    }
+
+
+def vm_vectors() -> dict[str, Any]:
+    """Genesis roots, tables with the roots that replay gives, and one padded payload (zero padding left out)."""
+    oracle = Endpoint(int.from_bytes(ORACLE, "big"))
+    holder = endpoint(0, USER)
+    samples = {
+        "empty": Genesis(accounts=()),
+        "counter": Genesis(accounts=(counter_account(PROGRAM),)),
+        "token": Genesis(accounts=(token_account(PROGRAM, {holder: 1000, oracle: 5}),)),
+        "oracle reader and counter": Genesis(
+            accounts=(oracle_reader_account(PROGRAM, oracle, 2000), counter_account(OTHER_PROGRAM))
+        ),
+    }
+    state = state_from_genesis(samples["oracle reader and counter"])
+    tables = []
+    for name, price in (("settles", 2500), ("below the strike", 1500), ("strange answer", 1 << 128)):
+        core = oracle_table(state, price)
+        tables.append(
+            {
+                "name": name,
+                "genesis": encode_genesis(samples["oracle reader and counter"]).hex(),
+                "core": encode_core(core).hex(),
+                "roots": [str(entry.new_root) for entry in core.entries],
+            }
+        )
+    core = oracle_table(state, 2500)
+    witness = make_witness(state, run_core(state, core, 1).values())
+    payload = Payload(salt=Hash32(b"\x5a" * 32), core=core, witnesses=((RollupId(1), witness),))
+    size_log2 = smallest_size_log2(payload)
+    padded = encode_payload(payload, size_log2)
+    return {
+        "genesis": [
+            {"name": name, "genesis": encode_genesis(x).hex(), "root": str(state_from_genesis(x).root)}
+            for name, x in samples.items()
+        ],
+        "codeHashes": {name: str(program(name).code_hash) for name in NAMES},
+        "tables": tables,
+        "payload": {
+            "sizeLog2": size_log2,
+            "payload": padded.rstrip(b"\0").hex(),
+            "payloadCommit": payload_commit(padded).hex(),
+        },
+    }
+
+
 def write(path: Path, content: dict[str, Any]) -> None:
     """One vector file, stable from run to run."""
     path.write_text(json.dumps(content, indent=1) + "\n")
@@ -111,3 +196,5 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     write(ROOT / "tests/vectors/core.json", core_vectors())
+    write(ROOT / "tests/vectors/tree.json", tree_vectors())
+    write(ROOT / "tests/vectors/vm.json", vm_vectors())
