@@ -26,6 +26,7 @@ from libp2p.network.swarm import Swarm
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
+from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 from trio_typing import TaskStatus  # the stubs of trio that libp2p brings along name it only here
@@ -41,7 +42,7 @@ from node.p2p.framestore import FrameStore, MemoryFrameStore
 from node.p2p.gossip import Gossip
 from node.p2p.ingest import GuardedPubsub
 from node.p2p.library import (
-    bounded_yamux,
+    bound_buffers,
     dial_without_delay,
     freeze_addresses,
     guard_streams,
@@ -129,6 +130,7 @@ class Host:
             is_refused=self.conduct.is_banned,
         )
         """`inbound_streams()` is the number of streams that peers hold open."""
+        bound_buffers(self._swarm, config.max_buffered_bytes)
         release_inbound_slots(self._swarm)
         keep_topology_ours(self._swarm)
         self._register(self._catchup.protocol)
@@ -142,6 +144,11 @@ class Host:
     def is_stopping(self) -> bool:
         """Whether shutdown has begun."""
         return self._requests.is_draining
+
+    @property
+    def frames_over_rate(self) -> int:
+        """Gossip frames dropped because their sender exceeded `peer_frames_per_s`."""
+        return self._pubsub.over_rate
 
     def inbound_requests(self) -> int:
         """Requests of peers that are being served."""
@@ -177,6 +184,10 @@ class Host:
         self.book.add(parsed)
         self.links.want(parsed.peer_id)
         return parsed.peer_id
+
+    async def catch_up(self, peer_id: str) -> None:
+        """Fetch at once from a peer what it has and we have not; this also happens by itself, see `catchup`."""
+        await self._catchup.sync(peer_id)
 
     def strike(self, peer_id: str) -> None:
         """Record that a peer broke a rule; at the limit it is cut and banned for a while."""
@@ -302,7 +313,7 @@ def _library_host(config: P2PConfig, key: HostKey) -> BasicHost:
     host = new_host(
         key_pair=pair,
         sec_opt={NOISE: noise},
-        muxer_opt={TProtocol(YAMUX): bounded_yamux(config.max_buffered_bytes)},
+        muxer_opt={TProtocol(YAMUX): Yamux},
         negotiate_timeout=max(1, round(config.upgrade_timeout_s)),
         disable_identify_address_discovery=True,
         connection_config=ConnectionConfig(

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import trio
-from libp2p.abc import IMuxedConn
+from libp2p.abc import IMuxedConn, ISecureConn
 from libp2p.host.basic_host import BasicHost
 from libp2p.network import swarm as swarm_module
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.swarm import Swarm
+from libp2p.peer.id import ID
 from libp2p.stream_muxer.yamux import yamux as yamux_module
 from libp2p.stream_muxer.yamux.yamux import Yamux, YamuxStream
 
@@ -74,10 +75,11 @@ class BufferOverrun(trio.TooSlowError):
     """The peer ignores flow control. Derived from the one error on which the muxer closes the connection."""
 
 
-def bounded_yamux(max_buffered_bytes: int) -> type[Yamux]:
-    """A Yamux that closes a connection whose unread data exceeds `max_buffered_bytes`.
+def bound_buffers(swarm: Swarm, max_buffered_bytes: int) -> None:
+    """Close a connection whose unread data exceeds `max_buffered_bytes`.
 
-    The library only warns when a peer writes beyond its window, and buffers on.
+    The library only warns when a peer writes beyond its window, and buffers on. It also makes a plain Yamux whatever
+    class the host was given, so the place where it does so is replaced.
     """
 
     class BoundedYamux(Yamux):
@@ -93,7 +95,15 @@ def bounded_yamux(max_buffered_bytes: int) -> type[Yamux]:
                 log.debug("muxer of %s failed: %r", self.peer_id, fault)
                 await self._cleanup_on_error()
 
-    return BoundedYamux
+    multistream: Any = swarm.upgrader.muxer_multistream
+
+    async def new_conn(secured: ISecureConn, peer: ID) -> IMuxedConn:
+        protocol, _ = await multistream._selector.select(secured, secured.is_initiator, multistream.negotiate_timeout)
+        muxed = BoundedYamux(secured, peer, is_initiator=secured.is_initiator)
+        annotated: IMuxedConn = multistream._annotate_connection(muxed, secured, protocol)
+        return annotated
+
+    multistream.new_conn = new_conn
 
 
 def release_inbound_slots(swarm: Swarm) -> None:

@@ -21,6 +21,7 @@ from multiaddr import Multiaddr
 
 from node.identity import HostKey
 from node.p2p.config import P2PConfig
+from node.p2p.framestore import FrameStore
 from node.p2p.host import Host
 from node.p2p.verdicts import Topic, Validate
 from protocol.errors import Ignore, Reject
@@ -61,7 +62,7 @@ class Network:
         *,
         dial: Sequence[Host] = (),
         validate: Validate = by_first_letter,
-        prepare: Callable[[Host], None] = lambda host: None,
+        store: FrameStore | None = None,
         max_frame_bytes: int = MAX_FRAME,
         **settings: Any,
     ) -> Host:
@@ -69,8 +70,7 @@ class Network:
         settings.setdefault("catchup_interval_s", NEVER)
         settings.setdefault("bootstrap", tuple(other.addresses[0] for other in dial))
         topic = Topic(name=TOPIC, validate=validate, max_frame_bytes=max_frame_bytes)
-        host = Host(P2PConfig(**settings), key(name), [topic])
-        prepare(host)
+        host = Host(P2PConfig(**settings), key(name), [topic], store=store)
         scope, ended = trio.CancelScope(), trio.Event()
 
         async def serve(task_status: Any) -> None:
