@@ -46,9 +46,14 @@ def _can_fail(item: ast.AST) -> bool:
     # A check that several tests share says so in its name; waiting for a condition fails at its deadline.
     if isinstance(item, ast.Call):
         name = ast.unparse(item.func).rpartition(".")[2].lstrip("_")
-        return name in ("raises", "RaisesGroup", "fail", "fail_after", "run_state_machine_as_test") or name.startswith(
-            ("assert", "check", "expect")
-        )
+        return name in (
+            "raises",
+            "RaisesGroup",
+            "fail",
+            "fail_after",
+            "suppress",
+            "run_state_machine_as_test",
+        ) or name.startswith(("assert", "check", "expect", "require"))
     return isinstance(item, ast.Assert)
 
 
