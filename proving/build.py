@@ -51,19 +51,22 @@ def cache_dir() -> Path:
 def find_compiler() -> Compiler:
     """The first compiler that answers: $CXX, the system's, or the ziglang wheel.
 
+    $UNVETO_CXXFLAGS adds flags, such as -fsanitize=address,undefined.
+
     Raises:
         CompilerMissing: none of them does.
     """
     names = tuple(filter(None, (os.environ.get("CXX"),))) + SYSTEM_COMPILERS
+    wanted = tuple(os.environ.get("UNVETO_CXXFLAGS", "").split())
     for name in names:
         version = _first_line((name, "--version"))
         if version:
-            return Compiler(command=(name,), extra_flags=(), version=version)
+            return Compiler(command=(name,), extra_flags=wanted, version=version)
     if importlib.util.find_spec("ziglang") is not None:
         zig = (sys.executable, "-m", "ziglang")
         version = _first_line((*zig, "version"))
         if version:
-            return Compiler(command=(*zig, "c++"), extra_flags=_zig_flags(), version=f"zig {version}")
+            return Compiler(command=(*zig, "c++"), extra_flags=(*_zig_flags(), *wanted), version=f"zig {version}")
     raise CompilerMissing((*names, "ziglang"))
 
 
