@@ -1,0 +1,99 @@
+"""Multiaddrs, peer ids, the address book."""
+
+import pytest
+
+from node.p2p.addresses import (
+    MAX_ADDRESSES_PER_PEER,
+    MAX_PEERS,
+    AddressBook,
+    PeerAddress,
+    host_and_port,
+    parse_peer_address,
+    parse_transport,
+)
+from node.p2p.config import P2PConfig
+from node.p2p.errors import AddressInvalid
+
+PEER = "12D3KooWHkEfNdKuwYrmqgrUfYHQvLjcnpXnEd2jRHbPUpNzK3Ck"
+
+
+@pytest.fixture
+def peer_id() -> str:
+    """A real peer id."""
+    from libp2p.crypto.ed25519 import create_new_key_pair
+    from libp2p.peer.id import ID
+
+    return str(ID.from_pubkey(create_new_key_pair(seed=bytes(32)).public_key))
+
+
+@pytest.mark.parametrize(
+    "transport", ["/ip4/127.0.0.1/tcp/4001", "/ip6/::1/tcp/1", "/dns4/example.org/tcp/65535", "/dns/example.org/tcp/80"]
+)
+def test_dialable_addresses_are_read_and_written_back(peer_id: str, transport: str) -> None:
+    """The text form is stable."""
+    text = f"{transport}/p2p/{peer_id}"
+
+    assert PeerAddress(peer_id=peer_id, transport=transport) == parse_peer_address(text)
+    assert text == str(parse_peer_address(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "/",
+        "127.0.0.1:4001",
+        "/ip4/127.0.0.1/tcp/4001",
+        "/ip4/127.0.0.1/tcp/4001/p2p/",
+        "/ip4/127.0.0.1/tcp/4001/p2p/nonsense",
+        "/ip4/127.0.0.1/tcp/4001/p2p/QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",  # RSA: the key is not inside
+        "/ip4/127.0.0.1/udp/4001/p2p/{peer}",
+        "/ip4/127.0.0.1/udp/4001/quic-v1/p2p/{peer}",
+        "/ip4/127.0.0.1/tcp/4001/ws/p2p/{peer}",
+        "/ip4/127.0.0.1/tcp/99999/p2p/{peer}",
+        "/ip4/300.0.0.1/tcp/1/p2p/{peer}",
+        "/ip4/127.0.0.1/tcp/4001/p2p/{peer}/p2p-circuit",
+        "/ip4/127.0.0.1/tcp/4001/p2p/{peer}/p2p/{peer}",
+        "/unix/tmp/socket/p2p/{peer}",
+        "/ip4/127.0.0.1/tcp/4001/p2p/ {peer}",
+    ],
+)
+def test_anything_else_is_refused(peer_id: str, text: str) -> None:
+    """With one error class, whatever the library's parsers raise."""
+    with pytest.raises(AddressInvalid):
+        parse_peer_address(text.format(peer=peer_id))
+
+
+def test_transport_is_split_for_binding() -> None:
+    """Host and port as the socket calls want them."""
+    assert ("::1", 4001) == host_and_port(parse_transport("/ip6/::1/tcp/4001"))
+    assert ("127.0.0.1", 0) == host_and_port(parse_transport("/ip4/127.0.0.1/tcp/0"))
+
+
+def test_book_returns_the_latest_address_first_and_forgets_the_rest() -> None:
+    """A peer that moves is dialled where it was last seen."""
+    book = AddressBook()
+    for port in range(MAX_ADDRESSES_PER_PEER + 3):
+        book.add(PeerAddress(peer_id=PEER, transport=f"/ip4/127.0.0.1/tcp/{port}"))
+    book.add(PeerAddress(peer_id=PEER, transport="/ip4/127.0.0.1/tcp/5"))
+
+    known = book.transports(PEER)
+    assert "/ip4/127.0.0.1/tcp/5" == known[0]
+    assert MAX_ADDRESSES_PER_PEER == len(known) == len(set(known))
+    book.forget(PEER)
+    assert () == book.transports(PEER)
+
+
+def test_book_is_bounded() -> None:
+    """The peer added longest ago goes."""
+    book = AddressBook()
+    for number in range(MAX_PEERS + 1):
+        book.add(PeerAddress(peer_id=f"peer {number}", transport="/ip4/127.0.0.1/tcp/1"))
+
+    assert MAX_PEERS == len(book.peers())
+    assert () == book.transports("peer 0")
+
+
+def test_default_configuration_listens_on_loopback_only() -> None:
+    """Nobody is reachable from outside by accident."""
+    assert all(address.startswith("/ip4/127.0.0.1/") for address in P2PConfig().listen)
