@@ -135,6 +135,10 @@ class Builder(ABC):
     def mul(self, a: Expr, b: Expr) -> Expr:
         """A new wire, constrained to a * b."""
 
+    @abstractmethod
+    def mul_add(self, a: Expr, b: Expr, c: Expr) -> Expr:
+        """A new wire, constrained to a * b + c."""
+
     def define(self, a: Expr) -> Expr:
         """A new wire equal to a linear combination, for use as a template's input."""
         return self.mul(a, 1)
@@ -215,9 +219,12 @@ class Recorder(Builder):
         return [LC({first + i: 1}) for i in range(count)]
 
     def mul(self, a: Expr, b: Expr) -> Expr:
-        product = self.hint(lambda: 0)
-        self.enforce(a, b, product)
-        return product
+        return self.mul_add(a, b, 0)
+
+    def mul_add(self, a: Expr, b: Expr, c: Expr) -> Expr:
+        wire = self.hint(lambda: 0)
+        self.enforce(a, b, wire - c)
+        return wire
 
     def enforce(self, a: Expr, b: Expr, c: Expr) -> None:
         buffer, positions = self._buffer, self._positions
@@ -344,7 +351,10 @@ class Assigner(Builder):
         return list(xs)
 
     def mul(self, a: Expr, b: Expr) -> Expr:
-        x = value(a) * value(b) % R
+        return self.mul_add(a, b, 0)
+
+    def mul_add(self, a: Expr, b: Expr, c: Expr) -> Expr:
+        x = (value(a) * value(b) + value(c)) % R
         self.values.append(x)
         return x
 
