@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from protocol.constants import ADDRESS_BITS, TAG_STATEMENT
+from protocol.constants import FIELD_ORDER as R
 from proving.circuit.bits import flags, weighted
 from proving.circuit.builder import Builder, CompiledCircuit, Expr, compile_circuit, plus, value
 from proving.circuit.entry import (
@@ -161,11 +162,22 @@ def _can_suspend(shape: Shape, place: int) -> bool:
 
 
 def _bind_statement(b: Builder, words: Sequence[Expr], h: Expr, z: Expr, y: Expr) -> None:
-    b.equal(list_hash(b, TAG_STATEMENT, words), h)
+    # Horner's rule comes first, so that a witness can be finished once z is known (`finish_public`).
     folded: Expr = words[-1]
     for word in reversed(words[:-1]):
         folded = b.mul_add(folded, z, word)
     b.enforce(folded, z, y)
+    b.equal(list_hash(b, TAG_STATEMENT, words), h)
+
+
+def finish_public(values: list[int], words: Sequence[int], z: int) -> None:
+    """Put z, and everything that depends on it, into an assignment that was made with any other z."""
+    at = 1 + PUBLIC + len(words)
+    folded = words[-1]
+    for i, word in enumerate(reversed(words[:-1])):
+        folded = (folded * z + word) % R
+        values[at + i] = folded
+    values[2], values[3] = z, folded * z % R
 
 
 def _enabled(b: Builder, count: Expr, entries: int) -> list[Expr]:
