@@ -1,10 +1,10 @@
-"""R1CS builder: a circuit is a Python function, run once to record constraints and once for each witness to fill wires.
+"""R1CS builder: a circuit is a Python function, run once to record constraints and for each witness to fill wires.
 
-A gadget is a function of a `Builder` and of expressions. While a circuit is recorded an expression is a linear combination
-(`LC`) of wires; while a witness is made it is an integer. The same code therefore fixes the order of wires in both, and a
-witness cannot drift from its circuit. A `Template` is a gadget that is recorded once and then stamped: its constraints are
-copied as one array of 32-bit words in which only wire numbers change. That makes circuits of 10^5 constraints a matter of
-seconds in plain Python.
+A gadget is a function of a `Builder` and of expressions. While a circuit is recorded an expression is a linear
+combination (`LC`) of wires; while a witness is made it is an integer. The same code therefore fixes the order of wires
+in both, and a witness cannot drift from its circuit. A `Template` is a gadget that is recorded once and then stamped:
+its constraints are copied as one array of 32-bit words in which only wire numbers change. That makes circuits of 10^5
+constraints a matter of seconds in plain Python.
 
 Wire 0 is the constant one. Output is the iden3 `.r1cs` and `.wtns` formats.
 """

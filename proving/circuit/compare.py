@@ -1,11 +1,12 @@
 """Comparisons of whole field elements as integers in [0, r).
 
-A decomposition into 254 bits is not unique: x and x + r both fit for small x. Both gadgets here rule the second one out.
+A decomposition into 254 bits is not unique: x and x + r both fit for small x. Both gadgets here rule out the second.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from protocol.constants import FIELD_ORDER as R
@@ -23,7 +24,7 @@ def _between(b: Builder, inputs: Sequence[Expr], _: None) -> Sequence[Expr]:
     def rest() -> int:
         return (R - 2 - value(before) - value(after)) % (1 << FIELD_BITS)
 
-    gaps = [raw_bits(b, lambda x=x: value(x), FIELD_BITS) for x in inputs]  # type: ignore[misc]
+    gaps = [raw_bits(b, partial(value, x), FIELD_BITS) for x in inputs]
     gaps.append(raw_bits(b, rest, FIELD_BITS))
     for x, bits in zip(inputs, gaps, strict=False):
         b.equal(from_bits(bits), x)
@@ -43,9 +44,9 @@ def _between(b: Builder, inputs: Sequence[Expr], _: None) -> Sequence[Expr]:
 BETWEEN: Final = Template(name="between", inputs=2, body=_between)
 """Inputs `before`, `after`: constrains before + after <= r - 2 as integers in [0, r).
 
-With before = key - low - 1 and after = next - key - 1 (mod r) that says low < key < next, where next = 0 stands for r: walking
-up the field from low one meets key before next, and does not pass r. Both bit strings must be the canonical ones, because
-three non-negative integers here sum to r - 2 exactly, in limbs of 127 bits which cannot wrap.
+With before = key - low - 1 and after = next - key - 1 (mod r) that says low < key < next, where next = 0 stands for r:
+walking up the field from low one meets key before next, and does not pass r. Both bit strings must be the canonical
+ones, because three non-negative integers here sum to r - 2 exactly, in limbs of 127 bits which cannot wrap.
 """
 
 

@@ -1,8 +1,8 @@
 """One entry of a table: what its trigger starts from, and how its run ends (SPEC §4.5, §4.6).
 
-`open_entry` reads the trigger: a CALL starts from nothing, a RESULT from the frame that an earlier own entry suspended. That frame is
-taken from the earlier entry's wires directly; the state root commits to its hash, which that entry computes. `close_entry` reads the
-last step: the next action, and whether the state is kept.
+`open_entry` reads the trigger: a CALL starts from nothing, a RESULT from the frame that an earlier own entry suspended.
+That frame is taken from the earlier entry's wires directly; the state root commits to its hash, which that entry
+computes. `close_entry` reads the last step: the next action, and whether the state is kept.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from protocol.constants import ADDRESS_BITS, ENDPOINT_BITS, TAG_DATA, TAG_FRAME
 from protocol.vm.poseidon import P
-from proving.circuit.bits import flags, from_bits, is_zero, raw_bits, to_bits, weighted
+from proving.circuit.bits import flags, from_bits, is_zero, raw_bits, weighted
 from proving.circuit.builder import Builder, Expr, plus, total, value
 from proving.circuit.compare import CANONICAL_BITS
 from proving.circuit.list_hash import absorb, list_hash
@@ -229,7 +229,9 @@ def open_entry(
     b.enforce(enabled, trigger.target - frame.address - rollup_id * (1 << ADDRESS_BITS), 0)
 
     no_code = b.mul(call, is_zero(b, code_hash))
-    answers = [b.mul(result, x) for x in (*trigger.high, *trigger.low)] if place else [0] * len(fresh.arguments)
+    answers: list[Expr] = [0] * len(fresh.arguments)
+    if place:
+        answers = [b.mul(result, x) for x in (*trigger.high, *trigger.low)]
     return OpenEntry(
         words=words,
         enabled=enabled,
@@ -253,9 +255,7 @@ def _continued(b: Builder, call: Expr, fresh: Frame, replies: Sequence[Expr], ea
     if not earlier:
         return fresh
     columns = zip(fresh.kept(), *(frame.kept() for frame in earlier), strict=True)
-    kept = [
-        plus(b.mul(flag, x) for flag, x in zip((call, *replies), column, strict=True)) for column in columns
-    ]
+    kept = [plus(b.mul(flag, x) for flag, x in zip((call, *replies), column, strict=True)) for column in columns]
     words = len(fresh.arguments)
     return Frame(
         address=kept[0],
@@ -272,7 +272,9 @@ def _continued(b: Builder, call: Expr, fresh: Frame, replies: Sequence[Expr], ea
     )
 
 
-def resumed_machine(b: Builder, entry: OpenEntry, earlier: Sequence[CloseEntry], zero: Expr, cells: Machine) -> tuple[Machine, Expr]:
+def resumed_machine(
+    b: Builder, entry: OpenEntry, earlier: Sequence[CloseEntry], zero: Expr, cells: Machine
+) -> tuple[Machine, Expr]:
     """pc, registers and out words at the entry's first step, and the steps of the frame before it.
 
     Args:
@@ -345,9 +347,9 @@ def close_entry(
     # The last place cannot suspend, so nothing needs its hash.
     steps: Expr = 0
     frame_hash: Expr = 0
-    for reply, other in zip(entry.replies, earlier, strict=True):
-        b.enforce(reply, 1 - other.suspended, 0)
-        b.enforce(reply, entry.frames - other.frame_hash, 0)
+    for reply, before in zip(entry.replies, earlier, strict=True):
+        b.enforce(reply, 1 - before.suspended, 0)
+        b.enforce(reply, entry.frames - before.frame_hash, 0)
     if can_suspend:
         # A step is repeated, and does not count, if the one before it halted.
         steps = b.define(steps_before + 1 + plus(1 - end.halted for end in ends[:-1]))
@@ -384,7 +386,8 @@ def _next_data(b: Builder, entry: OpenEntry, last: StepEnd, suspended: Expr) -> 
     sizes = flags(b, words + 1, count)
     b.equal(plus(sizes), ends + suspended)
     size = weighted(sizes)
-    selector = b.define(from_bits(raw_bits(b, lambda: value(last.immediate) & 0xFFFFFFFF if value(suspended) else 0, 32)))
+    low = raw_bits(b, lambda: value(last.immediate) & 0xFFFFFFFF if value(suspended) else 0, 32)
+    selector = b.define(from_bits(low))
     b.enforce(ends, last.immediate - size, 0)
     b.enforce(suspended, last.immediate - selector - size * (1 << 32) - following.gas * (1 << 40), 0)
     b.enforce(1 - suspended, following.gas, 0)
@@ -397,13 +400,6 @@ def _next_data(b: Builder, entry: OpenEntry, last: StepEnd, suspended: Expr) -> 
 
 
 def _frame_hash(b: Builder, frame: Frame, machine: Machine, steps: Expr) -> Expr:
-    return list_hash(
-        b,
-        TAG_FRAME,
-        [
-            *(b.define(frame.address), frame.code_hash, machine.pc, steps, b.define(frame.caller), b.define(frame.value)),
-            *(b.define(frame.arguments_hash), b.define(frame.start_tree), b.define(frame.start_next)),
-            *machine.registers,
-            b.define(frame.parent),
-        ],
-    )
+    words = [frame.address, frame.code_hash, machine.pc, steps, frame.caller, frame.value, frame.arguments_hash]
+    words += [frame.start_tree, frame.start_next, *machine.registers, frame.parent]
+    return list_hash(b, TAG_FRAME, [b.define(x) for x in words])

@@ -60,7 +60,9 @@ _UPDATE_LEVEL: Final = Template(name="update level", inputs=2, body=_update_leve
 
 
 def _level_hint(hint: PathHint | None, level: int) -> _LevelHint | None:
-    return hint and _LevelHint(digit=hint.index >> 2 * level & 3, children=hint.children[level])
+    if hint is None:
+        return None
+    return _LevelHint(digit=hint.index >> 2 * level & 3, children=hint.children[level])
 
 
 def _open_path(b: Builder, inputs: Sequence[Expr], hint: PathHint | None) -> Sequence[Expr]:
@@ -85,4 +87,4 @@ OPEN_PATH: Final = Template(name="open path", inputs=1, body=_open_path)
 """Input: leaf hash. Outputs: root, leaf index."""
 
 UPDATE_PATH: Final = Template(name="update path", inputs=2, body=_update_path)
-"""Inputs: leaf hash before and after. Outputs: root before, root after, leaf index; all other leaves are the same in both."""
+"""Inputs: leaf hash before and after. Outputs: root before, root after, leaf index; no other leaf differs."""

@@ -1,4 +1,4 @@
-"""From a core and a rollup's state to the free choices of a witness: execute the own entries, then place what they touch.
+"""From a core and a rollup's state to the free choices of a witness: execute the own entries, place what they touch.
 
 API:
     execute(core, rollup_id, state) -> runs            the reference machine on every own entry, compared with the core

@@ -1,9 +1,9 @@
 """Poseidon as constraints: three for each S-box, with only short linear combinations on the A and B sides.
 
-Wires are the S-box inputs, not their outputs. An S-box y = x^5 takes x*x = x2, x2*x2 = x4 and x4*x = y, where y is written as
-a combination of later S-box inputs. Long combinations thus occur on the C side only, once for each S-box; the C side costs
-a Groth16 prover nothing. In the partial rounds the t-1 words that skip the S-box are eliminated: they are linear in the
-S-box inputs and in the state after the partial rounds.
+Wires are the S-box inputs, not their outputs. An S-box y = x^5 takes x*x = x2, x2*x2 = x4 and x4*x = y, where y is
+written as a combination of later S-box inputs. Long combinations thus occur on the C side only, once for each S-box;
+the C side costs a Groth16 prover nothing. In the partial rounds the t-1 words that skip the S-box are eliminated: they
+are linear in the S-box inputs and in the state after the partial rounds.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _record(b: Builder, params: PoseidonParameters, state: list[Expr], live: lis
     chain = [next(pool) for _ in range(3 * partial)]
     inputs, squares, quads = chain[0::3], chain[1::3], chain[2::3]
     end = [next(pool) for _ in range(t)]
-    rest, outputs = _partial_rounds(params, inputs, end)
+    rest, outputs = ([_shifted(x, inputs[0]) for x in part] for part in _partial_rounds(t - 1))
     entry = [inputs[0], *rest]
     for i, x4 in enumerate(fourth):
         b.enforce(x4, xs[i], _unmix(inverse[i], entry, params.constants[_HALF]))
@@ -101,7 +101,8 @@ def _record(b: Builder, params: PoseidonParameters, state: list[Expr], live: lis
     for x4, x, y in zip(fourth[1:], xs[1:], last, strict=True):
         b.enforce(x4, x, y)
     scale = pow(mds[0][0], -1, R)
-    b.enforce(fourth[0], xs[0], total([(scale, out), *((-scale * m, y) for m, y in zip(mds[0][1:], last, strict=True))]))
+    first = total([(scale, out), *((-scale * m, y) for m, y in zip(mds[0][1:], last, strict=True))])
+    b.enforce(fourth[0], xs[0], first)
     return out
 
 
@@ -123,16 +124,19 @@ def _full_round(
     return after
 
 
-def _partial_rounds(
-    params: PoseidonParameters, inputs: Sequence[Expr], end: Sequence[Expr]
-) -> tuple[list[Expr], list[Expr]]:
+@cache
+def _partial_rounds(k: int) -> tuple[list[Expr], list[Expr]]:
     """Eliminate the words that skip the S-box.
 
     Returns:
         Words 1..t-1 before the first partial round, and all S-box outputs, as combinations of the S-box inputs and of
-        the state after the partial rounds (the latter with the next round's constants added).
+        the state after the partial rounds (the latter with the next round's constants added). Wire 1 + i stands for
+        the i-th wire of the block that holds, for each partial round, its S-box input and two powers, then that state.
     """
-    t, mds = params.t, params.mds
+    params = parameters(k)
+    t, mds, partial = params.t, params.mds, params.partial_rounds
+    inputs = [LC({1 + 3 * p: 1}) for p in range(partial)]
+    end = [LC({1 + 3 * partial + j: 1}) for j in range(t)]
     scale = pow(mds[0][0], -1, R)
     # Negative wire numbers stand for the unknown words 1..t-1 at the start.
     rest: list[Expr] = [LC({-1 - j: 1}) for j in range(t - 1)]
@@ -149,15 +153,17 @@ def _partial_rounds(
     unknown = [[_terms(w).get(-1 - j, 0) for j in range(t - 1)] for w in rest]
     known = [LC({wire: c for wire, c in _terms(w).items() if wire >= 0}) for w in rest]
     solve = _inverse(unknown)
-    start = [
-        total((m, e - g) for m, e, g in zip(row, end[1:], known, strict=True)) for row in solve
-    ]
+    start = [total((m, e - g) for m, e, g in zip(row, end[1:], known, strict=True)) for row in solve]
     return start, [
-        total(
-            (c, start[-1 - wire]) if wire < 0 else (c, LC({wire: 1})) for wire, c in _terms(y).items()
-        )
+        total((c, start[-1 - wire]) if wire < 0 else (c, LC({wire: 1})) for wire, c in _terms(y).items())
         for y in outputs
     ]
+
+
+def _shifted(x: Expr, first: Expr) -> Expr:
+    """Move a combination of `_partial_rounds` to the block that starts at the wire `first`."""
+    (base,) = _terms(first)
+    return LC({wire + base - 1 if wire else wire: c for wire, c in _terms(x).items()})
 
 
 def _terms(x: Expr) -> dict[int, int]:

@@ -10,9 +10,7 @@ from proving.circuit.list_hash import CHUNK, absorb
 from proving.circuit.poseidon import poseidon
 
 
-def load_program(
-    b: Builder, size: int, program: Sequence[tuple[int, int]]
-) -> tuple[list[Expr], list[Expr], Expr]:
+def load_program(b: Builder, size: int, program: Sequence[tuple[int, int]]) -> tuple[list[Expr], list[Expr], Expr]:
     """Allocate a program of 1..size instructions.
 
     Args:

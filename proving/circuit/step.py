@@ -1,19 +1,19 @@
 """One step of the machine (SPEC §4.3): fetch, decode, operate, write back.
 
-A step that ends the run (RETURN, REVERT, XCALL or a trap) leaves pc and state as they are, so that the steps after it repeat it and the
-last one shows how the run ended. A place whose entry runs no program has no operation in any step.
+A step that ends the run (RETURN, REVERT, XCALL or a trap) leaves pc and state as they are, so that the steps after it
+repeat it and the last one shows how the run ended. A place whose entry runs no program has no operation in any step.
 
-Registers that an operation does not use, and registers of the wrong class, have no flag here: an ill-formed program has no witness.
+Registers that an operation does not use, and registers of the wrong class, have no flag here: an instruction that is
+ill-formed in that way has no witness.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
-from protocol.constants import FIELD_ORDER as R
 from protocol.constants import INT_BITS
 from proving.circuit.bits import flags, is_zero, to_bits, weighted
 from proving.circuit.builder import Builder, Expr, Template, plus, total, value
@@ -22,6 +22,7 @@ from proving.circuit.operations import CODES, ENVIRONMENT, WORD_OPERATIONS, with
 INT_REGISTERS: Final = 12
 REGISTERS: Final = 16
 _LIMIT: Final = 1 << INT_BITS
+_NAMES: Final = {number: name for name, number in CODES.items()}
 _PLAIN: Final = tuple(name for name in CODES if name not in WORD_OPERATIONS)
 
 
@@ -186,7 +187,9 @@ def _template(shape: StepShape) -> Template[StepHint]:
 class _Step:
     """The gadget, cut into phases. Flags are named by operation."""
 
-    def __init__(self, b: Builder, shape: StepShape, machine: Machine, around: Surroundings, hint: StepHint | None) -> None:
+    def __init__(
+        self, b: Builder, shape: StepShape, machine: Machine, around: Surroundings, hint: StepHint | None
+    ) -> None:
         self.b = b
         self.shape = shape
         self.machine = machine
@@ -240,17 +243,11 @@ class _Step:
     def _decode(self) -> None:
         """Flags of the operation and of its registers; together they spell word0."""
         b, words = self.b, self.shape.data_words
-
-        def opcode() -> int | None:
-            code = value(self.word0) & 0xFF
-            return code or None
-
-        code = opcode() if not b.recording else None
-        names = {number: name for name, number in CODES.items()}
-        name = names.get(code) if code is not None else None
-        self.op = dict(zip(_PLAIN, flags(b, len(_PLAIN), lambda: _PLAIN.index(name) if name in _PLAIN else None), strict=True))
+        name = None if b.recording else _NAMES.get(value(self.word0) & 0xFF)
+        plain = flags(b, len(_PLAIN), lambda: _PLAIN.index(name) if name in _PLAIN else None)
+        self.op = dict(zip(_PLAIN, plain, strict=True))
         for group in WORD_OPERATIONS:
-            self.word[group] = flags(b, words, lambda group=group: value(self.imm) if group == name else None)  # type: ignore[misc]
+            self.word[group] = flags(b, words, partial(self._word_of, group, name))
             self.op[group] = plus(self.word[group])
         b.equal(plus(self.op.values()), self.around.run)
         b.enforce(self.any_of(*WORD_OPERATIONS), self.imm, plus(weighted(self.word[g]) for g in WORD_OPERATIONS))
@@ -260,25 +257,28 @@ class _Step:
             shift = 8 * (operand + 1)
             integer, any_field = with_register(operand, "i"), with_register(operand, "f")
 
-            def chosen(shift: int = shift, used: tuple[str, ...] = integer + any_field) -> int | None:
-                return value(self.word0) >> shift & 0xFF if name in used else None
-
-            register = flags(b, REGISTERS, chosen)
+            used = name in integer + any_field
+            register = flags(b, REGISTERS, partial(self._register_at, shift, used))
             b.equal(plus(register[:INT_REGISTERS]), self.any_of(*integer))
             b.equal(plus(register[INT_REGISTERS:]), self.any_of(*any_field))
             spelled.append((1 << shift, weighted(register)))
             self.registers.append(register)
         b.equal(total(spelled), self.word0)
 
+    def _register_at(self, shift: int, used: bool) -> int | None:
+        return value(self.word0) >> shift & 0xFF if used else None
+
+    def _word_of(self, group: str, name: str | None) -> int | None:
+        return value(self.imm) if group == name else None
+
+    def _held(self, register: Sequence[Expr]) -> int:
+        return sum(value(flag) * value(x) for flag, x in zip(register, self.machine.registers, strict=True))
+
     def _read_registers(self) -> None:
         b = self.b
         self.operands: list[Expr] = []
         for register, operand in zip(self.registers[1:], (1, 2), strict=True):
-            held = b.hint(
-                lambda register=register: sum(  # type: ignore[misc]
-                    value(flag) * value(x) for flag, x in zip(register, self.machine.registers, strict=True)
-                )
-            )
+            held = b.hint(partial(self._held, register))
             for flag, x in zip(register, self.machine.registers, strict=True):
                 b.enforce(flag, x - held, 0)
             used = self.any_of(*with_register(operand, "i"), *with_register(operand, "f"))
@@ -298,8 +298,8 @@ class _Step:
             part = half[:words] if group.endswith("HI") else half[words:]
             sources += zip(self.word[group], part, strict=True)
 
-        unit = flags(b, self.shape.hashes, lambda: self._hash_unit())
-        cell = flags(b, self.shape.cells, lambda: self._cell())
+        unit = flags(b, self.shape.hashes, self._hash_unit)
+        cell = flags(b, self.shape.cells, self._cell)
         self.cell = cell
         b.equal(plus(unit), self.op["HASH"])
         loads, stores = self.any_of("SLOAD", "SLOADF"), self.any_of("SSTORE", "SSTOREF")
@@ -405,7 +405,7 @@ class _Step:
             )
         )
         # What a trapping step writes has no effect: every later step must trap too. The old value keeps them doing so.
-        written = b.hint(lambda: self._kept() if value(trap) else value(result))
+        written = b.hint(lambda: self._held(self.registers[0]) if value(trap) else value(result))
         b.enforce(1 - trap, written - result, 0)
         registers = [
             b.mul_add(flag, written - old, old) for flag, old in zip(self.registers[0], machine.registers, strict=True)
@@ -420,6 +420,3 @@ class _Step:
         values, types, present = self.after_cells
         ends = [halted, op["XCALL"], op["RETURN"], op["REVERT"], trap, imm, ra]
         return [pc, *registers, *out, *values, *types, *present, *ends, *self.cell]
-
-    def _kept(self) -> int:
-        return sum(value(f) * value(x) for f, x in zip(self.registers[0], self.machine.registers, strict=True))

@@ -1,10 +1,12 @@
 """The table-VM circuit: one key for every program and every rollup of this kind (SPEC §7.1).
 
-Public wires, in this order: h, z, y. Everything else is private: the statement words S', the program, the openings, the steps. The
-contract computes z and y from its own words S; h = L(TAG_STATEMENT, S') and y = sum S'_i z^i force S' = S but for a chance of n / r.
-Therefore S' needs no checks that the contract makes on S: ranges of header fields, endpoints, lengths, zeros in unused places.
+Public wires, in this order: h, z, y. Everything else is private: the statement words S', the program, the openings, the
+steps. The contract computes z and y from its own words S; h = L(TAG_STATEMENT, S') and y = sum S'_i z^i force S' = S
+but for a chance of n / r. Therefore S' needs no checks that the contract makes on S: ranges of header fields, endpoints,
+lengths, zeros in unused places.
 
-Layout: statement, program, entries opened, tree units opened, then for each entry its steps and its end, then tree units closed.
+Layout: statement, program, entries opened, tree units opened, then for each entry its steps and its end, then tree
+units closed.
 """
 
 from __future__ import annotations
@@ -216,7 +218,7 @@ def _environment(entry: OpenEntry, rollup_id: Expr, time: Expr) -> list[Expr]:
 
 
 def _both_inserted(b: Builder, units: Sequence[Unit], place: int) -> Expr:
-    """1 if the entry inserts storage at both of the units that can start an insertion and leave room for another one."""
+    """1 if the entry inserts storage at both of the units that can start an insertion and leave room for another."""
     first, second = (units[i] for i in _ordered(units))
     return b.mul(b.mul(first.cells[place], first.low), b.mul(second.cells[place], second.low))
 

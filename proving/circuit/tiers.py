@@ -10,7 +10,7 @@ from protocol.statement import TIER_S, Tier
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What a circuit has room for. Sizes beyond the tier's own (entries, data words) are limits of this circuit only."""
+    """What a circuit has room for. Sizes beyond the tier's own (entries, data words) limit this circuit only."""
 
     tier: Tier
     steps: int

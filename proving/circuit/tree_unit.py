@@ -1,7 +1,7 @@
 """Tree units: the places of a circuit at which leaves of the state tree are opened, and in some rewritten.
 
-A *cell* is one key that one entry touches: a storage slot, or the account that a CALL goes to. Reading units open one leaf;
-writing units replace one leaf. Kinds of a unit:
+A *cell* is one key that one entry touches: a storage slot, or the account that a CALL goes to. Reading units open one
+leaf; writing units replace one leaf. Kinds of a unit:
 
 - HIT   the key is present: the leaf holds it. A writing unit puts the cell's last value there.
 - ABSENT  the key is absent: the leaf is the one before it. Nothing changes.
@@ -9,7 +9,8 @@ writing units replace one leaf. Kinds of a unit:
 - NEW   the second half of an insertion: an empty place at `nextIndex` gets the new leaf. It is not a cell.
 - unused  belongs to no entry and says nothing.
 
-Cells of one entry must have different keys: with one key under two cells a program could read a value that it has overwritten.
+Cells of one entry must have different keys: with one key under two cells a program could read a value that it has
+overwritten.
 """
 
 from __future__ import annotations
@@ -162,7 +163,11 @@ class CellEnd:
 
 
 def close_units(
-    b: Builder, units: Sequence[Unit], ends: Sequence[CellEnd], entries: Sequence[EntryView], paths: Sequence[PathHint | None]
+    b: Builder,
+    units: Sequence[Unit],
+    ends: Sequence[CellEnd],
+    entries: Sequence[EntryView],
+    paths: Sequence[PathHint | None],
 ) -> list[tuple[Expr, Expr]]:
     """The back half: rewrite leaves and chain roots.
 

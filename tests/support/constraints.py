@@ -1,4 +1,4 @@
-"""A plain checker of assignments against `.r1cs` bytes: the judge in tests, independent of how a circuit was recorded."""
+"""A plain checker of assignments against `.r1cs` bytes: the judge in tests, whatever recorded the circuit."""
 
 from __future__ import annotations
 
