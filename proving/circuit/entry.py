@@ -400,6 +400,7 @@ def _next_data(b: Builder, entry: OpenEntry, last: StepEnd, suspended: Expr) -> 
 
 
 def _frame_hash(b: Builder, frame: Frame, machine: Machine, steps: Expr) -> Expr:
-    words = [frame.address, frame.code_hash, machine.pc, steps, frame.caller, frame.value, frame.arguments_hash]
-    words += [frame.start_tree, frame.start_next, *machine.registers, frame.parent]
-    return list_hash(b, TAG_FRAME, [b.define(x) for x in words])
+    origin = [b.define(x) for x in (frame.caller, frame.value, frame.arguments_hash)]
+    undo = [b.define(x) for x in (frame.start_tree, frame.start_next)]
+    words = [b.define(frame.address), frame.code_hash, machine.pc, steps, *origin, *undo]
+    return list_hash(b, TAG_FRAME, [*words, *machine.registers, b.define(frame.parent)])

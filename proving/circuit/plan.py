@@ -29,7 +29,7 @@ from proving.circuit.errors import ClaimMismatch, TierExceeded
 from proving.circuit.merkle import PathHint
 from proving.circuit.table_vm import Hints
 from proving.circuit.tiers import Shape
-from proving.circuit.tree_unit import Kind, UnitHint
+from proving.circuit.tree_unit import Kind, Role, TreeHint, UnitHint
 
 _FAILURES = (Outcome.REVERT, Outcome.TRAP, Outcome.FAILED_RESULT)
 _WORD_READS = (Op.ARGHI, Op.ARGLO, Op.RETHI, Op.RETLO, Op.OUT)
@@ -148,20 +148,21 @@ def _storage_cells(place: int, run: EntryRun) -> list[_Cell]:
 # -- placing -----------------------------------------------------------------------------------------------------------
 
 
-def _path(tree: StateTree, index: int) -> PathHint:
-    children = []
-    for level, siblings in enumerate(tree.siblings(index)):
+def _path(tree: StateTree, index: int, levels: range) -> PathHint:
+    """The way from the node above a leaf at the first level to the root behind the last."""
+    siblings, children = tree.siblings(index), []
+    for level in levels:
         digit = index >> 2 * level & 3
         own = tree.node_hash(level, index >> 2 * level)
-        children.append((*siblings[:digit], own, *siblings[digit:]))
-    return PathHint(index=index, children=children)
+        children.append((*siblings[level][:digit], own, *siblings[level][digit:]))
+    return PathHint(index=(index >> 2 * levels.start) % 4 ** len(levels), children=children)
 
 
 @cache
-def _idle_path() -> PathHint:
+def _idle_path(levels: int) -> PathHint:
     """A path for unused units: an all-zero leaf alone."""
     node, children = P(4, (0, 0, 0, 0)), []
-    for _ in range(TREE_DEPTH):
+    for _ in range(levels):
         children.append((node, 0, 0, 0))
         node = P(4, children[-1])
     return PathHint(index=0, children=children)
@@ -172,42 +173,62 @@ def _content(leaf: Leaf) -> tuple[int, int, int, int]:
 
 
 def _allot(shape: Shape, cells: Sequence[_Cell]) -> list[_Cell | None]:
-    """Give each cell a unit. An insertion takes two writers in a row: it stands at the first, None at the second."""
-    units: list[_Cell | None] = [None] * (shape.writers + shape.readers)
+    """Give each cell a unit. An insertion takes a pair: it stands at the first, None at the second.
+
+    Insertions of one entry keep their order. Absent keys fit first and reading units only, so they choose before
+    present ones, and rewrites prefer second units.
+    """
+    roles = shape.roles
+    units: list[_Cell | None] = [None] * len(roles)
     insertions = [cell for cell in cells if cell.writes and cell.kind is Kind.LOW]
     rewrites = [cell for cell in cells if cell.writes and cell.kind is Kind.HIT]
-    reads = [cell for cell in cells if not cell.writes]
+    absent = [cell for cell in cells if not cell.writes and cell.kind is Kind.ABSENT]
+    present = [cell for cell in cells if not cell.writes and cell.kind is Kind.HIT]
     needed = 2 * len(insertions) + len(rewrites)
-    if needed > shape.writers:
-        raise TierExceeded("TIER_WRITES", "tree updates (an insertion is two)", needed, shape.writers)
-    spare = shape.writers - needed + shape.readers
-    if len(reads) > spare:
-        raise TierExceeded("TIER_READS", "tree reads beside the writes", len(reads), spare)
-    at = 0
-    for cell in insertions:
-        units[at] = cell
-        at += 2
-    for i, cell in enumerate([*rewrites, *reads[shape.readers :]]):
-        units[at + i] = cell
-    for i, cell in enumerate(reads[: shape.readers]):
-        units[shape.writers + i] = cell
+    _check("TIER_WRITES", "tree updates (an insertion is two)", needed, 2 * shape.pairs)
+    for pair, cell in enumerate(insertions):
+        units[2 * pair] = cell
+    free = {
+        role: [i for i, r in enumerate(roles) if r is role and (i >= 2 * len(insertions) or r is Role.READ)]
+        for role in Role
+    }
+
+    def place(group: Sequence[_Cell], order: Sequence[Role]) -> None:
+        for cell in group:
+            role = next((role for role in order if free[role]), None)
+            if role is None:
+                reads = len(absent) + len(present)
+                raise TierExceeded("TIER_READS", "tree reads beside the writes", reads, len(roles) - needed)
+            units[free[role].pop(0)] = cell
+
+    place(rewrites, (Role.SECOND, Role.FIRST))
+    place(absent, (Role.READ, Role.FIRST))
+    place(present, (Role.READ, Role.SECOND, Role.FIRST))
     return units
 
 
 def _unit_hints(
     shape: Shape, allotted: Sequence[_Cell | None], runs: Sequence[EntryRun]
-) -> tuple[list[UnitHint | None], list[PathHint]]:
+) -> tuple[list[UnitHint | None], TreeHint]:
     trees = [run.pre.tree for run in runs]
     hints: list[UnitHint | None] = []
     paths: list[PathHint] = []
+    leaves: list[int] = []
+    low_levels, high_levels = range(shape.block_levels), range(shape.block_levels, TREE_DEPTH)
+
+    def put(hint: UnitHint, tree: StateTree, index: int) -> None:
+        hints.append(hint)
+        paths.append(_path(tree, index, low_levels))
+        leaves.append(index)
+
     for number, cell in enumerate(allotted):
         if len(hints) > number:
             continue  # the second half of an insertion
         if cell is None:
             hints.append(None)
-            paths.append(_idle_path())
+            paths.append(_idle_path(shape.block_levels))
             continue
-        reads = number >= shape.writers
+        reads = shape.roles[number] is Role.READ
         tree = runs[cell.entry].pre.tree if reads else trees[cell.entry]
         opening = tree.open(cell.key)
         hint = UnitHint(
@@ -216,10 +237,8 @@ def _unit_hints(
             is_account=cell.is_account,
             slot=cell.slot,
             leaf=_content(opening.leaf),
-            path=_path(tree, opening.index),
         )
-        hints.append(hint)
-        paths.append(hint.path)
+        put(hint, tree, opening.index)
         if reads or cell.kind is Kind.ABSENT:
             continue
         if cell.kind is Kind.HIT:
@@ -228,18 +247,27 @@ def _unit_hints(
             continue
         trees[cell.entry], insertion = tree.insert(cell.key, *cell.last)
         new = insertion.new
-        hints.append(
-            replace(
-                hint,
-                kind=Kind.NEW,
-                is_account=False,
-                slot=0,
-                leaf=_content(new.new),
-                path=_path(new.before, new.index),
-            )
-        )
-        paths.append(hints[-1].path if hints[-1] else _idle_path())
-    return hints, paths
+        fill = replace(hint, kind=Kind.NEW, is_account=False, slot=0, leaf=_content(new.new))
+        put(fill, new.before, new.index)
+
+    blocks = {leaf >> 2 * shape.block_levels for leaf in leaves} or {0}
+    _check("TIER_BLOCK", f"blocks of {4**shape.block_levels} leaves", len(blocks), 1)
+    (block,) = blocks
+
+    def block_root(tree: StateTree) -> int:
+        return tree.node_hash(shape.block_levels, block)
+
+    # Each entry starts from the first tree or from what an earlier entry made of its own.
+    made = [runs[0].pre.tree.root, *(tree.root for tree in trees)]
+    versions: list[int | None] = [made.index(run.pre.tree.root) for run in runs]
+    unused = shape.tier.entries - len(runs)
+    start = block_root(runs[0].pre.tree)
+    return hints, TreeHint(
+        paths=paths,
+        block=_path(runs[0].pre.tree, block << 2 * shape.block_levels, high_levels),
+        blocks_in=[*(block_root(run.pre.tree) for run in runs), *[start] * unused],
+        versions=[*versions, *[None] * unused],
+    )
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------
@@ -270,7 +298,7 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
 
     Raises:
         TierExceeded: TIER_ENTRIES, TIER_DATA, TIER_STEPS, TIER_PROGRAMS, TIER_PROGRAM, TIER_HASHES, TIER_WRITES,
-            TIER_READS, TIER_SUSPENDED.
+            TIER_READS, TIER_BLOCK, TIER_SUSPENDED.
     """
     try:
         statement = words(core, rollup_id, shape.tier)
@@ -298,7 +326,7 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
             cells.append(_account_cell(place, run))
         cells += _storage_cells(place, run)
     allotted = _allot(shape, cells)
-    units, paths = _unit_hints(shape, allotted, runs)
+    units, tree = _unit_hints(shape, allotted, runs)
     slots: list[dict[int, int]] = [{} for _ in range(shape.tier.entries)]
     for number, cell in enumerate(allotted):
         if cell is not None and not cell.is_account:
@@ -320,6 +348,6 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
         hashes=[*hashes, *[(0, 0)] * (shape.hashes - len(hashes))],
         entries=[*entries, *[None] * unused],
         units=units,
-        paths=paths,
+        tree=tree,
         cells=slots,
     )

@@ -18,6 +18,7 @@ from protocol.constants import INT_BITS
 from proving.circuit.bits import flags, is_zero, to_bits, weighted
 from proving.circuit.builder import Builder, Expr, Template, plus, total, value
 from proving.circuit.operations import CODES, ENVIRONMENT, WORD_OPERATIONS, with_register
+from proving.circuit.tree_unit import ordered_pairs
 
 INT_REGISTERS: Final = 12
 REGISTERS: Final = 16
@@ -37,8 +38,8 @@ class StepShape:
     """HASH units of the circuit."""
     cells: int
     """Tree units of the circuit."""
-    ordered: tuple[int, int]
-    """Two cells of which the first must be present before the second, if the circuit says that both are inserted."""
+    inserting: tuple[int, ...]
+    """Cells that can be inserted. Of two that one entry inserts, the earlier one here must be inserted first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +80,8 @@ class Surroundings:
 
     run: Expr
     """1 if the entry runs a program."""
-    both: Expr
-    """1 if the two `ordered` cells are both inserted by this entry."""
+    both: list[Expr]
+    """For each two `inserting` cells, as `ordered_pairs` lists them: 1 if this entry inserts both."""
     words: list[Expr]
     """word0 of each instruction."""
     immediates: list[Expr]
@@ -98,7 +99,7 @@ class Surroundings:
         """All, in a fixed order."""
         hashes = [x for unit in self.hashes for x in unit]
         return [
-            *(self.run, self.both, *self.words, *self.immediates, *self.environment),
+            *(self.run, *self.both, *self.words, *self.immediates, *self.environment),
             *(*self.arguments, *self.answer, *hashes, *self.slots),
         ]
 
@@ -163,12 +164,14 @@ def step(b: Builder, shape: StepShape, machine: Machine, around: Surroundings, h
 
 @cache
 def _template(shape: StepShape) -> Template[StepHint]:
+    orders = len(ordered_pairs(len(shape.inserting)))
+
     def body(b: Builder, inputs: Sequence[Expr], hint: StepHint | None) -> Sequence[Expr]:
         reader = _Reader(inputs)
         machine = _read_machine(reader, shape)
         around = Surroundings(
             run=reader.one(),
-            both=reader.one(),
+            both=reader.many(orders),
             words=reader.many(shape.program),
             immediates=reader.many(shape.program),
             environment=reader.many(len(ENVIRONMENT)),
@@ -180,7 +183,7 @@ def _template(shape: StepShape) -> Template[StepHint]:
         return _Step(b, shape, machine, around, hint).run()
 
     carried = 1 + REGISTERS + 2 * shape.data_words + 3 * shape.cells
-    read = 2 + 2 * shape.program + len(ENVIRONMENT) + 4 * shape.data_words + 3 * shape.hashes + shape.cells
+    read = 1 + orders + 2 * shape.program + len(ENVIRONMENT) + 4 * shape.data_words + 3 * shape.hashes + shape.cells
     return Template(name=f"step {shape}", inputs=carried + read, body=body)
 
 
@@ -357,8 +360,9 @@ class _Step:
         b.enforce(loads, plus(types) - plus(state.types), 0)
         b.enforce(loads + stores - inserts, plus(presence) - plus(state.present), 0)
         # Insertions take places in the tree in the order in which they happen.
-        first, second = self.shape.ordered
-        b.enforce(self.around.both, b.mul(presence[second], 1 - presence[first]), 0)
+        inserting = [presence[i] for i in self.shape.inserting]
+        for both, (first, second) in zip(self.around.both, ordered_pairs(len(inserting)), strict=True):
+            b.enforce(both, b.mul(inserting[second], 1 - inserting[first]), 0)
         self.after_cells = (values, types, presence)
 
     def _arithmetic(self) -> None:

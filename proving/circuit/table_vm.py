@@ -2,8 +2,8 @@
 
 Public wires, in this order: h, z, y. Everything else is private: the statement words S', the program, the openings, the
 steps. The contract computes z and y from its own words S; h = L(TAG_STATEMENT, S') and y = sum S'_i z^i force S' = S
-but for a chance of n / r. Therefore S' needs no checks that the contract makes on S: ranges of header fields, endpoints,
-lengths, zeros in unused places.
+but for a chance of n / r. Therefore S' needs no checks that the contract makes on S: ranges of header fields,
+endpoints, lengths, zeros in unused places.
 
 Layout: statement, program, entries opened, tree units opened, then for each entry its steps and its end, then tree
 units closed.
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from protocol.constants import ADDRESS_BITS, TAG_STATEMENT
+from protocol.constants import ADDRESS_BITS, TAG_STATEMENT, TREE_DEPTH
 from protocol.constants import FIELD_ORDER as R
 from proving.circuit.bits import flags, weighted
 from proving.circuit.builder import Builder, CompiledCircuit, Expr, compile_circuit, plus, value
@@ -30,12 +30,22 @@ from proving.circuit.entry import (
     resumed_machine,
 )
 from proving.circuit.list_hash import list_hash
-from proving.circuit.merkle import PathHint
 from proving.circuit.poseidon import poseidon
 from proving.circuit.program import load_program
 from proving.circuit.step import REGISTERS, Machine, StepEnd, StepHint, StepShape, Surroundings, step
 from proving.circuit.tiers import SHAPES, Shape
-from proving.circuit.tree_unit import CellEnd, EntryView, Unit, UnitHint, close_units, keep_cells_apart, open_unit
+from proving.circuit.tree_unit import (
+    CellEnd,
+    EntryView,
+    Role,
+    TreeHint,
+    Unit,
+    UnitHint,
+    close_units,
+    insertion_orders,
+    keep_cells_apart,
+    open_unit,
+)
 
 PUBLIC = 3
 
@@ -54,9 +64,8 @@ class Hints:
     """Inputs of each HASH unit."""
     entries: Sequence[EntryHint | None]
     units: Sequence[UnitHint | None]
-    """Writing units first."""
-    paths: Sequence[PathHint]
-    """For each unit, also the unused ones."""
+    """In the order of the shape's `roles`."""
+    tree: TreeHint
     cells: Sequence[dict[int, int]]
     """For each entry: storage slot -> unit."""
 
@@ -86,11 +95,10 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
         )
         b.enforce(opened[-1].run, opened[-1].frame.code_hash - code_hash, 0)
 
-    count = shape.writers + shape.readers
     addresses = [entry.frame.address for entry in opened]
     units = [
-        open_unit(b, i, writes=i < shape.writers, addresses=addresses, hint=hints.units[i] if hints else None)
-        for i in range(count)
+        open_unit(b, role, addresses=addresses, hint=hints.units[i] if hints else None)
+        for i, role in enumerate(shape.roles)
     ]
     keep_cells_apart(b, units)
     for place, entry in enumerate(opened):
@@ -113,7 +121,7 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
         machine, steps_before = resumed_machine(b, entry, closed, zero, cells)
         around = Surroundings(
             run=b.define(entry.run),
-            both=_both_inserted(b, units, place),
+            both=insertion_orders(b, units, place),
             words=code,
             immediates=immediates,
             environment=[b.define(x) for x in _environment(entry, rollup_id, time)],
@@ -138,7 +146,7 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
 
     views = [
         EntryView(
-            address=entry.frame.address,
+            enabled=entry.enabled,
             credit=entry.credit,
             failed=end.failed,
             tree_in=entry.tree_in,
@@ -152,7 +160,9 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
         units,
         [CellEnd(value=v, type=t, present=p) for v, t, p in states],
         views,
-        hints.paths if hints else [None] * count,
+        block_levels=shape.block_levels,
+        tree_levels=TREE_DEPTH,
+        hint=hints.tree if hints else None,
     )
     for end, frames, (tree, following) in zip(closed, after, trees, strict=True):
         _new_root(b, end, frames, tree, following)
@@ -217,18 +227,6 @@ def _environment(entry: OpenEntry, rollup_id: Expr, time: Expr) -> list[Expr]:
     return [frame.caller, own, frame.value, time, frame.selector, frame.length, entry.answer_length]
 
 
-def _both_inserted(b: Builder, units: Sequence[Unit], place: int) -> Expr:
-    """1 if the entry inserts storage at both of the units that can start an insertion and leave room for another."""
-    first, second = (units[i] for i in _ordered(units))
-    return b.mul(b.mul(first.cells[place], first.low), b.mul(second.cells[place], second.low))
-
-
-def _ordered(units: Sequence[Unit]) -> tuple[int, int]:
-    if sum(unit.writes for unit in units) != 4:
-        raise ValueError("with four writing units, two insertions can only start at units 0 and 2")
-    return 0, 2
-
-
 def _run(
     b: Builder,
     shape: Shape,
@@ -243,7 +241,7 @@ def _run(
         data_words=shape.tier.data_words,
         hashes=shape.hashes,
         cells=len(units),
-        ordered=_ordered(units),
+        inserting=tuple(i for i, unit in enumerate(units) if unit.role is Role.FIRST),
     )
     hint = None
     if hints is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from protocol.statement import TIER_S, Tier
+from proving.circuit.tree_unit import Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +20,18 @@ class Shape:
     """Instructions of the one program that the entries of a table may run."""
     hashes: int
     """HASH inputs that differ, over all entries."""
-    writers: int
-    """Tree units that can write: one for a present key, two for an insertion."""
+    pairs: int
+    """Pairs of tree units that can write: a pair for each insertion, one unit for each rewritten key."""
     readers: int
-    """Tree units that only read; a spare writer can also read."""
+    """Tree units that only read; a spare writing unit can also read."""
+    block_levels: int
+    """All leaves that a table touches lie in one aligned block of 4^block_levels places."""
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Roles of all tree units in their order."""
+        return (Role.FIRST, Role.SECOND) * self.pairs + (Role.READ,) * self.readers
 
 
-SHAPE_S: Final = Shape(tier=TIER_S, steps=32, program=64, hashes=6, writers=4, readers=2)
+SHAPE_S: Final = Shape(tier=TIER_S, steps=30, program=60, hashes=6, pairs=3, readers=4, block_levels=8)
 SHAPES: Final = {TIER_S.number: SHAPE_S}
