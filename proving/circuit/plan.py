@@ -193,17 +193,15 @@ def _allot(shape: Shape, cells: Sequence[_Cell]) -> list[_Cell | None]:
         for role in Role
     }
 
-    def place(group: Sequence[_Cell], order: Sequence[Role]) -> None:
+    def place(what: str, group: Sequence[_Cell], order: Sequence[Role]) -> None:
+        _check("TIER_READS", what, len(group), sum(len(free[role]) for role in order))
         for cell in group:
-            role = next((role for role in order if free[role]), None)
-            if role is None:
-                reads = len(absent) + len(present)
-                raise TierExceeded("TIER_READS", "tree reads beside the writes", reads, len(roles) - needed)
+            role = next(role for role in order if free[role])
             units[free[role].pop(0)] = cell
 
-    place(rewrites, (Role.SECOND, Role.FIRST))
-    place(absent, (Role.READ, Role.FIRST))
-    place(present, (Role.READ, Role.SECOND, Role.FIRST))
+    place("rewrites", rewrites, (Role.SECOND, Role.FIRST))
+    place("reads of absent keys beside the writes", absent, (Role.READ, Role.FIRST))
+    place("reads of present keys beside all else", present, (Role.READ, Role.SECOND, Role.FIRST))
     return units
 
 

@@ -33,5 +33,5 @@ class Shape:
         return (Role.FIRST, Role.SECOND) * self.pairs + (Role.READ,) * self.readers
 
 
-SHAPE_S: Final = Shape(tier=TIER_S, steps=30, program=60, hashes=6, pairs=3, readers=4, block_levels=8)
+SHAPE_S: Final = Shape(tier=TIER_S, steps=30, program=60, hashes=6, pairs=4, readers=3, block_levels=6)
 SHAPES: Final = {TIER_S.number: SHAPE_S}
