@@ -8,17 +8,17 @@ from proving.circuit.operations import CODES, WORD_OPERATIONS, with_register
 
 def test_every_enabled_operation_has_its_code() -> None:
     """Neither more nor fewer."""
-    assert {op.name: int(op) for op in OPS} == CODES
+    assert {spec.op.name: int(spec.op) for spec in OPS.values()} == CODES
 
 
 def test_register_classes_are_the_same() -> None:
     """For each operand, integer and field registers."""
     for operand, name in enumerate(("rd", "ra", "rb")):
         for kind, letter in ((Operand.INT, "i"), (Operand.FIELD, "f")):
-            expected = {op.name for op, spec in OPS.items() if getattr(spec, name) is kind}
+            expected = {spec.op.name for spec in OPS.values() if getattr(spec, name) is kind}
             assert expected == set(with_register(operand, letter))
 
 
 def test_word_operations_are_those_whose_immediate_is_a_word() -> None:
     """ARGHI, ARGLO, RETHI, RETLO, OUT."""
-    assert {op.name for op, spec in OPS.items() if spec.imm is Immediate.WORD} == set(WORD_OPERATIONS)
+    assert {spec.op.name for spec in OPS.values() if spec.imm is Immediate.WORD} == set(WORD_OPERATIONS)
