@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eth_abi.abi import decode, encode
-
 from node.chain.records import Receipt
 from node.chain.rpc import Rpc
 from node.chain.sender import Payload, Sender, SignedTransaction
-from node.l1 import calldata
-from protocol.contracts.artifacts import artifact
-from protocol.types import Address, Hash32
+from node.l1 import Contracts
+from protocol.contracts.artifacts import call_data, creation_code, decode_output
+from protocol.types import ZERO_ADDRESS, Address, Hash32
 from protocol.vm.genesis import Genesis, encode_genesis, state_from_genesis
 
 
@@ -39,6 +37,7 @@ class Deployer:
 
     def __init__(self, rpc: Rpc, key: bytes, chain_id: int) -> None:
         self._rpc = rpc
+        self._chain_id = chain_id
         self._sender = Sender(rpc, key, chain_id=chain_id, persist=_forget)
         self._count = 0
 
@@ -58,9 +57,9 @@ class Deployer:
         sent = await self._sender.send(f"deploy-{self._count}", payload)
         return await self._sender.wait(sent.purpose)
 
-    async def create(self, name: str, types: Sequence[str] = (), arguments: Sequence[object] = ()) -> Address:
+    async def create(self, name: str, *arguments: object) -> Address:
         """Deploy a contract by artifact name."""
-        receipt = await self.send(None, artifact(name).bytecode + encode(list(types), list(arguments)))
+        receipt = await self.send(None, creation_code(name, *arguments))
         assert receipt.created is not None
         return Address(receipt.created)
 
@@ -68,36 +67,28 @@ class Deployer:
         """Rollups with its market, the Groth16 proof system, and one family of verifying keys in tier order."""
         head = await self._rpc.head()
         rollups = await self.create("Rollups")
-        (market,) = decode(["address"], await self._rpc.call(rollups, calldata("market()")))
+        contracts = Contracts(rpc=self._rpc, chain_id=self._chain_id, rollups=rollups, market=ZERO_ADDRESS)
         proof_system = await self.create("Groth16ProofSystem")
-        hashes = []
-        for key in verifying_keys:
-            register = calldata("registerKey(bytes)", key)
-            (key_hash,) = decode(["bytes32"], await self._rpc.call(proof_system, register, sender=self.account))
-            await self.send(proof_system, register)
-            hashes.append(key_hash)
-        register = calldata("registerFamily(bytes32[])", hashes)
-        (family,) = decode(["bytes32"], await self._rpc.call(proof_system, register, sender=self.account))
-        await self.send(proof_system, register)
+        hashes = [await self._register(proof_system, "registerKey", key) for key in verifying_keys]
+        family = await self._register(proof_system, "registerFamily", hashes)
         return Deployment(
             rollups=rollups,
-            market=Address(bytes.fromhex(market[2:])),
+            market=await contracts.market_of_rollups(),
             proof_system=proof_system,
-            family=Hash32(family),
+            family=family,
             start_block=head.number,
         )
+
+    async def _register(self, proof_system: Address, function: str, argument: object) -> Hash32:
+        data = call_data("IGroth16ProofSystem", function, argument)
+        answer = await self._rpc.call(proof_system, data, sender=self.account)
+        await self.send(proof_system, data)
+        return Hash32(decode_output("IGroth16ProofSystem", function, answer)[0])
 
     async def create_rollup(self, deployment: Deployment, genesis: Genesis) -> int:
         """Register a rollup that the Groth16 system proves and nobody owns; its id."""
         root = state_from_genesis(genesis).root.to_bytes(32, "big")
         config = ([deployment.proof_system], [deployment.family], 1)
-        data = calldata(
-            "createRollup((address[],bytes32[],uint8),address,uint32,bytes32,bytes)",
-            config,
-            bytes(20),
-            0,
-            root,
-            encode_genesis(genesis),
-        )
+        data = call_data("IRollups", "createRollup", config, bytes(20), 0, root, encode_genesis(genesis))
         receipt = await self.send(deployment.rollups, data)
         return int.from_bytes(receipt.logs[0].topics[1], "big")

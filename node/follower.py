@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import trio
-from protocol.vm.genesis import state_from_genesis
 
 from node.chain.errors import Recoverable, ReorgTooDeep
 from node.chain.logs import BlockLogs, Cursor, Event, LogFollower
@@ -22,7 +21,8 @@ from node.l1 import ExecutionConsumed, RollupCreated, TableLoaded, event_from_lo
 from protocol.errors import ProtocolError
 from protocol.table import Core, decode_core
 from protocol.types import Address, Hash32
-from protocol.vm.machine import run_entry
+from protocol.vm.genesis import decode_genesis, state_from_genesis
+from protocol.vm.rollup import apply_entry
 from protocol.vm.state import VmState
 
 MAX_ROLLBACK_BLOCKS = 256  # a deeper reorganisation starts the replay again
@@ -123,9 +123,7 @@ def _consumed(known: Followed, event: ExecutionConsumed, core: Core | None) -> F
 class Follower:
     """Keeps a `RollupLog` at the head of L1, and lets tasks wait for it."""
 
-    def __init__(
-        self, rpc: Rpc, rollups: Address, *, start_block: int, confirmations: int, poll_s: float
-    ) -> None:
+    def __init__(self, rpc: Rpc, rollups: Address, *, start_block: int, confirmations: int, poll_s: float) -> None:
         """Nothing is read yet.
 
         Args:

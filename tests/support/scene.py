@@ -1,0 +1,65 @@
+"""A small world on a development L1: contracts, an oracle, one rollup with the example programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node.chain.devaccounts import DevAccount
+from node.chain.rpc import Rpc
+from node.chain.transport import HttpTransport
+from node.deploy import Deployer, Deployment
+from node.l1 import Contracts
+from protocol.types import ZERO_HASH, Address, Hash32, endpoint
+from protocol.vm.genesis import Genesis
+from protocol.vm.programs import counter_account, oracle_reader_account
+
+COUNTER = Address(bytes.fromhex("c0" * 20))
+READER = Address(bytes.fromhex("d0" * 20))
+STRIKE = 1500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What a test acts on."""
+
+    rpc: Rpc
+    contracts: Contracts
+    deployment: Deployment
+    deployer: Deployer
+    oracle: Address
+    rollup_id: int
+    user: DevAccount
+
+
+def genesis(oracle: Address) -> Genesis:
+    """A counter, and an oracle reader that settles at STRIKE."""
+    return Genesis(
+        accounts=(counter_account(COUNTER), oracle_reader_account(READER, endpoint(0, oracle), STRIKE)),
+    )
+
+
+async def build_scene(transport: HttpTransport, accounts: tuple[DevAccount, ...], price: int) -> Scene:
+    """Deploy everything with a proof system that accepts anything (test only) and one rollup."""
+    rpc = Rpc(transport, poll_s=0.02)
+    chain_id = await rpc.chain_id()
+    deployer = Deployer(rpc, accounts[0].key, chain_id)
+    head = await rpc.head()
+    rollups = await deployer.create("Rollups")
+    contracts = Contracts(rpc=rpc, chain_id=chain_id, rollups=rollups, market=Address(bytes(20)))
+    deployment = Deployment(
+        rollups=rollups,
+        market=await contracts.market_of_rollups(),
+        proof_system=await deployer.create("AcceptAllProofSystem"),
+        family=Hash32(ZERO_HASH[:-1] + b"\x01"),
+        start_block=head.number,
+    )
+    oracle = await deployer.create("PriceOracle", price)
+    return Scene(
+        rpc=rpc,
+        contracts=contracts,
+        deployment=deployment,
+        deployer=deployer,
+        oracle=oracle,
+        rollup_id=await deployer.create_rollup(deployment, genesis(oracle)),
+        user=accounts[1],
+    )
