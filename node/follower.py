@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import trio
+from trio_typing import TaskStatus
 
 from node.chain.errors import Recoverable, ReorgTooDeep
 from node.chain.logs import BlockLogs, Cursor, Event, LogFollower
@@ -145,7 +146,7 @@ class Follower:
         """The replayed state of everything."""
         return self._log.latest
 
-    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow for ever; started once the head of this moment is reached."""
         started = False
         while True:

@@ -100,6 +100,12 @@ class Contracts:
             families.append((await self.config(rollup_id, view.epoch)).families)
         return lockset_family_hash(families)
 
+    async def verifying_key(self, proof_system: bytes, family: bytes, tier: int) -> bytes | None:
+        """Bytes of a family's key as the Groth16 system stores them (as code, after one byte); None if it has none."""
+        (pointer,) = await self._view(proof_system, "IGroth16ProofSystem", "keyOf", family, tier)
+        code = await self.rpc.code(address_from_text(pointer))
+        return code[1:] or None
+
     async def ticket(self, owner: bytes, number: int) -> TicketView:
         """One escrow ticket."""
         (ticket,) = await self._view(self.market, "IProofMarket", "ticketOf", owner, number)

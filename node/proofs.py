@@ -71,7 +71,7 @@ class RunningProof:
 
 
 class ProofRunner:
-    """Starts children; `max_jobs` at a time."""
+    """Starts children; `max_jobs` slots may be held at a time."""
 
     def __init__(self, max_jobs: int) -> None:
         self._limit = trio.CapacityLimiter(max_jobs)
@@ -82,23 +82,28 @@ class ProofRunner:
         return int(self._limit.available_tokens)
 
     @asynccontextmanager
-    async def start(self, job: TableJob) -> AsyncIterator[RunningProof]:
-        """Run one job; leaving the block ends the child, whatever it does."""
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for and hold one of the places."""
         async with self._limit:
-            process = await trio.lowlevel.open_process(
-                [sys.executable, "-m", "proving.table_job"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-            try:
-                assert process.stdin is not None
-                await process.stdin.send_all(job.line())
-                yield RunningProof(process)
-            finally:
-                process.kill()
-                with trio.CancelScope(shield=True):
-                    await process.wait()
-                    if process.stdin is not None:
-                        await process.stdin.aclose()
-                    if process.stdout is not None:
-                        await process.stdout.aclose()
+            yield
+
+    @asynccontextmanager
+    async def start(self, job: TableJob) -> AsyncIterator[RunningProof]:
+        """Run one job inside a slot; leaving the block ends the child, whatever it does."""
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "proving.table_job"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        try:
+            assert process.stdin is not None
+            await process.stdin.send_all(job.line())
+            yield RunningProof(process)
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+                if process.stdin is not None:
+                    await process.stdin.aclose()
+                if process.stdout is not None:
+                    await process.stdout.aclose()
