@@ -112,6 +112,12 @@ class Contracts:
         amount, withdrawable = ticket
         return TicketView(amount_wei=amount, withdrawable_at=withdrawable)
 
+    async def ticket_count(self, owner: bytes) -> int:
+        """How many tickets an account has had; they are numbered from 0."""
+        (count,) = await self._view(self.market, "IProofMarket", "ticketCount", owner)
+        assert isinstance(count, int)
+        return count
+
     async def settled_by(self, requester: bytes, request_id: bytes) -> Hash32:
         """The agreement that was paid for a request, 0 for none."""
         (found,) = await self._view(self.market, "IProofMarket", "settledBy", requester, request_id)

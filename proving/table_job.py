@@ -16,9 +16,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from protocol.challenge import challenge
 from protocol.errors import ProtocolError
 from protocol.payload import decode_witness, state_from_witness
-from protocol.challenge import challenge
 from protocol.table import decode_core
 from protocol.types import Hash32
 from proving.circuit.errors import CircuitError

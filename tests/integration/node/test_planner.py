@@ -7,34 +7,18 @@ import trio
 
 from node.chain.launch import L1Process
 from node.chain.localevm import LocalEvm
-from node.chain.sender import Payload, Sender, SignedTransaction
+from node.chain.sender import Payload, Sender
 from node.chain.transport import HttpTransport
 from node.errors import PlanError
 from node.follower import Follower
 from node.l1 import load_and_run
 from node.planner import Intent, Plan, RollupContext, Window, plan_call
 from protocol.actions import ActionKind
-from protocol.hashing import selector
 from protocol.load import ProofItem, Proofs, encode_proofs
 from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address
 from protocol.vm.programs import PRICE_SLOT, SETTLED_SLOT
 from protocol.vm.state import INTEGER_WORD, storage_key
-from tests.support.scene import COUNTER, READER, Scene, build_scene
-
-SETTLE = selector("settle()").to_bytes(4, "big")
-INCREMENT = selector("increment()").to_bytes(4, "big")
-
-
-async def _never(_transaction: SignedTransaction) -> None:
-    return None
-
-
-async def _follow(scene: Scene, nursery: trio.Nursery) -> Follower:
-    follower = Follower(
-        scene.rpc, scene.deployment.rollups, start_block=scene.deployment.start_block, confirmations=0, poll_s=0.02
-    )
-    await nursery.start(follower.serve)
-    return follower
+from tests.support.scene import COUNTER, INCREMENT, READER, SETTLE, Scene, build_scene, follow, never
 
 
 async def _plan(scene: Scene, follower: Follower, destination: Address, data: bytes) -> Plan:
@@ -70,7 +54,7 @@ async def _plan(scene: Scene, follower: Follower, destination: Address, data: by
 async def _land(scene: Scene, plan: Plan) -> bool:
     item = ProofItem(rollup_id=scene.rollup_id, system=scene.deployment.proof_system, proof=b"any")
     proofs = encode_proofs(Proofs(payee=ZERO_ADDRESS, agreement_hash=ZERO_HASH, items=(item,)))
-    sender = Sender(scene.rpc, scene.user.key, chain_id=scene.contracts.chain_id, persist=_never)
+    sender = Sender(scene.rpc, scene.user.key, chain_id=scene.contracts.chain_id, persist=never)
     data = load_and_run(plan.core_bytes, proofs, plan.expects, plan.triggers, b"")
     await sender.send("land", Payload(to=scene.deployment.rollups, data=data, value=plan.value_wei))
     return (await sender.wait("land")).succeeded
@@ -81,7 +65,7 @@ async def test_oracle_answer_decides_the_state_and_logs_alone_rebuild_it(
     price: int, settled: int, l1: L1Process, transport: HttpTransport, nursery: trio.Nursery
 ) -> None:
     scene = await build_scene(transport, l1.accounts, price)
-    follower = await _follow(scene, nursery)
+    follower = await follow(scene, nursery)
 
     plan = await _plan(scene, follower, READER, SETTLE)
 
@@ -103,7 +87,7 @@ async def test_failing_call_is_a_plan_error_with_its_revert(
     l1: L1Process, transport: HttpTransport, nursery: trio.Nursery
 ) -> None:
     scene = await build_scene(transport, l1.accounts, 1)
-    follower = await _follow(scene, nursery)
+    follower = await follow(scene, nursery)
 
     with pytest.raises(PlanError, match="the transaction fails"):
         await _plan(scene, follower, COUNTER, SETTLE)
@@ -114,7 +98,7 @@ async def test_plan_that_went_stale_does_not_land(
     l1: L1Process, transport: HttpTransport, nursery: trio.Nursery
 ) -> None:
     scene = await build_scene(transport, l1.accounts, 2000)
-    follower = await _follow(scene, nursery)
+    follower = await follow(scene, nursery)
     first = await _plan(scene, follower, COUNTER, INCREMENT)
     stale = await _plan(scene, follower, READER, SETTLE)
     assert await _land(scene, first)

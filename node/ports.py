@@ -1,0 +1,278 @@
+"""What the requester's and the prover's loops ask of the world, declared beside them; `node/app.py` gives the real
+things.
+
+Failures of the world reach the loops as `TryAgain` (unreachable, busy, not now) or `Refused` (it answered no).
+Everything else is a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol, TypeVar
+
+import trio
+
+from protocol.agreement import Agreement
+from protocol.messages import RequestCommit, RollupProof
+from protocol.reqresp import Exchange
+
+T = TypeVar("T")
+
+CHANNEL_FRAMES: Final = 256  # frames that wait for a loop; more are dropped by the transport and caught up later
+
+
+class PortError(Exception):
+    """A failure of the world, not of this program. `code` and the text name it."""
+
+    def __init__(self, code: str, text: str = "") -> None:
+        self.code = code
+        super().__init__(f"{code}: {text}" if text else code)
+
+
+class TryAgain(PortError):
+    """Unreachable, busy or too early: the same call may succeed later."""
+
+
+class Refused(PortError):
+    """The other side, or the chain, answered and said no. The same call will not succeed."""
+
+
+class Clock(Protocol):
+    """Unix time. Windows of an auction are measured with it, so tests bring their own."""
+
+    def now_ms(self) -> int:
+        """Unix milliseconds."""
+        ...
+
+    async def sleep_until(self, unix_ms: int) -> None:
+        """Returns at or after that time, at once if it is past."""
+        ...
+
+
+class Gossip(Protocol):
+    """Signed frames to and from all peers of a channel (SPEC §9.2). What comes out has passed
+    `protocol.gossip.validate`."""
+
+    async def publish(self, channel: str, frame: bytes) -> None:
+        """Raises Refused if our own validation refuses it, TryAgain if it cannot be sent."""
+        ...
+
+    def frames(self, channel: str) -> AsyncIterator[bytes]:
+        """Accepted frames of others. One reader per channel."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Where somebody can be asked, as their message said."""
+
+    peer_id: bytes
+    addresses: tuple[bytes, ...]
+    """Multiaddrs as ASCII text."""
+
+
+Answer = Callable[[bytes], Awaitable[bytes]]
+"""`await answer(request) -> answer`; raises protocol.errors.Reject or Ignore to refuse."""
+
+
+class Direct(Protocol):
+    """Request and answer with one peer (SPEC §9.5)."""
+
+    @property
+    def own(self) -> Peer:
+        """Where we can be asked."""
+        ...
+
+    async def ask(self, peer: Peer, exchange: Exchange, request: bytes) -> bytes:
+        """Raises TryAgain if there is no answer, Refused if the peer refuses."""
+        ...
+
+    def serve(self, exchange: Exchange, answer: Answer) -> None:
+        """Answers requests of an exchange from now on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainCall:
+    """A transaction to be made."""
+
+    purpose: str
+    """Idempotency key: one purpose is one transaction, over all restarts."""
+    to: bytes
+    data: bytes
+    value_wei: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A transaction that is signed and on disk, but not sent."""
+
+    tx_hash: bytes
+    raw: bytes
+
+
+class Landing(StrEnum):
+    """What the chain knows about a purpose."""
+
+    UNKNOWN = "unknown"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class Chain(Protocol):
+    """L1 as the loops need it. All raise TryAgain when L1 cannot be asked."""
+
+    async def ticket_wei(self, owner: bytes, ticket: int) -> int | None:
+        """Wei in a ticket that is neither spent nor being withdrawn, None if there is none."""
+        ...
+
+    async def settled_by(self, requester: bytes, request_id: bytes) -> bytes:
+        """Hash of the agreement that was paid for a request, 32 zero bytes for none."""
+        ...
+
+    async def is_slashed(self, agreement_hash: bytes) -> bool:
+        """Whether the bond of an agreement was taken."""
+        ...
+
+    async def prepare(self, call: ChainCall) -> Prepared:
+        """Signs and stores a transaction without sending it; the same purpose gives the same one.
+
+        Raises:
+            Refused: it would revert.
+        """
+        ...
+
+    async def send(self, purpose: str) -> None:
+        """Sends what was prepared; again is harmless.
+
+        Raises:
+            Refused: no execution client takes it.
+        """
+        ...
+
+    async def landing(self, purpose: str) -> Landing:
+        """How it went."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedTable:
+    """A table that is ready to be auctioned."""
+
+    core: bytes
+    core_id: bytes
+    salt: bytes
+    """Opens the statement commitment; the same as inside the payload."""
+    payload: bytes
+    """Padded to 2^size_log2 (SPEC §11)."""
+    size_log2: int
+    family_hash: bytes
+    tier: int
+    proof_count: int
+    work_log2: int
+    valid_until: int
+    """Unix seconds."""
+    expects: bytes
+    triggers: bytes
+    value_wei: int
+    """What the transaction carries."""
+
+
+class Planner(Protocol):
+    """Turns an intent into a table."""
+
+    async def plan(self, intent: bytes) -> PlannedTable:
+        """Raises the planner's own errors, with a reason for the user."""
+        ...
+
+
+class Verifier(Protocol):
+    """Checks a delivery against our own table before anybody is paid."""
+
+    async def verify(
+        self, plan: PlannedTable, agreement: Agreement, agreement_hash: bytes, proofs: tuple[RollupProof, ...]
+    ) -> None:
+        """Raises Refused with a code if the proofs are not what L1 will accept for exactly this agreement."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofWork:
+    """What the winner proves. The payload has passed `judge_payload`."""
+
+    request: RequestCommit
+    agreement: Agreement
+    agreement_hash: bytes
+    payload: bytes
+
+
+class RunningProof(Protocol):
+    """One proof being made in a process of its own."""
+
+    async def checked(self) -> None:
+        """Returns when the witness satisfies the circuit.
+
+        Raises:
+            Refused: it does not; code INVALID, STALE or UNSUPPORTED.
+        """
+        ...
+
+    async def prove(self) -> tuple[tuple[RollupProof, ...], int]:
+        """The proofs, strictly ascending by (rollup, system), and the milliseconds they took.
+
+        Raises:
+            Refused: the process ended without them.
+        """
+        ...
+
+
+class Prover(Protocol):
+    """Makes proofs."""
+
+    @property
+    def free(self) -> int:
+        """How many proofs could start now."""
+        ...
+
+    def start(self, work: ProofWork) -> AbstractAsyncContextManager[RunningProof]:
+        """Begins; leaving the block ends the process, whatever it does."""
+        ...
+
+
+class InThread(Protocol):
+    """Runs a blocking function."""
+
+    async def __call__(self, function: Callable[[], T]) -> T:
+        """Its result."""
+        ...
+
+
+class WriterThread:
+    """Runs the store's calls in a worker thread, one at a time: a database has one writer."""
+
+    def __init__(self) -> None:
+        self._limit = trio.CapacityLimiter(1)
+
+    async def __call__(self, function: Callable[[], T]) -> T:
+        """A cancelled caller still waits for its write: it is whole when the caller goes on."""
+        return await trio.to_thread.run_sync(function, limiter=self._limit)
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def __init__(self, unix_s: Callable[[], float]) -> None:
+        """`unix_s` is time.time."""
+        self._unix_s = unix_s
+
+    def now_ms(self) -> int:
+        """Unix milliseconds."""
+        return int(self._unix_s() * 1000)
+
+    async def sleep_until(self, unix_ms: int) -> None:
+        """Sleeps in steps, so that a changed clock is noticed."""
+        while (left_ms := unix_ms - self.now_ms()) > 0:
+            await trio.sleep(min(left_ms / 1000, 1.0))
