@@ -135,6 +135,21 @@ def address_from_text(text: str) -> Address:
     return Address(bytes.fromhex(text.removeprefix("0x")))
 
 
+def slash(settlement: bytes, ack: bytes) -> bytes:
+    """Calldata of ProofMarket.slash."""
+    return call_data("IProofMarket", "slash", settlement, ack)
+
+
+def claim_with_proof(core: bytes, proofs: bytes, settlement: bytes) -> bytes:
+    """Calldata of ProofMarket.claimWithProof."""
+    return call_data("IProofMarket", "claimWithProof", core, proofs, settlement)
+
+
+def calldata(declaration: str, *arguments: object) -> bytes:
+    """Calldata of a market function named by its declaration, for example `slash(bytes,bytes)`."""
+    return call_data("IProofMarket", declaration.partition("(")[0], *arguments)
+
+
 def load_and_run(core: bytes, proofs: bytes, expects: bytes, triggers: bytes, settlement: bytes) -> bytes:
     """Calldata of the user's one transaction."""
     return call_data("IRollups", "loadAndRun", core, proofs, expects, triggers, settlement)
