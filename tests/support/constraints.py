@@ -1,81 +1,114 @@
-"""A plain checker of assignments against `.r1cs` bytes: the judge in tests, whatever recorded the circuit."""
+"""A second, plain reader of `.r1cs` bytes: which constraints hold, which touch a wire, and whether wires are determined."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+
+import numpy as np
 
 from protocol.constants import FIELD_ORDER as R
 
-Terms = tuple[tuple[int, int], ...]
+Terms = list[tuple[int, int]]
 
 
-@dataclass(slots=True)
-class R1cs:
-    """Constraints read back from a `.r1cs` file."""
+class Constraints:
+    """Constraints of a file, parsed one by one when they are asked for."""
 
-    wires: int
-    public: int
-    constraints: list[tuple[Terms, Terms, Terms]]
-    _touching: dict[int, list[int]] = field(init=False, default_factory=dict)
+    def __init__(self, raw: bytes) -> None:
+        assert raw[:4] == b"r1cs"
+        sections = {}
+        at = 12
+        while at < len(raw):
+            kind, size = struct.unpack_from("<IQ", raw, at)
+            sections[kind] = raw[at + 12 : at + 12 + size]
+            at += 12 + size
+        self.wires, outputs, inputs = struct.unpack_from("<III", sections[1], 36)
+        self.public = outputs + inputs
+        (self.count,) = struct.unpack_from("<I", sections[1], 60)
+        self._body = np.frombuffer(sections[2], dtype="<u4")
+        self._bytes = sections[2]
+        sizes, starts, at = [], [], 0
+        words = memoryview(self._body)
+        for _ in range(3 * self.count):
+            starts.append(at)
+            size = words[at]
+            sizes.append(size)
+            at += 1 + 9 * size
+        assert at == len(self._body)
+        self._starts = starts
+        # Term k of a side that starts at s has its wire at s + 1 + 9 k.
+        lengths = np.array(sizes, dtype=np.int64)
+        first = np.repeat(np.array(starts, dtype=np.int64) + 1, lengths)
+        offset = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        wires = self._body[first + 9 * offset]
+        owners = np.repeat(np.arange(3 * self.count) // 3, lengths)
+        order = np.argsort(wires, kind="stable")
+        self._owners = owners[order]
+        self._bounds = np.searchsorted(wires[order], np.arange(self.wires + 1))
 
-    def violated(self, values: Sequence[int]) -> Iterator[int]:
-        """Numbers of the constraints that an assignment breaks."""
-        for number in range(len(self.constraints)):
-            if not self.holds(number, values):
-                yield number
+    def _side(self, number: int) -> Terms:
+        at = self._starts[number]
+        body, raw = self._body, self._bytes
+        return [
+            (int(body[p]), int.from_bytes(raw[4 * p + 4 : 4 * p + 36], "little"))
+            for p in range(at + 1, at + 1 + 9 * int(body[at]), 9)
+        ]
+
+    def sides(self, number: int) -> tuple[Terms, Terms, Terms]:
+        """A, B, C of one constraint."""
+        return self._side(3 * number), self._side(3 * number + 1), self._side(3 * number + 2)
 
     def holds(self, number: int, values: Sequence[int]) -> bool:
         """Whether one constraint holds."""
-        a, b, c = (sum(k * values[w] for w, k in side) for side in self.constraints[number])
+        a, b, c = (sum(k * values[w] for w, k in side) for side in self.sides(number))
         return (a * b - c) % R == 0
+
+    def broken(self, values: Sequence[int]) -> Iterator[int]:
+        """Numbers of the constraints that an assignment breaks."""
+        return (number for number in range(self.count) if not self.holds(number, values))
 
     def touching(self, wire: int) -> list[int]:
         """Numbers of the constraints in which a wire occurs."""
-        if not self._touching:
-            for number, sides in enumerate(self.constraints):
-                for w in {w for side in sides for w, _ in side}:
-                    self._touching.setdefault(w, []).append(number)
-        return self._touching.get(wire, [])
+        return sorted({int(x) for x in self._owners[self._bounds[wire] : self._bounds[wire + 1]]})
 
+    def is_free(self, values: list[int], wire: int, other: int) -> bool:
+        """Whether an assignment still holds after one wire was changed."""
+        kept = values[wire]
+        values[wire] = other % R
+        free = all(self.holds(number, values) for number in self.touching(wire))
+        values[wire] = kept
+        return free
 
-def read_r1cs(raw: bytes) -> R1cs:
-    """Parse a `.r1cs` file that this package wrote; not for untrusted input.
+    def undetermined(self, values: Sequence[int], known: int) -> list[int]:
+        """Wires that could move together without breaking a constraint to first order, if wires 0..known stay.
 
-    Raises:
-        ValueError: another format or field.
-    """
-    if raw[:4] != b"r1cs":
-        raise ValueError("not an .r1cs file")
-    sections: dict[int, memoryview] = {}
-    at = 12
-    view = memoryview(raw)
-    while at < len(raw):
-        kind, size = struct.unpack_from("<IQ", raw, at)
-        sections[kind] = view[at + 12 : at + 12 + size]
-        at += 12 + size
-    header = sections[1]
-    if int.from_bytes(header[4:36], "little") != R:
-        raise ValueError("another field")
-    wires, outputs, inputs = struct.unpack_from("<III", header, 36)
-    (count,) = struct.unpack_from("<I", header, 60)
-    body, at = bytes(sections[2]), 0
-    known: dict[bytes, int] = {}
-    constraints = []
-    for _ in range(count):
-        sides = []
-        for _ in range(3):
-            terms = int.from_bytes(body[at : at + 4], "little")
-            at += 4
-            side = []
-            for _ in range(terms):
-                key = body[at + 4 : at + 36]
-                coefficient = known.get(key)
-                if coefficient is None:
-                    coefficient = known[key] = int.from_bytes(key, "little")
-                side.append((int.from_bytes(body[at : at + 4], "little"), coefficient))
-                at += 36
-            sides.append(tuple(side))
-        constraints.append((sides[0], sides[1], sides[2]))
-    return R1cs(wires=wires, public=outputs + inputs, constraints=constraints)
+        The constraints' derivative at the assignment is brought to echelon form over Fr; wires without a pivot are
+        returned. None means that the assignment is locally the only one.
+        """
+        pivots: dict[int, dict[int, int]] = {}
+        for number in range(self.count):
+            a, b, c = self.sides(number)
+            left = sum(k * values[w] for w, k in a)
+            right = sum(k * values[w] for w, k in b)
+            row: dict[int, int] = {}
+            for terms, factor in ((a, right), (b, left), (c, -1)):
+                for wire, k in terms:
+                    if wire > known:
+                        row[wire] = (row.get(wire, 0) + k * factor) % R
+            row = {wire: k for wire, k in row.items() if k}
+            while row:
+                wire = max(row)
+                pivot = pivots.get(wire)
+                if pivot is None:
+                    scale = pow(row[wire], -1, R)
+                    pivots[wire] = {w: k * scale % R for w, k in row.items()}
+                    break
+                factor = row[wire]
+                for w, k in pivot.items():
+                    rest = (row.get(w, 0) - factor * k) % R
+                    if rest:
+                        row[w] = rest
+                    else:
+                        row.pop(w, None)
+        return [wire for wire in range(known + 1, self.wires) if wire not in pivots]
