@@ -146,9 +146,23 @@ def _read_machine(reader: _Reader, shape: StepShape) -> Machine:
     )
 
 
+def _read_surroundings(reader: _Reader, shape: StepShape) -> Surroundings:
+    return Surroundings(
+        run=reader.one(),
+        both=reader.many(len(ordered_pairs(len(shape.inserting)))),
+        words=reader.many(shape.program),
+        immediates=reader.many(shape.program),
+        environment=reader.many(len(ENVIRONMENT)),
+        arguments=reader.many(2 * shape.data_words),
+        answer=reader.many(2 * shape.data_words),
+        hashes=[(reader.one(), reader.one(), reader.one()) for _ in range(shape.hashes)],
+        slots=reader.many(shape.cells),
+    )
+
+
 def step(b: Builder, shape: StepShape, machine: Machine, around: Surroundings, hint: StepHint | None) -> StepEnd:
     """Stamp one step."""
-    outputs = _Reader(b.stamp(_template(shape), [*machine.wires(), *around.wires()], hint))
+    outputs = _Reader(b.stamp(step_template(shape), [*machine.wires(), *around.wires()], hint))
     return StepEnd(
         machine=_read_machine(outputs, shape),
         halted=outputs.one(),
@@ -163,40 +177,30 @@ def step(b: Builder, shape: StepShape, machine: Machine, around: Surroundings, h
 
 
 @cache
-def _template(shape: StepShape) -> Template[StepHint]:
-    orders = len(ordered_pairs(len(shape.inserting)))
+def step_template(shape: StepShape) -> Template[StepHint]:
+    """The gadget as a template; inputs are the wires of a `Machine`, then of its `Surroundings`."""
 
     def body(b: Builder, inputs: Sequence[Expr], hint: StepHint | None) -> Sequence[Expr]:
-        reader = _Reader(inputs)
-        machine = _read_machine(reader, shape)
-        around = Surroundings(
-            run=reader.one(),
-            both=reader.many(orders),
-            words=reader.many(shape.program),
-            immediates=reader.many(shape.program),
-            environment=reader.many(len(ENVIRONMENT)),
-            arguments=reader.many(2 * shape.data_words),
-            answer=reader.many(2 * shape.data_words),
-            hashes=[(reader.one(), reader.one(), reader.one()) for _ in range(shape.hashes)],
-            slots=reader.many(shape.cells),
-        )
-        return _Step(b, shape, machine, around, hint).run()
+        return StepGadget(b, shape, inputs, hint).run()
 
     carried = 1 + REGISTERS + 2 * shape.data_words + 3 * shape.cells
-    read = 1 + orders + 2 * shape.program + len(ENVIRONMENT) + 4 * shape.data_words + 3 * shape.hashes + shape.cells
-    return Template(name=f"step {shape}", inputs=carried + read, body=body)
+    read = 1 + len(ordered_pairs(len(shape.inserting))) + 2 * shape.program + len(ENVIRONMENT)
+    return Template(
+        name=f"step {shape}",
+        inputs=carried + read + 4 * shape.data_words + 3 * shape.hashes + shape.cells,
+        body=body,
+    )
 
 
-class _Step:
+class StepGadget:
     """The gadget, cut into phases. Flags are named by operation."""
 
-    def __init__(
-        self, b: Builder, shape: StepShape, machine: Machine, around: Surroundings, hint: StepHint | None
-    ) -> None:
+    def __init__(self, b: Builder, shape: StepShape, inputs: Sequence[Expr], hint: StepHint | None) -> None:
+        reader = _Reader(inputs)
         self.b = b
         self.shape = shape
-        self.machine = machine
-        self.around = around
+        self.machine = _read_machine(reader, shape)
+        self.around = _read_surroundings(reader, shape)
         self.hint = hint
         self.op: dict[str, Expr] = {}
         self.word: dict[str, list[Expr]] = {}

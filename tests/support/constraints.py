@@ -1,4 +1,4 @@
-"""A second, plain reader of `.r1cs` bytes: which constraints hold, which touch a wire, and whether wires are determined."""
+"""A second, plain reader of `.r1cs` bytes: which constraints hold, which touch a wire, which wires are determined."""
 
 from __future__ import annotations
 
