@@ -212,6 +212,7 @@ def _table() -> Iterator[tuple[tuple[State, Event], Step]]:
         #
         (s.SEEN, e.BID_MADE, s.BID, (f.PUBLISH_BID,)),
         (s.SEEN, e.SKIP, s.SKIPPED, ()),
+        (s.SEEN, e.REQUEST_CANCELLED, s.SKIPPED, ()),
         (s.BID, e.AWARDED_US, s.WON, (f.SIGN_ACCEPTANCE,)),
         (s.BID, e.AWARDED_OTHER, s.LOST, ()),
         (s.BID, e.NO_AWARD, s.LOST, ()),
@@ -304,6 +305,8 @@ def deadline(order: Order) -> tuple[int, Event, str] | None:
     """
     s, e = State, Event
     match order.state:
+        case s.DRAFT:  # only if the process ended before the request was stored as sent
+            return order.bid_close_ms, e.CANCEL, "NOT_STARTED"
         case s.COMMITTED:
             return order.bid_close_ms, e.BIDS_CLOSED, ""
         case s.AWARDED:
@@ -320,6 +323,8 @@ def deadline(order: Order) -> tuple[int, Event, str] | None:
             return order.claim_by * 1000 + GRACE_MS, e.CLAIMS_OVER, ""
         case s.SLASH_DUE | s.SLASHING:
             return (order.claim_by + SLASH_WINDOW_S) * 1000 + GRACE_MS, e.SLASH_FAILED, "SLASH_WINDOW_OVER"
+        case s.SEEN:
+            return order.bid_close_ms, e.SKIP, "CLOSED"
         case s.BID:
             return order.accept_by_ms + GRACE_MS, e.NO_AWARD, "NO_AWARD"
         case s.WON | s.SIGNED | s.HOLDING:

@@ -25,11 +25,6 @@ def request_id(requester: bytes, statement_commit: bytes, payload_commit: bytes,
     return tagged_hash("request", requester, statement_commit, payload_commit, seal_key)
 
 
-def payload_commit(padded_payload: bytes) -> bytes:
-    """Commitment to the padded payload, which begins with a salt (SPEC §11)."""
-    return tagged_hash("payload", keccak256(padded_payload))
-
-
 def bid_hash(request: bytes, prover: bytes, opening: BidOpening) -> bytes:
     """What a bid commits to."""
     return tagged_hash(

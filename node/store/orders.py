@@ -195,12 +195,14 @@ class OrderStore:
         )
         return tuple(_order(row) for row in rows)
 
-    def tickets_in_use(self, role: Role) -> frozenset[int]:
-        """Our tickets that live orders have taken."""
+    def tickets_in_use(self, role: Role, besides: bytes = b"") -> frozenset[int]:
+        """Our tickets that live orders have taken; `besides` is an order that does not count."""
         return frozenset(
             self._database.read(
                 lambda connection: connection.scalars(
-                    select(orders.c.ticket).where(orders.c.is_over == 0, orders.c.role == role.value)
+                    select(orders.c.ticket).where(
+                        orders.c.is_over == 0, orders.c.role == role.value, orders.c.order_id != besides
+                    )
                 ).all()
             )
         )

@@ -1,0 +1,74 @@
+"""Makes the node's own frames and judges everybody's: the edge between bytes and messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from node.ports import Clock, InThread
+from node.store.sequences import Sequences
+from protocol.codec import Header, encode_frame
+from protocol.gossip import MarketId, TicketView, validate
+from protocol.gossip_memory import GossipMemory
+from protocol.messages import Message
+from protocol.reqresp import Direct as DirectMessage
+from protocol.reqresp import read_direct
+from protocol.signing import AccountKey
+
+FRAME_LIFETIME_MS: Final = 120_000  # long enough for catch-up of late peers, far below the limit of ten minutes
+
+
+class FrameWriter:
+    """Signs messages of one account into frames, each with a fresh sequence number that is on disk before it is
+    used."""
+
+    def __init__(
+        self, *, market: MarketId, key: AccountKey, sequences: Sequences, clock: Clock, in_thread: InThread
+    ) -> None:
+        self.market = market
+        self.key = key
+        self._sequences = sequences
+        self._clock = clock
+        self._in_thread = in_thread
+
+    async def frame(self, message: Message) -> bytes:
+        """A signed frame, created now."""
+        sequence = await self._in_thread(self._sequences.next)
+        now_ms = self._clock.now_ms()
+        header = Header(
+            message_id=message.ID,
+            chain_id=self.market.chain_id,
+            market=self.market.contract,
+            created_ms=now_ms,
+            expires_ms=now_ms + FRAME_LIFETIME_MS,
+            signer=self.key.address,
+            sequence=sequence,
+        )
+        return encode_frame(header, message, self.key.sign_digest)
+
+    def read(
+        self, data: bytes, expected: type[Message], *, max_attachment: int = 0, signer: bytes | None
+    ) -> DirectMessage:
+        """Checks a direct message to us; see `protocol.reqresp.read_direct`."""
+        return read_direct(
+            data,
+            expected,
+            max_attachment=max_attachment,
+            market=self.market,
+            now_ms=self._clock.now_ms(),
+            signer=signer,
+        )
+
+
+def gossip_judge(
+    *, market: MarketId, clock: Clock, memory: GossipMemory, view: TicketView
+) -> Callable[[str, bytes], None]:
+    """`judge(channel, frame)`: returns if the frame is accepted, raises protocol.errors.Reject or Ignore else.
+
+    Transports call it for every frame before it is forwarded or handed up, own frames included.
+    """
+
+    def judge(channel: str, data: bytes) -> None:
+        validate(channel, data, market=market, now_ms=clock.now_ms(), memory=memory, view=view)
+
+    return judge

@@ -1,0 +1,87 @@
+"""What a loop keeps of an order between steps, as bytes in the store: names of documents and secrets, and their
+forms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgpack  # type: ignore[import-untyped]
+
+from node.ports import PlannedTable
+from protocol.agreement import Agreement, agreement_of
+from protocol.codec import decode_body, encode_body
+from protocol.messages import Award, AwardedBid, BidOpening, RequestCommit
+
+# documents
+REQUEST: Final = "request"  # 20 bytes of the requester's address, then the body of its REQUEST_COMMIT
+AWARD: Final = "award"  # body of AWARD
+ACCEPT: Final = "accept"  # the prover's signature of the agreement
+BOX: Final = "box"  # the sealed payload
+ACK: Final = "ack"  # body of PROVER_ACK
+DELIVERY: Final = "delivery"  # body of PROOF_DELIVERY
+RECEIPT: Final = "receipt"  # body of DELIVERY_RECEIPT
+BID: Final = "bid"  # body of our own BID_COMMIT
+# secrets
+PLAN: Final = "plan"
+SEAL: Final = "seal"  # 32 bytes of an X25519 private key
+OPENING: Final = "opening"  # our own bid's opening
+PAYLOAD: Final = "payload"
+TABLE: Final = "table"  # salt and transaction of a ready table
+
+
+def pack_plan(plan: PlannedTable) -> bytes:
+    """A planned table for the vault; read back by this program only."""
+    packed: bytes = msgpack.packb([getattr(plan, name) for name in PlannedTable.__slots__])
+    return packed
+
+
+def unpack_plan(data: bytes) -> PlannedTable:
+    """The reverse of `pack_plan`."""
+    values = msgpack.unpackb(data, use_list=False)
+    return PlannedTable(**dict(zip(PlannedTable.__slots__, values, strict=True)))
+
+
+def pack_request(requester: bytes, request: RequestCommit) -> bytes:
+    """The REQUEST document."""
+    return requester + encode_body(request)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deal:
+    """A request and the award of one of its bids."""
+
+    requester: bytes
+    request: RequestCommit
+    award: Award
+
+    @property
+    def agreement(self) -> Agreement:
+        """What both sign."""
+        return agreement_of(self.requester, self.request, self.award.rank, self.winner)
+
+    @property
+    def agreement_hash(self) -> bytes:
+        """Its digest; whoever stored the award has checked it."""
+        return self.award.agreement_hash
+
+    @property
+    def winner(self) -> AwardedBid:
+        """The awarded bid."""
+        return self.award.openings[self.award.rank - 1]
+
+    @property
+    def opening(self) -> BidOpening:
+        """Its opening."""
+        return self.winner.opening
+
+
+def unpack_request(data: bytes) -> tuple[bytes, RequestCommit]:
+    """(requester, request) of a REQUEST document."""
+    return data[:20], decode_body(RequestCommit, data[20:])
+
+
+def unpack_deal(request: bytes, award: bytes) -> Deal:
+    """The deal in a REQUEST and an AWARD document."""
+    requester, message = unpack_request(request)
+    return Deal(requester=requester, request=message, award=decode_body(Award, award))

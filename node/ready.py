@@ -1,0 +1,161 @@
+"""Ready tables: announced to the sidecars of self-building proposers, sealed to their keys, pulled before landing
+(SPEC §9.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from node.frames import FrameWriter
+from node.ports import Clock, Direct, Gossip, Peer, Refused
+from protocol.errors import Ignore, Reject
+from protocol.gossip import MAX_TABLE_LOG2
+from protocol.hashing import keccak256
+from protocol.messages import PullStatus, ReadyTable, ReleasePolicy, TablePull, TableReply
+from protocol.reqresp import MAX_SEALED_TABLE, TABLE_EXCHANGE
+from protocol.sealing import SealError, SealKeyPair, seal, table_info
+
+MIN_TABLE_LOG2: Final = 10
+MAX_OFFERED: Final = 32  # tables kept for pulling; the oldest goes first
+
+
+def padded_table(table: bytes) -> tuple[bytes, int]:
+    """`salt | length | raw` zero-padded to a power of two, and its logarithm.
+
+    Raises:
+        Refused: it is larger than an execution client would pool.
+    """
+    size_log2 = max(MIN_TABLE_LOG2, (len(table) - 1).bit_length())
+    if size_log2 > MAX_TABLE_LOG2:
+        raise Refused("TABLE_TOO_LARGE", f"{len(table)} bytes")
+    return table.ljust(1 << size_log2, b"\0"), size_log2
+
+
+def raw_transaction(padded: bytes) -> bytes:
+    """The signed transaction in a ready table.
+
+    Raises:
+        Reject: lengths or padding are wrong.
+    """
+    size = int.from_bytes(padded[32:36], "big")
+    if len(padded) < 36 or size == 0 or 36 + size > len(padded) or any(padded[36 + size :]):
+        raise Reject("READY_TABLE_FORM", size=len(padded))
+    return padded[36 : 36 + size]
+
+
+class ReadyTables:
+    """Offers the node's own ready tables."""
+
+    def __init__(
+        self, *, gossip: Gossip, direct: Direct, frames: FrameWriter, clock: Clock, sidecars: Sequence[bytes]
+    ) -> None:
+        """
+        Args:
+            sidecars: X25519 public keys; without any, tables are announced to nobody.
+        """
+        self._gossip = gossip
+        self._direct = direct
+        self._frames = frames
+        self._clock = clock
+        self._sidecars = tuple(sidecars)
+        self._offered: dict[bytes, bytes] = {}  # table id -> sealed content, oldest first
+        self._is_serving = False
+
+    def wait_ms(self, configured_ms: int) -> int:
+        """How long a transaction waits for sidecars: nothing if there are none."""
+        return configured_ms if self._sidecars else 0
+
+    async def announce(self, table: bytes, *, ticket: int, valid_until: int) -> None:
+        """Announces a table to each sidecar; again is harmless: the id is the same, the box another.
+
+        Args:
+            table: salt 32 | length 4 | raw transaction; the salt is stored, so that the id never changes.
+            ticket: a live escrow ticket of ours.
+            valid_until: unix seconds.
+        """
+        padded, size_log2 = padded_table(table)
+        for number, sidecar in enumerate(self._sidecars):
+            # One id per sidecar, so that each pulls the box that it can open.
+            content = keccak256(table[:32] + number.to_bytes(4, "big")) + padded[32:]
+            table_id = keccak256(content)
+            try:
+                box = seal(content, sidecar, table_info(table_id))
+            except SealError as error:
+                raise Refused("SIDECAR_KEY", sidecar.hex()) from error
+            self._offer(table_id, box)
+            message = ReadyTable(
+                table_id=table_id,
+                policy=int(ReleasePolicy.SEALED),
+                seal_key=sidecar,
+                size_log2=size_log2,
+                not_before=self._clock.now_ms() // 1000,
+                valid_until=valid_until,
+                rollup_ids=(),
+                pre_roots=(),
+                post_roots=(),
+                ticket=ticket,
+                peer_id=self._direct.own.peer_id,
+                addresses=self._direct.own.addresses,
+            )
+            await self._gossip.publish("ready", await self._frames.frame(message))
+
+    def serve(self) -> None:
+        """Answers pulls from now on."""
+        self._direct.serve(TABLE_EXCHANGE, self._answer)
+
+    def _offer(self, table_id: bytes, box: bytes) -> None:
+        self._offered[table_id] = box
+        while len(self._offered) > MAX_OFFERED:
+            del self._offered[next(iter(self._offered))]
+
+    async def _answer(self, data: bytes) -> bytes:
+        pull = self._frames.read(data, TablePull, signer=None).message
+        assert isinstance(pull, TablePull)
+        box = self._offered.get(pull.table_id, b"")
+        reply = TableReply(
+            table_id=pull.table_id,
+            status=int(PullStatus.HERE if box else PullStatus.UNKNOWN),
+            content_bytes=len(box),
+            content_hash=keccak256(box) if box else bytes(32),
+        )
+        return await self._frames.frame(reply) + box
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledTable:
+    """A ready table that its announcer meant for us."""
+
+    announcement: ReadyTable
+    announcer: bytes
+    """The account that signed the announcement."""
+    raw: bytes
+    """Signed L1 transaction, not verified."""
+
+
+async def pull_table(
+    announcement: ReadyTable, announcer: bytes, *, direct: Direct, frames: FrameWriter, key: SealKeyPair
+) -> PulledTable:
+    """Pulls and opens a table that is sealed to our key.
+
+    Raises:
+        TryAgain: the announcer cannot be reached.
+        Refused: it does not have the table, or the content is not what was announced.
+    """
+    peer = Peer(peer_id=announcement.peer_id, addresses=announcement.addresses)
+    request = await frames.frame(TablePull(table_id=announcement.table_id))
+    raw = await direct.ask(peer, TABLE_EXCHANGE, request)
+    try:
+        answer = frames.read(raw, TableReply, max_attachment=MAX_SEALED_TABLE, signer=announcer)
+        reply = answer.message
+        assert isinstance(reply, TableReply)
+        if reply.status != PullStatus.HERE or reply.table_id != announcement.table_id:
+            raise Refused("TABLE_NOT_HERE")
+        content = key.open(answer.attachment, table_info(announcement.table_id))
+        if keccak256(content) != announcement.table_id or len(content) != 1 << announcement.size_log2:
+            raise Refused("TABLE_NOT_AS_ANNOUNCED")
+        return PulledTable(announcement=announcement, announcer=announcer, raw=raw_transaction(content))
+    except (Reject, Ignore) as error:
+        raise Refused(error.reason) from error
+    except SealError as error:
+        raise Refused("TABLE_DOES_NOT_OPEN") from error

@@ -1,0 +1,237 @@
+"""Whole auctions in one process, on a mock clock: the ordinary story, and every way in which a party can fall silent
+or lie."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from market.lifecycle import Order, Role, State
+from node.frames import FrameWriter
+from node.ports import Refused
+from node.ready import pull_table
+from node.requester import Requester
+from node.store.database import Database
+from node.store.sequences import Sequences
+from protocol.codec import decode_body
+from protocol.messages import ReadyTable
+from protocol.reqresp import AWARD_EXCHANGE, KEY_EXCHANGE, PROOF_EXCHANGE
+from protocol.sealing import SealKeyPair
+from tests.support.market_ledger import BOND_WEI, MARKET, SALT, START_MS, TICKET_WEI, TestClock, planned_table
+from tests.support.market_sim import Link, Party, World, inline
+
+LONG_S = 20_000  # of mock time: beyond every deadline
+
+
+@asynccontextmanager
+async def running(world: World) -> AsyncIterator[None]:
+    """All parties up, each restarted when killed."""
+    async with trio.open_nursery() as nursery:
+        for party in world.parties:
+            await nursery.start(party.run)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def until_over(*parties: Party) -> None:
+    """Returns when the only order of each party has ended on disk; bounded in mock time."""
+    with trio.fail_after(LONG_S):
+        for party in parties:
+            await party.ended.wait()
+
+
+async def ask(world: World) -> Order:
+    """The requester starts its auction."""
+    node = world.requester.node
+    assert isinstance(node, Requester)
+    return await node.request(planned_table(), ticket=0)
+
+
+def ends(world: World) -> dict[str, tuple[State, str]]:
+    """State and reason of each party's order."""
+    return {party.name: (order.state, order.reason) for party in world.parties if (order := party.order()) is not None}
+
+
+async def test_the_cheapest_prover_is_paid_and_the_others_lose(tmp_path: Path, autojump_clock: object) -> None:
+    """The whole story: request, three bids, award, payload, Ack, proof, one transaction, payment."""
+    world = World(tmp_path)
+    async with running(world):
+        await ask(world)
+        await until_over(*world.parties)
+
+    assert {
+        "requester": (State.PAID, ""),
+        "prover1": (State.LOST, ""),
+        "prover2": (State.EARNED, ""),
+        "prover3": (State.LOST, ""),
+    } == ends(world)
+    assert 1 == len(world.ledger.payments)
+    assert 10**14 == world.ledger.credit_wei[b"payee of prover2____"]
+    assert TICKET_WEI - 10**14 == world.ledger.credit_wei[world.requester.key.address]
+
+
+async def test_no_private_field_is_gossiped_or_kept_by_a_loser(tmp_path: Path, autojump_clock: object) -> None:
+    """Neither core, core id, salt nor payload, in any frame, nor in what a losing prover has on its disk."""
+    world = World(tmp_path)
+    plan = planned_table()
+    async with running(world):
+        await ask(world)
+        await until_over(*world.parties)
+    private = [plan.core_id, SALT, plan.core[:64], plan.payload[40:104]]
+    gossip = b"".join(frame for _, frame in world.network.frames)
+    losers = b"".join(
+        path.read_bytes() for path in tmp_path.iterdir() if path.name.startswith(("prover1.db", "prover3.db"))
+    )
+
+    assert {"req", "bid", "award"} == {channel for channel, _ in world.network.frames}
+    leaked = [field.hex() for field in private if field in gossip or field in losers]
+    assert [] == leaked
+    looks_at_the_right_bytes = world.requester.key.address in losers
+    assert looks_at_the_right_bytes
+
+
+async def test_an_auction_without_provers_expires_with_its_reason(tmp_path: Path, autojump_clock: object) -> None:
+    """Nobody is there; the ticket is not touched."""
+    world = World(tmp_path)
+    world.provers = ()
+    async with running(world):
+        await ask(world)
+        await until_over(world.requester)
+
+    assert {"requester": (State.EXPIRED, "NO_BIDS")} == ends(world)
+    assert TICKET_WEI == world.ledger.tickets[(world.requester.key.address, 0)]
+
+
+async def test_a_winner_that_never_countersigns_costs_nothing(tmp_path: Path, autojump_clock: object) -> None:
+    """Refunded after claimBy; the prover is free and its bond untouched."""
+    world = World(tmp_path)
+    world.winner.deaf_to = frozenset({AWARD_EXCHANGE.protocol_id})
+    async with running(world):
+        await ask(world)
+        await until_over(world.requester, world.winner)
+
+    assert (State.REFUNDED, "NOT_ACCEPTED") == ends(world)["requester"]
+    assert State.RELEASED is ends(world)["prover2"][0]
+    assert TICKET_WEI == world.ledger.tickets[(world.requester.key.address, 0)]
+    assert BOND_WEI == world.ledger.tickets[(world.winner.key.address, 0)]
+
+
+async def test_a_winner_that_takes_the_payload_and_is_silent_is_not_slashed(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """Without its Ack nobody can prove that it got the payload; the ticket comes back."""
+    world = World(tmp_path)
+    world.winner.deaf_to = frozenset({KEY_EXCHANGE.protocol_id})
+    async with running(world):
+        await ask(world)
+        await until_over(world.requester, world.winner)
+
+    assert (State.REFUNDED, "NO_ACK") == ends(world)["requester"]
+    assert (State.RELEASED, "NO_PAYLOAD") == ends(world)["prover2"]
+    assert BOND_WEI == world.ledger.tickets[(world.winner.key.address, 0)]
+
+
+@pytest.mark.parametrize("fault", ["hangs", "crashes", "lies"])
+async def test_an_ack_without_a_valid_proof_costs_the_bond(tmp_path: Path, autojump_clock: object, fault: str) -> None:
+    """A prover that hangs, crashes or delivers rubbish after its Ack is slashed after claimBy."""
+    world = World(tmp_path)
+    setattr(world.winner.prover, fault, True)
+    async with running(world):
+        await ask(world)
+        await until_over(world.requester)
+
+    assert State.SLASHED is ends(world)["requester"][0]
+    assert BOND_WEI == world.ledger.credit_wei[world.requester.key.address]
+    assert TICKET_WEI == world.ledger.tickets[(world.requester.key.address, 0)]
+    assert [] == world.ledger.payments
+
+
+async def test_a_slashed_prover_knows_it(tmp_path: Path, autojump_clock: object) -> None:
+    """Its own order ends as slashed, by what it sees on L1."""
+    world = World(tmp_path)
+    world.winner.prover.crashes = True
+    async with running(world):
+        await ask(world)
+        await until_over(world.requester, world.winner)
+
+    assert State.FORFEITED is ends(world)["prover2"][0]
+
+
+async def test_a_declined_payload_costs_neither_side(tmp_path: Path, autojump_clock: object) -> None:
+    """The reason reaches the requester."""
+    world = World(tmp_path)
+    world.winner.prover.refuses = "STALE"
+    async with running(world):
+        await ask(world)
+        await until_over(world.requester, world.winner)
+
+    assert {"requester": (State.REFUNDED, "DECLINED_STALE"), "prover2": (State.DECLINED, "STALE")} == {
+        name: end for name, end in ends(world).items() if name in ("requester", "prover2")
+    }
+
+
+async def test_a_requester_that_hides_from_the_delivery_pays_by_claim(tmp_path: Path, autojump_clock: object) -> None:
+    """The prover takes its price on L1 with the proof alone, and the requester's order ends as paid."""
+    world = World(tmp_path)
+    world.requester.deaf_to = frozenset({PROOF_EXCHANGE.protocol_id})
+    async with running(world):
+        await ask(world)
+        await until_over(world.requester, world.winner)
+
+    assert State.PAID is ends(world)["requester"][0]
+    assert (State.EARNED, "NOT_PAID") == ends(world)["prover2"]
+    assert 1 == len(world.ledger.payments)
+
+
+@pytest.mark.parametrize(("when", "end"), [(State.SEEN, State.SKIPPED), (State.BID, State.LOST)])
+async def test_a_cancelled_request_frees_everybody(
+    tmp_path: Path, autojump_clock: object, when: State, end: State
+) -> None:
+    """Whether provers have bid or not; a second time it is refused."""
+    world = World(tmp_path)
+    async with running(world):
+        order = await ask(world)
+        for prover in world.provers:
+            await prover.reaches(when)
+        node = world.requester.node
+        assert isinstance(node, Requester)
+        assert await node.cancel(order.order_id)
+        assert not await node.cancel(order.order_id)
+        await until_over(*world.parties)
+
+    assert {(State.CANCELLED, "CANCELLED"), (end, "CANCELLED")} == set(ends(world).values())
+
+
+async def test_a_sidecar_pulls_the_ready_table_before_it_lands(tmp_path: Path, autojump_clock: object) -> None:
+    """Announced by id and size only, sealed to its key, and the very transaction that is sent."""
+    world = World(tmp_path)
+    world.requester.sidecars = (world.sidecar.public,)
+    async with running(world):
+        link = Link(world.network, b"sidecar", lambda channel, frame: None)
+        database = Database(f"sqlite:///{tmp_path / 'sidecar.db'}", now_ms=START_MS)
+        key = world.provers[0].key
+        frames = FrameWriter(
+            market=MARKET,
+            key=key,
+            sequences=Sequences(database, b"sidecar".ljust(20)),
+            clock=TestClock(),
+            in_thread=inline,
+        )
+        await ask(world)
+        with trio.fail_after(LONG_S):
+            announced = await anext(link.frames("ready"))
+        message = decode_body(ReadyTable, announced[80:-65])
+        assert [] == world.ledger.payments
+        pulled = await pull_table(message, announced[52:72], direct=link, frames=frames, key=world.sidecar)
+        with pytest.raises(Refused, match="TABLE_DOES_NOT_OPEN"):
+            await pull_table(message, announced[52:72], direct=link, frames=frames, key=SealKeyPair(b"\x01" * 32))
+        await until_over(world.requester)
+        database.close()
+
+    assert world.requester.key.address == announced[52:72]
+    assert pulled.raw.endswith(world.requester.prepared[next(iter(world.requester.prepared))].data)
+    assert Role.REQUESTER is world.requester.role

@@ -1,0 +1,262 @@
+"""L1 and proofs for tests of the loops: a ledger that checks settlements like ProofMarket, and a toy proof system."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cache
+
+import trio
+from eth_abi.abi import decode
+
+from node.l1 import selector
+from node.ports import ChainCall, Landing, PlannedTable, Prepared, ProofWork, Refused
+from protocol.agreement import Ack, Agreement, Settlement, unpack_settlement
+from protocol.gossip import MarketId
+from protocol.hashing import keccak256
+from protocol.messages import RollupProof
+from protocol.payload import Payload, encode_payload, make_witness, smallest_size_log2
+from protocol.signing import ack_digest, agreement_digest, recover_signer
+from protocol.table import core_id, encode_core, statement_commit
+from protocol.types import Hash32, RollupId
+from protocol.vm.rollup import run_core
+from tests.support.machines import oracle_state, oracle_table
+
+START_MS = 1_800_000_000_000
+MARKET = MarketId(chain_id=31337, contract=b"\x11" * 20)
+ROLLUPS = b"\x12" * 20
+SYSTEM = b"\x13" * 20
+FAMILY_HASH = keccak256(b"family")
+SALT = Hash32(keccak256(b"a salt of thirty-two random bytes"))
+TICKET_WEI = 10**16
+BOND_WEI = 10**15
+PROVE_S = 8
+
+
+class TestClock:
+    """Unix time that follows trio's clock, so that a mock clock moves it."""
+
+    __test__ = False
+
+    def now_ms(self) -> int:
+        """START_MS plus the run's time."""
+        return START_MS + round(trio.current_time() * 1000)
+
+    async def sleep_until(self, unix_ms: int) -> None:
+        """As `node.ports.Clock`."""
+        await trio.sleep(max(0, unix_ms - self.now_ms()) / 1000)
+
+
+@cache
+def planned_table() -> PlannedTable:
+    """The oracle table as a planner would hand it over."""
+    state = oracle_state()
+    core = oracle_table(state)
+    witness = make_witness(state, run_core(state, core, 1).values())
+    payload = Payload(salt=SALT, core=core, witnesses=((RollupId(1), witness),))
+    size_log2 = smallest_size_log2(payload)
+    packed = encode_core(core)
+    return PlannedTable(
+        core=packed,
+        core_id=core_id(packed),
+        salt=SALT,
+        payload=encode_payload(payload, size_log2),
+        size_log2=size_log2,
+        family_hash=FAMILY_HASH,
+        tier=0,
+        proof_count=1,
+        work_log2=9,
+        valid_until=START_MS // 1000 + 600,
+        expects=b"\0",
+        triggers=b"\0\0",
+        value_wei=0,
+    )
+
+
+def toy_proof(agreement_hash: bytes, core: bytes) -> bytes:
+    """What the toy proof system accepts for a core under an agreement, and nothing else."""
+    return keccak256(b"toy" + agreement_hash + core)
+
+
+@dataclass
+class Ledger:
+    """L1: tickets, settlements, slashes. Transactions land at once."""
+
+    tickets: dict[tuple[bytes, int], int] = field(default_factory=dict)
+    settled: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict)
+    slashed: set[bytes] = field(default_factory=set)
+    credit_wei: dict[bytes, int] = field(default_factory=dict)
+    payments: list[bytes] = field(default_factory=list)
+    """Agreement hashes, one per payment."""
+    sent: dict[tuple[bytes, str], Landing] = field(default_factory=dict)
+
+    def execute(self, data: bytes, now_s: int) -> bool:
+        """Whether a transaction succeeds, with its effects."""
+        if data[:4] == selector("slash(bytes,bytes)"):
+            packed, ack = decode(["bytes", "bytes"], data[4:])
+            return self._slash(unpack_settlement(packed), ack, now_s)
+        if data[:4] == selector("claimWithProof(bytes,bytes,bytes)"):
+            core, proofs, packed = decode(["bytes", "bytes", "bytes"], data[4:])
+        else:
+            assert data[:4] == selector("loadAndRun(bytes,bytes,bytes,bytes,bytes)")
+            core, proofs, _, _, packed = decode(["bytes"] * 5, data[4:])
+        return self._settle(core, proofs, unpack_settlement(packed), now_s)
+
+    def _settle(self, core: bytes, proofs: bytes, settlement: Settlement, now_s: int) -> bool:
+        agreement = settlement.agreement
+        digest = agreement_digest(MARKET.chain_id, MARKET.contract, agreement)
+        request = (agreement.requester, agreement.request_id)
+        if (
+            proofs[:20] != agreement.payee
+            or proofs[20:52] != digest
+            or not proofs.endswith(toy_proof(digest, core_id(core)))
+        ):
+            return False
+        if statement_commit(Hash32(settlement.salt), core_id(core)) != agreement.statement_commit:
+            return False
+        if not _signed(digest, settlement) or now_s > agreement.claim_by:
+            return False
+        if request in self.settled:
+            return True  # already settled: skip, never revert
+        held_wei = self.tickets.pop((agreement.requester, agreement.requester_ticket), 0)
+        if held_wei < agreement.price_wei:
+            return False
+        self._credit(agreement.payee, agreement.price_wei)
+        self._credit(agreement.requester, held_wei - agreement.price_wei)
+        self.settled[request] = digest
+        self.payments.append(digest)
+        return True
+
+    def _slash(self, settlement: Settlement, ack: bytes, now_s: int) -> bool:
+        agreement = settlement.agreement
+        digest = agreement_digest(MARKET.chain_id, MARKET.contract, agreement)
+        signed = Ack(
+            agreement_hash=digest,
+            payload_commit=agreement.payload_commit,
+            ack_at=int.from_bytes(ack[:8], "big"),
+        )
+        if (
+            now_s <= agreement.claim_by
+            or (agreement.requester, agreement.request_id) in self.settled
+            or not _signed(digest, settlement)
+            or recover_signer(ack_digest(MARKET.chain_id, MARKET.contract, signed), ack[8:]) != agreement.prover
+        ):
+            return False
+        held_wei = self.tickets.pop((agreement.prover, agreement.prover_ticket), 0)
+        self._credit(agreement.requester, min(held_wei, agreement.bond_wei))
+        self.slashed.add(digest)
+        return True
+
+    def _credit(self, account: bytes, wei: int) -> None:
+        self.credit_wei[account] = self.credit_wei.get(account, 0) + wei
+
+
+def _signed(digest: bytes, settlement: Settlement) -> bool:
+    return (
+        recover_signer(digest, settlement.requester_signature) == settlement.agreement.requester
+        and recover_signer(digest, settlement.prover_signature) == settlement.agreement.prover
+    )
+
+
+class LedgerChain:
+    """One account's view of the ledger. What is prepared survives restarts, as stored transactions do."""
+
+    def __init__(self, ledger: Ledger, account: bytes, clock: TestClock, prepared: dict[str, ChainCall]) -> None:
+        self._ledger = ledger
+        self._account = account
+        self._clock = clock
+        self._prepared = prepared
+
+    def free_ticket_wei(self, owner: bytes, ticket: int) -> int | None:
+        """For gossip validation."""
+        return self._ledger.tickets.get((owner, ticket))
+
+    async def ticket_wei(self, owner: bytes, ticket: int) -> int | None:
+        """As `node.ports.Chain`; also the next methods."""
+        await trio.lowlevel.checkpoint()
+        return self._ledger.tickets.get((owner, ticket))
+
+    async def settled_by(self, requester: bytes, request_id: bytes) -> bytes:
+        """32 zero bytes if unpaid."""
+        await trio.lowlevel.checkpoint()
+        return self._ledger.settled.get((requester, request_id), bytes(32))
+
+    async def is_slashed(self, agreement_hash: bytes) -> bool:
+        """Whether the bond is gone."""
+        await trio.lowlevel.checkpoint()
+        return agreement_hash in self._ledger.slashed
+
+    async def prepare(self, call: ChainCall) -> Prepared:
+        """The same purpose gives the same transaction."""
+        await trio.lowlevel.checkpoint()
+        stored = self._prepared.setdefault(call.purpose, call)
+        raw = b"signed by " + self._account + stored.data
+        return Prepared(tx_hash=keccak256(raw), raw=raw)
+
+    async def send(self, purpose: str) -> None:
+        """Executes at once; a second time it is known already."""
+        await trio.lowlevel.checkpoint()
+        key = (self._account, purpose)
+        if key not in self._ledger.sent:
+            ok = self._ledger.execute(self._prepared[purpose].data, self._clock.now_ms() // 1000)
+            self._ledger.sent[key] = Landing.SUCCEEDED if ok else Landing.FAILED
+
+    async def landing(self, purpose: str) -> Landing:
+        """How it went."""
+        await trio.lowlevel.checkpoint()
+        return self._ledger.sent.get((self._account, purpose), Landing.UNKNOWN)
+
+
+class ToyVerifier:
+    """The requester's local check."""
+
+    async def verify(
+        self, plan: PlannedTable, agreement: Agreement, agreement_hash: bytes, proofs: tuple[RollupProof, ...]
+    ) -> None:
+        """One toy proof for rollup 1."""
+        await trio.lowlevel.checkpoint()
+        if [item.proof for item in proofs] != [toy_proof(agreement_hash, plan.core_id)]:
+            raise Refused("PROOF_INVALID")
+
+
+class ToyRunning:
+    """A toy proof being made."""
+
+    def __init__(self, owner: ToyProver, work: ProofWork) -> None:
+        self._owner = owner
+        self._work = work
+
+    async def checked(self) -> None:
+        """Refuses with the prover's code, if it has one."""
+        await trio.sleep(0.2)
+        if self._owner.refuses:
+            raise Refused(self._owner.refuses)
+
+    async def prove(self) -> tuple[tuple[RollupProof, ...], int]:
+        """After PROVE_S seconds."""
+        await trio.sleep(PROVE_S if not self._owner.hangs else 10**6)
+        if self._owner.crashes:
+            raise Refused("CHILD_DIED")
+        proof = b"wrong" if self._owner.lies else toy_proof(self._work.agreement_hash, planned_table().core_id)
+        return (RollupProof(rollup_id=1, system=SYSTEM, proof=proof),), PROVE_S * 1000
+
+
+@dataclass
+class ToyProver:
+    """Makes toy proofs, or misbehaves as told."""
+
+    refuses: str = ""
+    hangs: bool = False
+    lies: bool = False
+    crashes: bool = False
+
+    @property
+    def free(self) -> int:
+        """Always one."""
+        return 1
+
+    @asynccontextmanager
+    async def start(self, work: ProofWork) -> AsyncIterator[ToyRunning]:
+        """As `node.ports.Prover`."""
+        yield ToyRunning(self, work)

@@ -1,0 +1,368 @@
+"""A market in one process for tests of the loops: real brokers, stores, signatures, sealing and gossip validation; a
+network of queues, a
+toy proof system and a ledger that checks settlements as ProofMarket does. Time is the test's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import trio
+from trio_typing import TaskStatus
+
+from market.admission import Capability
+from market.lifecycle import Order, Role, State
+from market.pricing import Curve
+from node.broker import OrderLoop
+from node.frames import FrameWriter, gossip_judge
+from node.ports import (
+    Answer,
+    ChainCall,
+    Peer,
+    Refused,
+    TryAgain,
+)
+from node.prover import Offer, ProvingNode
+from node.ready import ReadyTables
+from node.requester import Requester, Terms
+from node.store.database import Database
+from node.store.orders import OrderStore
+from node.store.sequences import Sequences
+from node.store.vault import Vault
+from protocol.errors import Ignore, Reject
+from protocol.gossip_memory import GossipMemory
+from protocol.messages import GOSSIP_CHANNELS
+from protocol.reqresp import Exchange
+from protocol.sealing import SealKeyPair
+from protocol.signing import AccountKey
+from tests.support.market_ledger import (
+    BOND_WEI,
+    FAMILY_HASH,
+    MARKET,
+    ROLLUPS,
+    START_MS,
+    TICKET_WEI,
+    Ledger,
+    LedgerChain,
+    TestClock,
+    ToyProver,
+    ToyVerifier,
+)
+
+T = TypeVar("T")
+
+POLL_MS = 2_000
+
+
+async def inline(function: Callable[[], T]) -> T:
+    """Runs the store in place of a worker thread: a mock clock cannot see threads."""
+    await trio.lowlevel.checkpoint()
+    return function()
+
+
+class Network:
+    """Queues between nodes, and a record of everything that was gossiped."""
+
+    def __init__(self) -> None:
+        self.links: dict[bytes, Link] = {}
+        self.frames: list[tuple[str, bytes]] = []
+
+    async def ask(self, peer: Peer, exchange: Exchange, request: bytes) -> bytes:
+        """Asks whoever listens under the peer id."""
+        assert len(request) <= exchange.max_request_bytes
+        link = self.links.get(peer.peer_id)
+        if link is None:
+            raise TryAgain("UNREACHABLE")
+        send, receive = trio.open_memory_channel[bytes | Exception](1)
+        try:
+            link.calls.send_nowait((exchange.protocol_id, request, send))
+        except (trio.WouldBlock, trio.BrokenResourceError) as error:
+            raise TryAgain("BUSY") from error
+        with trio.move_on_after(exchange.timeout_ms / 1000):
+            try:
+                answer = await receive.receive()
+            except trio.EndOfChannel as error:
+                raise TryAgain("DIED") from error
+            if isinstance(answer, Exception):
+                raise Refused("REFUSED", str(answer)) from answer
+            assert len(answer) <= exchange.max_answer_bytes
+            return answer
+        raise TryAgain("TIMEOUT")
+
+
+class Link:
+    """One running node's end of the network: its Gossip and its Direct."""
+
+    def __init__(self, network: Network, peer_id: bytes, judge: Callable[[str, bytes], None]) -> None:
+        self._network = network
+        self._judge = judge
+        self.own = Peer(peer_id=peer_id, addresses=(b"/memory/1",))
+        self._queues = {channel: trio.open_memory_channel[bytes](256) for channel in GOSSIP_CHANNELS}
+        self.calls, self._inbox = trio.open_memory_channel[tuple[str, bytes, Any]](64)
+        self._answers: dict[str, Answer] = {}
+        self.deaf_to: set[str] = set()
+        """Protocol ids that are never answered."""
+        network.links[peer_id] = self
+
+    async def publish(self, channel: str, frame: bytes) -> None:
+        """To everybody else, judged by each."""
+        await trio.lowlevel.checkpoint()
+        try:
+            self._judge(channel, frame)
+        except (Reject, Ignore) as error:
+            raise Refused(error.reason) from error
+        self._network.frames.append((channel, frame))
+        for link in list(self._network.links.values()):
+            if link is not self:
+                link.hear(channel, frame)
+
+    def hear(self, channel: str, frame: bytes) -> None:
+        """A frame arrives."""
+        try:
+            self._judge(channel, frame)
+        except (Reject, Ignore):
+            return
+        self._queues[channel][0].send_nowait(frame)
+
+    def frames(self, channel: str) -> trio.MemoryReceiveChannel[bytes]:
+        """Accepted frames."""
+        return self._queues[channel][1]
+
+    async def ask(self, peer: Peer, exchange: Exchange, request: bytes) -> bytes:
+        """See Network."""
+        return await self._network.ask(peer, exchange, request)
+
+    def serve(self, exchange: Exchange, answer: Answer) -> None:
+        """Answers from now on."""
+        self._answers[exchange.protocol_id] = answer
+
+    async def run(self) -> None:
+        """Answers calls, each in a task of this node."""
+        async with trio.open_nursery() as nursery:
+            async for protocol_id, request, reply in self._inbox:
+                nursery.start_soon(self._handle, protocol_id, request, reply)
+
+    async def _handle(self, protocol_id: str, request: bytes, reply: trio.MemorySendChannel[bytes | Exception]) -> None:
+        async with reply:
+            if protocol_id in self.deaf_to:
+                await trio.sleep_forever()
+            answer = self._answers.get(protocol_id)
+            if answer is None:
+                return
+            try:
+                reply.send_nowait(await answer(request))
+            except (Reject, Ignore) as refused:
+                reply.send_nowait(refused)
+            except trio.BrokenResourceError:
+                pass  # whoever asked has gone
+
+    def leave(self) -> None:
+        """The process has ended."""
+        if self._network.links.get(self.own.peer_id) is self:
+            del self._network.links[self.own.peer_id]
+        self.calls.close()
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@dataclass
+class Party:
+    """One node: what survives its death (folder, prepared transactions), and how to start it."""
+
+    name: str
+    role: Role
+    folder: Path
+    network: Network
+    ledger: Ledger
+    key: AccountKey
+    price_wei: int = 0
+    prover: ToyProver = field(default_factory=ToyProver)
+    sidecars: tuple[bytes, ...] = ()
+    deaf_to: frozenset[str] = frozenset()
+    claim_window_s: int = 120
+    prepared: dict[str, ChainCall] = field(default_factory=dict)
+    points: list[str] = field(default_factory=list)
+    kill_at: str = ""
+    node: Requester | ProvingNode | None = None
+    ended: trio.Event = field(default_factory=trio.Event)
+    """Set when the node's order has ended."""
+
+    def on_commit(self, point: str) -> None:
+        """Counts the points, and ends the node at the chosen one."""
+        self.points.append(point)
+        if point == self.kill_at:
+            self.kill_at = ""
+            raise Killed(point)
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> bool:
+        """One life of the node. True if it was killed."""
+        clock = TestClock()
+        try:
+            database = Database(
+                f"sqlite:///{self.folder / (self.name + '.db')}", now_ms=START_MS, on_commit=self.on_commit
+            )
+        except Killed:
+            task_status.started()
+            return True
+        chain = LedgerChain(self.ledger, self.key.address, clock, self.prepared)
+        judge = gossip_judge(market=MARKET, clock=clock, memory=GossipMemory(), view=chain)
+        link = Link(self.network, self.name.encode(), judge)
+        link.deaf_to |= self.deaf_to
+        store = OrderStore(database, Vault(self.folder / f"{self.name}.key"))
+        frames = FrameWriter(
+            market=MARKET, key=self.key, sequences=Sequences(database, self.key.address), clock=clock, in_thread=inline
+        )
+        if self.role is Role.REQUESTER:
+            self.node = self._requester(store, clock, link, chain, frames)
+        else:
+            self.node = self._prover(store, clock, link, chain, frames)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(link.run)
+                await nursery.start(self.node.serve)
+                nursery.start_soon(self._watch, self.node.loop)
+                task_status.started()
+        except BaseExceptionGroup as group:
+            killed, rest = group.split(Killed)
+            if rest is not None:
+                raise rest from None
+            return killed is not None
+        finally:
+            link.leave()
+            database.close()
+        return False
+
+    async def _watch(self, loop: OrderLoop) -> None:
+        while not any(order.is_over for order in loop.orders()):
+            await trio.sleep(1)
+        self.ended.set()
+
+    async def reaches(self, state: State) -> None:
+        """Returns when the node's order is in a state; bounded by the caller."""
+        while self.node is None or not any(order.state is state for order in self.node.loop.orders()):
+            await trio.sleep(0.05)
+
+    async def run_lives(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Starts the node again, on the same disk, whenever it was killed."""
+        await self._live_again(task_status)
+
+    async def _live_again(self, first: TaskStatus[None]) -> None:
+        while await self.run(task_status=first):
+            first = trio.TASK_STATUS_IGNORED
+            await trio.sleep(0.5)  # somebody starts it again
+
+    def _requester(
+        self, store: OrderStore, clock: TestClock, link: Link, chain: LedgerChain, frames: FrameWriter
+    ) -> Requester:
+        return Requester(
+            store=store,
+            in_thread=inline,
+            clock=clock,
+            gossip=link,
+            direct=link,
+            chain=chain,
+            verifier=ToyVerifier(),
+            frames=frames,
+            ready=ReadyTables(gossip=link, direct=link, frames=frames, clock=clock, sidecars=self.sidecars),
+            terms=Terms(
+                bid_window_ms=2_500,
+                accept_window_ms=2_000,
+                ack_window_ms=15_000,
+                prove_window_ms=60_000,
+                claim_window_s=self.claim_window_s,
+                max_price_wei=10**16,
+                bond_min_wei=BOND_WEI,
+                ready_wait_ms=3_000,
+                is_submitted=True,
+            ),
+            rollups=ROLLUPS,
+            poll_ms=POLL_MS,
+        )
+
+    def _prover(
+        self, store: OrderStore, clock: TestClock, link: Link, chain: LedgerChain, frames: FrameWriter
+    ) -> ProvingNode:
+        return ProvingNode(
+            store=store,
+            in_thread=inline,
+            clock=clock,
+            gossip=link,
+            direct=link,
+            chain=chain,
+            prover=self.prover,
+            able=lambda bond_wei: Capability(
+                families=frozenset({FAMILY_HASH}),
+                tiers=frozenset({0}),
+                free_slots=1,
+                max_size_log2=20,
+                bond_wei=bond_wei,
+            ),
+            frames=frames,
+            offer=Offer(
+                curve=Curve(
+                    wei_per_step=0,
+                    wei_per_proof=0,
+                    floor_wei=self.price_wei,
+                    margin_permille=0,
+                    ms_per_proof=9_000,
+                    overhead_ms=1_000,
+                ),
+                payee=b"payee of " + self.name.encode().ljust(11, b"_"),
+                ticket=0,
+                bid_delay_ms=100,
+            ),
+            poll_ms=POLL_MS,
+        )
+
+    def order(self) -> Order | None:
+        """The node's only order as it is on disk, read by a process of its own."""
+        database = Database(f"sqlite:///{self.folder / (self.name + '.db')}", now_ms=START_MS)
+        try:
+            found = OrderStore(database, Vault(self.folder / f"{self.name}.key")).recent(1)
+        finally:
+            database.close()
+        return found[0] if found else None
+
+
+@dataclass
+class World:
+    """One requester, three provers, one ledger."""
+
+    folder: Path
+    network: Network = field(default_factory=Network)
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def __post_init__(self) -> None:
+        self.requester = self._party("requester", Role.REQUESTER, 1, 0)
+        self.provers = tuple(
+            self._party(f"prover{n}", Role.PROVER, 1 + n, price)
+            for n, price in ((1, 3 * 10**14), (2, 10**14), (3, 2 * 10**14))
+        )
+        self.sidecar = SealKeyPair(b"\x55" * 32)
+
+    @property
+    def parties(self) -> tuple[Party, ...]:
+        """All of them."""
+        return (self.requester, *self.provers)
+
+    @property
+    def winner(self) -> Party:
+        """The cheapest prover."""
+        return self.provers[1]
+
+    def _party(self, name: str, role: Role, number: int, price_wei: int) -> Party:
+        key = AccountKey(bytes([number]) * 32)
+        self.ledger.tickets[(key.address, 0)] = TICKET_WEI if role is Role.REQUESTER else BOND_WEI
+        return Party(
+            name=name,
+            role=role,
+            folder=self.folder,
+            network=self.network,
+            ledger=self.ledger,
+            key=key,
+            price_wei=price_wei,
+        )
