@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from node.output import Output
 
-COMMANDS = ("prove", "verify", "vm", "doctor")
+COMMANDS = ("prove", "verify", "setup", "vm", "doctor")
 
 
 def _version() -> str:

@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from eth_abi.abi import decode, encode
+from eth_abi.abi import decode
 
 from node.chain.records import Log, Tag
 from node.chain.rpc import Rpc
+from protocol.contracts.artifacts import AbiItem, abi_type, artifact, call_data, decode_output, decode_revert, signature
 from protocol.hashing import keccak256
 from protocol.load import config_hash, lockset_family_hash
 from protocol.types import Address, Hash32
-
-AGREEMENT_TUPLE = (
-    "(bytes32,uint8,address,uint32,address,uint32,address,uint96,uint96,bytes32,bytes32,bytes32,uint64,uint64,uint64)"
-)
-
-
-@cache
-def selector(signature: str) -> bytes:
-    """First four bytes of the hash of `name(type,...)`."""
-    return keccak256(signature.encode())[:4]
-
-
-def calldata(signature: str, *arguments: object) -> bytes:
-    """ABI-encoded call of `name(type,...)`."""
-    types = signature[signature.index("(") + 1 : -1]
-    return selector(signature) + (encode(_split(types), arguments) if types else b"")
-
-
-def _split(types: str) -> list[str]:
-    parts, depth, start = [], 0, 0
-    for at, char in enumerate(types):
-        depth += (char == "(") - (char == ")")
-        if char == "," and depth == 0:
-            parts.append(types[start:at])
-            start = at + 1
-    return [*parts, types[start:]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,19 +61,19 @@ class Contracts:
     rollups: Address
     market: Address
 
-    async def _view(self, to: bytes, signature: str, returns: str, *arguments: object, tag: Tag = "latest") -> Any:
-        answer = await self.rpc.call(to, calldata(signature, *arguments), tag=tag)
-        return decode(_split(returns), answer)
+    async def _view(self, to: bytes, contract: str, function: str, *arguments: object, tag: Tag = "latest") -> Any:
+        answer = await self.rpc.call(to, call_data(contract, function, *arguments), tag=tag)
+        return decode_output(contract, function, answer)
+
+    async def market_of_rollups(self) -> Address:
+        """The market that Rollups settles with."""
+        (market,) = await self._view(self.rollups, "IRollups", "market")
+        return address_from_text(market)
 
     async def rollup(self, rollup_id: int, tag: Tag = "latest") -> RollupView:
         """State of one rollup."""
-        ((root, ether, last, epoch, owner, _delay, _pending),) = await self._view(
-            self.rollups,
-            "rollup(uint64)",
-            "(bytes32,uint256,uint64,uint64,address,uint32,uint64)",
-            rollup_id,
-            tag=tag,
-        )
+        (view,) = await self._view(self.rollups, "IRollups", "rollup", rollup_id, tag=tag)
+        root, ether, last, epoch, owner, _delay, _pending = view
         return RollupView(
             root=int.from_bytes(root, "big"),
             ether_balance=ether,
@@ -109,9 +84,7 @@ class Contracts:
 
     async def config(self, rollup_id: int, epoch: int, tag: Tag = "latest") -> ProofConfig:
         """Proof systems of one rollup in one epoch."""
-        (config, _from) = await self._view(
-            self.rollups, "config(uint64,uint64)", "(address[],bytes32[],uint8),uint64", rollup_id, epoch, tag=tag
-        )
+        (config, _from) = await self._view(self.rollups, "IRollups", "config", rollup_id, epoch, tag=tag)
         systems, families, threshold = config
         return ProofConfig(
             systems=tuple(address_from_text(each) for each in systems),
@@ -127,21 +100,32 @@ class Contracts:
             families.append((await self.config(rollup_id, view.epoch)).families)
         return lockset_family_hash(families)
 
+    async def verifying_key(self, proof_system: bytes, family: bytes, tier: int) -> bytes | None:
+        """Bytes of a family's key as the Groth16 system stores them (as code, after one byte); None if it has none."""
+        (pointer,) = await self._view(proof_system, "IGroth16ProofSystem", "keyOf", family, tier)
+        code = await self.rpc.code(address_from_text(pointer))
+        return code[1:] or None
+
     async def ticket(self, owner: bytes, number: int) -> TicketView:
         """One escrow ticket."""
-        ((amount, withdrawable),) = await self._view(
-            self.market, "ticketOf(address,uint32)", "(uint96,uint64)", owner, number
-        )
+        (ticket,) = await self._view(self.market, "IProofMarket", "ticketOf", owner, number)
+        amount, withdrawable = ticket
         return TicketView(amount_wei=amount, withdrawable_at=withdrawable)
+
+    async def ticket_count(self, owner: bytes) -> int:
+        """How many tickets an account has had; they are numbered from 0."""
+        (count,) = await self._view(self.market, "IProofMarket", "ticketCount", owner)
+        assert isinstance(count, int)
+        return count
 
     async def settled_by(self, requester: bytes, request_id: bytes) -> Hash32:
         """The agreement that was paid for a request, 0 for none."""
-        (found,) = await self._view(self.market, "settledBy(address,bytes32)", "bytes32", requester, request_id)
+        (found,) = await self._view(self.market, "IProofMarket", "settledBy", requester, request_id)
         return Hash32(found)
 
     async def payout_of(self, account: bytes) -> int:
         """Credit that `collect` would send, wei."""
-        (amount,) = await self._view(self.market, "payoutOf(address)", "uint256", account)
+        (amount,) = await self._view(self.market, "IProofMarket", "payoutOf", account)
         assert isinstance(amount, int)
         return amount
 
@@ -151,25 +135,35 @@ def address_from_text(text: str) -> Address:
     return Address(bytes.fromhex(text.removeprefix("0x")))
 
 
+def slash(settlement: bytes, ack: bytes) -> bytes:
+    """Calldata of ProofMarket.slash."""
+    return call_data("IProofMarket", "slash", settlement, ack)
+
+
+def claim_with_proof(core: bytes, proofs: bytes, settlement: bytes) -> bytes:
+    """Calldata of ProofMarket.claimWithProof."""
+    return call_data("IProofMarket", "claimWithProof", core, proofs, settlement)
+
+
+def calldata(declaration: str, *arguments: object) -> bytes:
+    """Calldata of a market function named by its declaration, for example `slash(bytes,bytes)`."""
+    return call_data("IProofMarket", declaration.partition("(")[0], *arguments)
+
+
 def load_and_run(core: bytes, proofs: bytes, expects: bytes, triggers: bytes, settlement: bytes) -> bytes:
     """Calldata of the user's one transaction."""
-    return calldata("loadAndRun(bytes,bytes,bytes,bytes,bytes)", core, proofs, expects, triggers, settlement)
-
-
-# -- errors and events -------------------------------------------------------------------------------------------------
-
-EXECUTION_NOT_FOUND = selector("ExecutionNotFound(bytes32,bytes)")
-ROLLUP_CREATED = keccak256(b"RollupCreated(uint64,bytes32,bytes,address,uint32,address[],bytes32[],uint8)")
-TABLE_LOADED = keccak256(b"TableLoaded(bytes32,uint8,bytes,address,bytes32)")
-EXECUTION_CONSUMED = keccak256(b"ExecutionConsumed(bytes32,uint16,uint64,bytes32,uint64)")
+    return call_data("IRollups", "loadAndRun", core, proofs, expects, triggers, settlement)
 
 
 def missing_execution(revert_data: bytes) -> tuple[Hash32, bytes] | None:
     """(actionHash, packed action) of an ExecutionNotFound, None for any other revert."""
-    if revert_data[:4] != EXECUTION_NOT_FOUND:
+    revert = decode_revert(revert_data)
+    if revert.name != "ExecutionNotFound":
         return None
-    action_hash, action = decode(["bytes32", "bytes"], revert_data[4:])
-    return Hash32(action_hash), action
+    return Hash32(revert.values["actionHash"]), revert.values["action"]
+
+
+# -- events ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,29 +196,50 @@ class ExecutionConsumed:
 
 
 Event = RollupCreated | TableLoaded | ExecutionConsumed
-FOLLOWED = frozenset({ROLLUP_CREATED, TABLE_LOADED, EXECUTION_CONSUMED})
+
+
+@cache
+def _events() -> Mapping[bytes, AbiItem]:
+    return {keccak256(signature(item).encode()): item for item in artifact("IRollups").abi if item["type"] == "event"}
+
+
+def _named(log: Log) -> tuple[str, Mapping[str, Any]]:
+    """Name and arguments of an event of Rollups; an empty name for any other log."""
+    item = _events().get(log.topics[0]) if log.topics else None
+    if item is None:
+        return "", {}
+    indexed = [each for each in item["inputs"] if each["indexed"]]
+    plain = [each for each in item["inputs"] if not each["indexed"]]
+    values = {
+        each["name"]: decode([abi_type(each)], topic)[0] for each, topic in zip(indexed, log.topics[1:], strict=True)
+    }
+    values |= zip((each["name"] for each in plain), decode([abi_type(each) for each in plain], log.data), strict=True)
+    return item["name"], values
 
 
 def event_from_log(log: Log) -> Event | None:
     """The followed event that a log of Rollups is, None for others."""
-    topics = log.topics
-    if not topics or topics[0] not in FOLLOWED:
-        return None
-    if topics[0] == ROLLUP_CREATED:
-        root, genesis, *_ = decode(
-            ["bytes32", "bytes", "address", "uint32", "address[]", "bytes32[]", "uint8"], log.data
-        )
-        rollup_id = int.from_bytes(topics[1], "big")
-        return RollupCreated(rollup_id=rollup_id, genesis_root=int.from_bytes(root, "big"), genesis=genesis)
-    if topics[0] == TABLE_LOADED:
-        _lane, core, payee, agreement = decode(["uint8", "bytes", "address", "bytes32"], log.data)
-        return TableLoaded(
-            core_id=Hash32(topics[1]), core=core, payee=address_from_text(payee), agreement_hash=Hash32(agreement)
-        )
-    index, new_root, _epoch = decode(["uint16", "bytes32", "uint64"], log.data)
-    return ExecutionConsumed(
-        core_id=Hash32(topics[1]),
-        index=index,
-        rollup_id=int.from_bytes(topics[2], "big"),
-        new_root=int.from_bytes(new_root, "big"),
-    )
+    name, values = _named(log)
+    match name:
+        case "RollupCreated":
+            return RollupCreated(
+                rollup_id=values["rollupId"],
+                genesis_root=int.from_bytes(values["genesisRoot"], "big"),
+                genesis=values["genesis"],
+            )
+        case "TableLoaded":
+            return TableLoaded(
+                core_id=Hash32(values["coreId"]),
+                core=values["core"],
+                payee=address_from_text(values["payee"]),
+                agreement_hash=Hash32(values["agreementHash"]),
+            )
+        case "ExecutionConsumed":
+            return ExecutionConsumed(
+                core_id=Hash32(values["coreId"]),
+                index=values["index"],
+                rollup_id=values["rollupId"],
+                new_root=int.from_bytes(values["newRoot"], "big"),
+            )
+        case _:
+            return None

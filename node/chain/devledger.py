@@ -16,6 +16,7 @@ from eth.abc import SignedTransactionAPI
 from eth.constants import BLANK_ROOT_HASH, ZERO_HASH32
 from eth.db.atomic import AtomicDB
 from eth.db.trie import make_trie_root_and_nodes
+from eth.exceptions import PyEVMError
 from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.cancun.constants import BLOB_TX_TYPE
 from eth.vm.forks.london.headers import calculate_expected_base_fee_per_gas
@@ -100,17 +101,21 @@ class _Snapshot:
 class DevLedger:
     """A chain of blocks over py-evm, mined one per transaction unless `automine` is off."""
 
-    def __init__(self, *, chain_id: int, balances_wei: Mapping[bytes, int], clock: Callable[[], int]) -> None:
+    def __init__(
+        self, *, chain_id: int, balances_wei: Mapping[bytes, int], clock: Callable[[], int], max_logs: int = MAX_LOGS
+    ) -> None:
         """Make the genesis block.
 
         Args:
             chain_id: EIP-155 chain id.
             balances_wei: pre-funded accounts, 20-byte address to wei.
             clock: seconds since the epoch, for block timestamps.
+            max_logs: most logs that one query may match.
         """
         self.chain_id = chain_id
         self.automine = True
         self._clock = clock
+        self._max_logs = max_logs
         self._db = AtomicDB()
         self._offset_s = 0
         self._next_timestamp: int | None = None
@@ -188,15 +193,15 @@ class DevLedger:
         """Logs of heights first..last in order. No address means any; a None topic position matches anything.
 
         Raises:
-            LedgerRefusal: more than MAX_LOGS match.
+            LedgerRefusal: more than `max_logs` match.
         """
         found: list[tuple[MinedBlock, MinedLog]] = []
         for height in self._heights_with_logs(first, last, addresses):
             block = self._blocks[height]
             for transaction in block.transactions:
                 found.extend((block, each) for each in transaction.logs if _matches(each.log, addresses, topics))
-            if len(found) > MAX_LOGS:
-                raise LedgerRefusal(f"query matches more than {MAX_LOGS} logs")
+            if len(found) > self._max_logs:
+                raise LedgerRefusal(f"query matches more than {self._max_logs} logs")
         return found
 
     # -- transactions ------------------------------------------------------------------------------------------
@@ -314,7 +319,13 @@ class DevLedger:
     # -- time and snapshots ------------------------------------------------------------------------------------
 
     def increase_time(self, seconds: int) -> int:
-        """Move the clock of later blocks forward; returns the total offset in seconds."""
+        """Move the clock of later blocks forward; returns the total offset in seconds.
+
+        Raises:
+            LedgerRefusal: the next block's timestamp would not fit 64 bits.
+        """
+        if self._clock() + self._offset_s + seconds >= 1 << 64:
+            raise LedgerRefusal("time would not fit 64 bits")
         self._offset_s += seconds
         return self._offset_s
 
@@ -460,7 +471,7 @@ def _decode(raw: bytes) -> tuple[SignedTransactionAPI, bytes]:
         transaction = PragueTransactionBuilder.decode(raw)
         transaction.validate()
         return transaction, bytes(transaction.sender)
-    except (rlp.exceptions.RLPException, ValidationError, BadSignature, ValueError, TypeError) as error:
+    except (rlp.exceptions.RLPException, PyEVMError, ValidationError, BadSignature, ValueError, TypeError) as error:
         raise LedgerRefusal(f"malformed transaction: {type(error).__name__}") from error
 
 

@@ -443,7 +443,10 @@ def _loose_quantity(value: Json) -> int:
     """Development methods also take plain JSON integers, as other development chains do."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63:
         return value
-    return _quantity(value)
+    number = _quantity(value)
+    if number >= 1 << 63:
+        raise MethodError(INVALID_PARAMS, "time is not below 2^63")
+    return number
 
 
 def _data(value: Json) -> bytes:

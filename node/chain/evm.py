@@ -14,7 +14,7 @@ from typing import Final
 import eth
 from eth._utils.address import generate_contract_address
 from eth.abc import ComputationAPI
-from eth.exceptions import Revert, VMError
+from eth.exceptions import Revert
 from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.prague.computation import PragueComputation
 from eth.vm.forks.prague.state import PragueState
@@ -174,27 +174,25 @@ def execution_context(
 
 
 def run_call(state: EvmState, call: Call) -> Outcome:
-    """Execute `call` on `state`, changing it as a transaction would; balances are not checked for gas.
+    """Execute `call` on `state`, changing it as a transaction would: nonce, and ether for value and fee.
 
-    The nonce of the sender is incremented. Never raises for anything the called code does.
+    Never raises for anything that the called code does.
     """
     transaction = _UnsignedTransaction(call)
     needed = max(transaction.intrinsic_gas, floor_gas(call.data))
     if call.gas < needed:
         return _nothing_ran(call.gas, f"intrinsic gas is {needed}")
+    if call.max_fee_wei and call.max_fee_wei < max(state.base_fee, call.tip_wei):
+        return _nothing_ran(call.gas, "max fee is below the base fee or the tip")
+    if state.get_balance(Address(call.sender)) < call.gas * call.max_fee_wei + call.value:
+        return _nothing_ran(call.gas, "insufficient funds")
     state.lock_changes()
     executor = state.get_transaction_executor()
     created = None
     if call.to is None:
         created = bytes(generate_contract_address(Address(call.sender), state.get_nonce(Address(call.sender))))
-    before = state.snapshot()
-    try:
-        message = executor.build_evm_message(transaction)  # type: ignore[arg-type]
-        computation = executor.build_computation(message, transaction)  # type: ignore[arg-type]
-    except VMError as refusal:  # py-evm raises instead of returning for a sender without funds
-        state.revert(before)
-        return _nothing_ran(call.gas, type(refusal).__name__)
-    state.commit(before)
+    message = executor.build_evm_message(transaction)  # type: ignore[arg-type]
+    computation = executor.build_computation(message, transaction)  # type: ignore[arg-type]
     remaining = computation.get_gas_remaining()
     refund = min(computation.get_gas_refund(), (call.gas - remaining) // MAX_REFUND_QUOTIENT)
     executor.finalize_computation(transaction, computation)  # type: ignore[arg-type]

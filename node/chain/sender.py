@@ -123,19 +123,18 @@ class Sender:
             Recoverable: where anything was signed it is stored; call again with the same purpose.
         """
         async with self._lock:
-            group = self.transactions(purpose)
-            if group:
-                await self._broadcast(group[-1])
-                return group[-1]
-            gas = payload.gas
-            if gas is None:
-                estimate = await self._rpc.estimate_gas(self.account, payload.to, payload.data, payload.value)
-                gas = estimate * (100 + GAS_MARGIN_PERCENT) // 100
-            fees = await self._rpc.fees()
-            signed = self._sign(purpose, payload, gas, await self._next_nonce(), fees.max_fee_wei, fees.tip_wei, None)
-            await self._store(signed)
+            signed = await self._prepared(purpose, payload)
             await self._broadcast(signed)
             return signed
+
+    async def prepare(self, purpose: str, payload: Payload) -> SignedTransaction:
+        """Sign and store without sending; `send` with the same purpose sends it.
+
+        Raises:
+            ExecutionReverted, FeeTooHigh, Recoverable: as `send`.
+        """
+        async with self._lock:
+            return await self._prepared(purpose, payload)
 
     async def replace(self, purpose: str, *, fees: Fees | None = None) -> SignedTransaction:
         """Raise the fees of the latest transaction of a purpose by what clients demand, or to `fees` if more.
@@ -216,6 +215,19 @@ class Sender:
                 del self._by_nonce[nonce]
 
     # -- inside ------------------------------------------------------------------------------------------------
+
+    async def _prepared(self, purpose: str, payload: Payload) -> SignedTransaction:
+        group = self.transactions(purpose)
+        if group:
+            return group[-1]
+        gas = payload.gas
+        if gas is None:
+            estimate = await self._rpc.estimate_gas(self.account, payload.to, payload.data, payload.value)
+            gas = estimate * (100 + GAS_MARGIN_PERCENT) // 100
+        fees = await self._rpc.fees()
+        signed = self._sign(purpose, payload, gas, await self._next_nonce(), fees.max_fee_wei, fees.tip_wei, None)
+        await self._store(signed)
+        return signed
 
     async def _store(self, transaction: SignedTransaction) -> None:
         # Shielded: a stored transaction that this object does not know would get a twin on the next call.

@@ -128,7 +128,7 @@ def test_output_revert_data_and_inner_reverts_are_given(probe: Probe) -> None:
     halted = evm.run(planned(probe, "halt()"))
     assert (halted.halt, halted.output, halted.reverts, halted.gas_used) == ("InvalidInstruction", b"", (), GAS)
     poor = evm.run(planned(probe, "store(uint256,uint256)", 1, 1, value=10**40))
-    assert poor.halt == "InsufficientFunds"
+    assert poor.halt == "insufficient funds"
 
 
 def test_each_fact_is_fetched_once_and_runs_are_independent(probe: Probe) -> None:

@@ -1,0 +1,135 @@
+"""Proving for the prover's loop (`node.ports.Prover`): one agreement becomes child processes, one per rollup."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.errors import ProofFailed
+from node.l1 import Contracts
+from node.ports import ProofWork, Refused
+from node.proofs import ProofRunner, RunningProof
+from protocol.errors import ProtocolError
+from protocol.load import lockset_family_hash
+from protocol.messages import RollupProof
+from protocol.payload import Payload, decode_payload, encode_witness
+from protocol.table import core_id, encode_core, public_input
+from protocol.types import Address, Hash32
+from proving.table_job import TableJob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What this prover proves with."""
+
+    zkey: Path
+    """Proving key of the tier that is offered."""
+    proof_system: Address
+    threads: int
+    memory_mib: int
+
+
+class RunningTable:
+    """The children of one agreement."""
+
+    def __init__(self, system: Address, children: list[tuple[int, RunningProof]]) -> None:
+        self._system = system
+        self._children = children
+
+    async def checked(self) -> None:
+        """Every witness satisfies the circuit.
+
+        Raises:
+            Refused: INVALID.
+        """
+        for _rollup, child in self._children:
+            try:
+                await child.checked()
+            except ProofFailed as error:
+                raise Refused("INVALID", str(error)) from error
+
+    async def prove(self) -> tuple[tuple[RollupProof, ...], int]:
+        """All proofs, and the milliseconds of proving.
+
+        Raises:
+            Refused: FAILED.
+        """
+        proofs, total_ms = [], 0
+        for rollup_id, child in self._children:
+            try:
+                proof, took_ms = await child.prove()
+            except ProofFailed as error:
+                raise Refused("FAILED", str(error)) from error
+            proofs.append(RollupProof(rollup_id=rollup_id, system=self._system, proof=proof))
+            total_ms += took_ms
+        return tuple(proofs), total_ms
+
+
+@dataclass(slots=True, kw_only=True)
+class TableProver:
+    """Makes the proofs of agreements on this machine."""
+
+    contracts: Contracts
+    machine: Machine
+    runner: ProofRunner
+
+    @property
+    def free(self) -> int:
+        """How many agreements could be worked on now."""
+        return self.runner.free
+
+    @asynccontextmanager
+    async def start(self, work: ProofWork) -> AsyncIterator[RunningTable]:
+        """Start the children of one agreement; leaving the block ends them.
+
+        Raises:
+            Refused: INVALID, STALE, UNSUPPORTED.
+        """
+        payload = _payload(work)
+        jobs = [await self._job(work, payload, place) for place in range(len(payload.witnesses))]
+        async with self.runner.slot(), AsyncExitStack() as stack:
+            children = [(job.rollup_id, await stack.enter_async_context(self.runner.start(job))) for job in jobs]
+            yield RunningTable(self.machine.proof_system, children)
+
+    async def _job(self, work: ProofWork, payload: Payload, place: int) -> TableJob:
+        rollup_id, witness = payload.witnesses[place]
+        view = await self.contracts.rollup(rollup_id)
+        if view.root != payload.core.lockset[place].pre_root:
+            raise Refused("STALE", f"rollup {rollup_id} has moved")
+        config = await self.contracts.config(rollup_id, view.epoch)
+        if self.machine.proof_system not in config.systems or config.threshold != 1:
+            raise Refused("UNSUPPORTED", f"rollup {rollup_id} wants other proof systems")
+        family = config.families[config.systems.index(self.machine.proof_system)]
+        if len(payload.witnesses) == 1 and work.agreement.family_hash != lockset_family_hash([config.families]):
+            raise Refused("STALE", f"rollup {rollup_id} has another configuration")
+        core = encode_core(payload.core)
+        inputs = public_input(
+            chain_id=self.contracts.chain_id,
+            rollups_contract=self.contracts.rollups,
+            core=core_id(core),
+            rollup_id=rollup_id,
+            epoch=view.epoch,
+            family=family,
+            payee=Address(work.agreement.payee),
+            agreement_hash=Hash32(work.agreement_hash),
+        )
+        return TableJob(
+            tier=work.request.tier,
+            rollup_id=rollup_id,
+            core=core.hex(),
+            witness=encode_witness(witness).hex(),
+            family=family.hex(),
+            public_input=inputs.hex(),
+            zkey=str(self.machine.zkey),
+            threads=self.machine.threads,
+            memory_mib=self.machine.memory_mib,
+        )
+
+
+def _payload(work: ProofWork) -> Payload:
+    try:
+        return decode_payload(work.payload)
+    except ProtocolError as error:
+        raise Refused("INVALID", str(error)) from error

@@ -1,0 +1,130 @@
+"""L1 for the order loops (`node.ports.Chain`): views, and transactions checked locally before they are signed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import trio
+
+from node.chain.errors import (
+    ChainError,
+    NotYetMined,
+    Recoverable,
+    Superseded,
+    TransactionFailed,
+    TransactionRefused,
+)
+from node.chain.evm import Call, Outcome
+from node.chain.localevm import LocalEvm
+from node.chain.sender import Payload, Sender, SignedTransaction
+from node.l1 import Contracts
+from node.ports import ChainCall, Landing, Prepared, Refused, TryAgain
+from protocol.contracts.artifacts import artifact, decode_revert, signature
+from protocol.hashing import keccak256
+
+T = TypeVar("T")
+
+GAS_MARGIN_PERCENT = 20  # the state may have moved a little when the transaction lands
+SETTLE_GAS = 400_000  # Rollups demands this much to be left for the market, although it uses far less
+
+
+def _topic(contract: str, event: str) -> bytes:
+    (found,) = (i for i in artifact(contract).abi if i["type"] == "event" and i["name"] == event)
+    return keccak256(signature(found).encode())
+
+
+async def _asked(question: Callable[[], Awaitable[T]]) -> T:
+    """Map the chain client's failures to those that the loops know."""
+    try:
+        return await question()
+    except Recoverable as error:
+        raise TryAgain(error.code, str(error)) from error
+    except ChainError as error:
+        raise Refused(error.code, str(error)) from error
+
+
+@dataclass(slots=True, kw_only=True)
+class L1Port:
+    """One account's L1."""
+
+    contracts: Contracts
+    sender: Sender
+    start_block: int
+    confirmations: int
+
+    async def ticket_wei(self, owner: bytes, ticket: int) -> int | None:
+        """Wei in a usable ticket, None if there is none."""
+        found = await _asked(lambda: self.contracts.ticket(owner, ticket))
+        return None if found.amount_wei == 0 or found.withdrawable_at else found.amount_wei
+
+    async def settled_by(self, requester: bytes, request_id: bytes) -> bytes:
+        """Hash of the agreement that was paid for a request, 32 zero bytes for none."""
+        return await _asked(lambda: self.contracts.settled_by(requester, request_id))
+
+    async def is_slashed(self, agreement_hash: bytes) -> bool:
+        """Whether the market has logged the slash of an agreement."""
+        topics = [frozenset({_topic("IProofMarket", "AgreementSlashed")}), frozenset({agreement_hash})]
+        head = await _asked(self.contracts.rpc.head)
+        logs = await _asked(
+            lambda: self.contracts.rpc.logs(self.start_block, head.number, [self.contracts.market], topics)
+        )
+        return bool(logs)
+
+    async def prepare(self, call: ChainCall) -> Prepared:
+        """Run the call locally at the head, then sign and store it.
+
+        Raises:
+            Refused: it would fail; the text names the contract's error.
+        """
+        known = self.sender.transactions(call.purpose)
+        if known:
+            return _prepared(known[-1])
+        outcome = await self.simulate(call)
+        if not outcome.succeeded:
+            raise Refused("WOULD_FAIL", outcome.halt or decode_revert(outcome.output).name or outcome.output.hex())
+        gas = (outcome.gas_used + outcome.gas_refund) * (100 + GAS_MARGIN_PERCENT) // 100 + SETTLE_GAS
+        payload = Payload(to=call.to, data=call.data, value=call.value_wei, gas=gas)
+        return _prepared(await _asked(lambda: self.sender.prepare(call.purpose, payload)))
+
+    async def simulate(self, call: ChainCall) -> Outcome:
+        """What the call would do at the head, computed here: the L1 node sees only which state is read."""
+        head = await _asked(self.contracts.rpc.head)
+        evm = LocalEvm(self.contracts.rpc.transport, head, chain_id=self.contracts.chain_id)
+        message = Call(sender=self.sender.account, to=call.to, value=call.value_wei, data=call.data)
+
+        async def run() -> Outcome:
+            return await trio.to_thread.run_sync(lambda: evm.run(message))
+
+        return await _asked(run)
+
+    async def send(self, purpose: str) -> None:
+        """Broadcast what was prepared."""
+        if not self.sender.transactions(purpose):
+            raise Refused("NOT_PREPARED", purpose)
+        try:
+            await self.sender.send(purpose, Payload(to=None))
+        except TransactionRefused as error:
+            if await self.landing(purpose) is Landing.UNKNOWN:
+                raise Refused(error.code, str(error)) from error
+        except Recoverable as error:
+            raise TryAgain(error.code, str(error)) from error
+
+    async def landing(self, purpose: str) -> Landing:
+        """Whether the transaction, or a replacement of it, was mined deep enough."""
+        if not self.sender.transactions(purpose):
+            return Landing.UNKNOWN
+        try:
+            await self.sender.wait(purpose, confirmations=self.confirmations, max_polls=1)
+        except NotYetMined:
+            return Landing.UNKNOWN
+        except (TransactionFailed, Superseded):
+            return Landing.FAILED
+        except Recoverable as error:
+            raise TryAgain(error.code, str(error)) from error
+        return Landing.SUCCEEDED
+
+
+def _prepared(transaction: SignedTransaction) -> Prepared:
+    return Prepared(tx_hash=transaction.tx_hash, raw=transaction.raw)

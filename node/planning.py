@@ -1,0 +1,169 @@
+"""Planning for the requester's loop (`node.ports.Planner`): an intent becomes a table, from this node's own replay."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from node.chain.localevm import LocalEvm
+from node.chain.records import Block
+from node.errors import PlanError
+from node.follower import Follower
+from node.l1 import Contracts, address_from_text
+from node.planner import Intent, Plan, RollupContext, Window, plan_call
+from node.ports import PlannedTable
+from protocol.load import lockset_family_hash
+from protocol.payload import Payload, encode_payload, make_witness, smallest_size_log2
+from protocol.types import Address, Hash32, RollupId
+from protocol.vm.machine import EntryRun
+from proving.circuit.errors import CircuitError
+from proving.circuit.plan import execute, fits
+from proving.circuit.tiers import SHAPES
+
+MAX_INTENT_BYTES = 8192
+MAX_ROLLUPS = 64  # contexts fetched for one plan
+TABLE_LIFETIME_S = 900
+
+
+def encode_intent(intent: Intent) -> bytes:
+    """JSON text of an intent, as it is stored."""
+    return json.dumps(
+        {
+            "kind": "l1-call",
+            "sender": intent.sender.hex(),
+            "rollup_id": intent.rollup_id,
+            "destination": intent.destination.hex(),
+            "value_wei": str(intent.value_wei),
+            "data": intent.data.hex(),
+        }
+    ).encode()
+
+
+def decode_intent(raw: bytes) -> Intent:
+    """Undo `encode_intent`.
+
+    Raises:
+        PlanError: it is something else.
+    """
+    if len(raw) > MAX_INTENT_BYTES:
+        raise PlanError(reason="intent too long")
+    try:
+        value = json.loads(raw)
+        if value["kind"] != "l1-call":
+            raise PlanError(reason=f"unknown kind of intent {value['kind']!r}")
+        return Intent(
+            sender=address_from_text(value["sender"]),
+            rollup_id=int(value["rollup_id"]),
+            destination=address_from_text(value["destination"]),
+            value_wei=int(value["value_wei"]),
+            data=bytes.fromhex(value["data"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise PlanError(reason="malformed intent") from error
+
+
+@dataclass(slots=True, kw_only=True)
+class TablePlanner:
+    """Plans with the replayed state of this node."""
+
+    contracts: Contracts
+    follower: Follower
+    fee_recipient: Address
+    confirmations: int
+
+    async def plan(self, intent: bytes) -> PlannedTable:
+        """A table for the head of this moment.
+
+        Raises:
+            PlanError: with a reason for the user.
+        """
+        wanted = decode_intent(intent)
+        block = await self._block()
+        contexts, families = await self._contexts(block)
+        window = Window(
+            l2_time=block.timestamp, not_before=block.timestamp, valid_until=block.timestamp + TABLE_LIFETIME_S
+        )
+        evm = LocalEvm(self.contracts.rpc.transport, block, chain_id=self.contracts.chain_id)
+        plan = await trio.to_thread.run_sync(
+            partial(
+                plan_call,
+                wanted,
+                evm=evm,
+                rollups=self.contracts.rollups,
+                contexts=contexts,
+                window=window,
+                fee_recipient=self.fee_recipient,
+            )
+        )
+        return await trio.to_thread.run_sync(partial(_planned, plan, contexts, families))
+
+    async def _block(self) -> Block:
+        head = await self.contracts.rpc.head()
+        block = await self.contracts.rpc.block(max(head.number - self.confirmations, 0))
+        assert block is not None
+        return block
+
+    async def _contexts(self, block: Block) -> tuple[Mapping[int, RollupContext], Mapping[int, tuple[Hash32, ...]]]:
+        snapshot = await self.follower.at_block(block.number)
+        contexts, families = {}, {}
+        for rollup_id, followed in list(snapshot.rollups.items())[:MAX_ROLLUPS]:
+            if followed.state is None:
+                continue
+            view = await self.contracts.rollup(rollup_id, block.number)
+            if view.root != followed.state.root:
+                raise PlanError(reason=f"rollup {rollup_id} moved while planning; try again")
+            config = await self.contracts.config(rollup_id, view.epoch, block.number)
+            contexts[rollup_id] = RollupContext(state=followed.state, epoch=view.epoch, config=config)
+            families[rollup_id] = config.families
+        return contexts, families
+
+
+def _planned(
+    plan: Plan, contexts: Mapping[int, RollupContext], families: Mapping[int, tuple[Hash32, ...]]
+) -> PlannedTable:
+    lockset = tuple(member.rollup_id for member in plan.core.lockset)
+    for rollup_id in lockset:
+        _require_fit(plan, rollup_id, contexts[rollup_id])
+    salt = Hash32(secrets.token_bytes(32))
+    payload = Payload(
+        salt=salt,
+        core=plan.core,
+        witnesses=tuple((RollupId(r), make_witness(contexts[r].state, _runs_of(plan, r))) for r in lockset),
+    )
+    size_log2 = smallest_size_log2(payload)
+    return PlannedTable(
+        core=plan.core_bytes,
+        core_id=plan.core_id,
+        salt=salt,
+        payload=encode_payload(payload, size_log2),
+        size_log2=size_log2,
+        family_hash=lockset_family_hash([families[r] for r in lockset]),
+        tier=plan.tier,
+        proof_count=len(lockset),
+        work_log2=max(plan.steps - 1, 0).bit_length(),
+        valid_until=plan.core.valid_until,
+        expects=plan.expects,
+        triggers=plan.triggers,
+        value_wei=plan.value_wei,
+    )
+
+
+def _runs_of(plan: Plan, rollup_id: int) -> list[EntryRun]:
+    return [run for index, run in enumerate(plan.runs) if plan.core.owner(index) == rollup_id]
+
+
+def _require_fit(plan: Plan, rollup_id: int, context: RollupContext) -> None:
+    shape = SHAPES.get(plan.tier)
+    if shape is None:
+        raise PlanError(reason=f"no circuit of tier {plan.tier}")
+    try:
+        too_large = fits(shape, plan.core, rollup_id, execute(plan.core, rollup_id, context.state))
+    except CircuitError as error:
+        raise PlanError(reason=str(error)) from error
+    if too_large is not None:
+        raise PlanError(reason=str(too_large))

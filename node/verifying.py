@@ -1,0 +1,96 @@
+"""Local verification of delivered proofs (`node.ports.Verifier`), by the very keys and inputs that L1 will use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import trio
+
+from node.l1 import Contracts, ProofConfig
+from node.ports import PlannedTable, Refused
+from protocol.agreement import Agreement
+from protocol.challenge import challenge, evaluate
+from protocol.errors import ProtocolError
+from protocol.messages import RollupProof
+from protocol.statement import tier_by_number, words
+from protocol.table import Core, decode_core, public_input
+from protocol.types import Address, Hash32
+from proving.errors import ProvingError
+from proving.groth16 import verify
+from proving.points import VerifyingKey
+from proving.solidity import TableProof
+
+
+@dataclass(slots=True, kw_only=True)
+class ProofVerifier:
+    """Verifies Groth16 proofs of table-VM rollups."""
+
+    contracts: Contracts
+    proof_system: Address
+    """The Groth16 system. Proofs of other systems cannot be checked here and are refused."""
+    _keys: dict[tuple[Hash32, int], VerifyingKey] = field(default_factory=dict)
+
+    async def verify(
+        self, plan: PlannedTable, agreement: Agreement, agreement_hash: bytes, proofs: tuple[RollupProof, ...]
+    ) -> None:
+        """Check every proof that the lockset needs.
+
+        Raises:
+            Refused: MISSING_PROOF, WRONG_SYSTEM, MALFORMED_PROOF, UNKNOWN_TIER, INVALID_PROOF.
+        """
+        core = decode_core(plan.core)
+        for member in core.lockset:
+            view = await self.contracts.rollup(member.rollup_id)
+            config = await self.contracts.config(member.rollup_id, view.epoch)
+            found = [proof for proof in proofs if proof.rollup_id == member.rollup_id]
+            if len(found) < config.threshold:
+                raise Refused("MISSING_PROOF", f"rollup {member.rollup_id}")
+            for proof in found:
+                family = self._family(config, proof)
+                decoded = _decoded(proof)
+                inputs = public_input(
+                    chain_id=self.contracts.chain_id,
+                    rollups_contract=self.contracts.rollups,
+                    core=Hash32(plan.core_id),
+                    rollup_id=member.rollup_id,
+                    epoch=view.epoch,
+                    family=family,
+                    payee=Address(agreement.payee),
+                    agreement_hash=Hash32(agreement_hash),
+                )
+                key = await self._key(family, decoded.tier)
+                await trio.to_thread.run_sync(partial(_verify, core, member.rollup_id, decoded, family, inputs, key))
+        if len(proofs) != sum(1 for proof in proofs if any(m.rollup_id == proof.rollup_id for m in core.lockset)):
+            raise Refused("WRONG_SYSTEM", "a proof of a rollup that the table does not touch")
+
+    def _family(self, config: ProofConfig, proof: RollupProof) -> Hash32:
+        for system, family in zip(config.systems, config.families, strict=True):
+            if system == proof.system == self.proof_system:
+                return family
+        raise Refused("WRONG_SYSTEM", proof.system.hex())
+
+    async def _key(self, family: Hash32, tier: int) -> VerifyingKey:
+        known = self._keys.get((family, tier))
+        if known is None:
+            raw = await self.contracts.verifying_key(self.proof_system, family, tier)
+            if raw is None:
+                raise Refused("UNKNOWN_TIER", str(tier))
+            known = self._keys[(family, tier)] = VerifyingKey.from_bytes(raw)
+        return known
+
+
+def _decoded(proof: RollupProof) -> TableProof:
+    try:
+        return TableProof.from_bytes(proof.proof)
+    except (ProvingError, ProtocolError) as error:
+        raise Refused("MALFORMED_PROOF", str(error)) from error
+
+
+def _verify(core: Core, rollup_id: int, proof: TableProof, family: Hash32, inputs: Hash32, key: VerifyingKey) -> None:
+    try:
+        laid_out = words(core, rollup_id, tier_by_number(proof.tier))
+        z = challenge(family=family, tier=proof.tier, public_input=inputs, words=laid_out, h=proof.h)
+        verify(key, (proof.h, z, evaluate(laid_out, z)), proof.proof)
+    except (ProvingError, ProtocolError) as error:
+        raise Refused("INVALID_PROOF", str(error)) from error

@@ -1,0 +1,63 @@
+"""Operations as the circuit groups them: opcode numbers and register classes (SPEC §4.3).
+
+The circuit names what it proves; a test compares this table with the machine's.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_TABLE: Final = """
+    0x01 JMP     - - -
+    0x02 JZ      - i -
+    0x03 JNZ     - i -
+    0x04 RETURN  - - -
+    0x05 REVERT  - - -
+    0x06 XCALL   - f -
+    0x10 LDI     i - -
+    0x11 MOV     i i -
+    0x12 ADD     i i i
+    0x13 SUB     i i i
+    0x14 LT      i i i
+    0x15 EQ      i i i
+    0x20 LDF     f - -
+    0x21 MOVF    f f -
+    0x22 ADDF    f f f
+    0x23 SUBF    f f f
+    0x24 MULF    f f f
+    0x25 EQF     i f f
+    0x26 ITOF    f i -
+    0x27 HASH    f f f
+    0x28 ADDR    f i i
+    0x30 CALLER  f - -
+    0x31 SELF    f - -
+    0x32 VALUE   i - -
+    0x33 TIME    i - -
+    0x34 SEL     i - -
+    0x35 ARGHI   i - -
+    0x36 ARGLO   i - -
+    0x37 ARGLEN  i - -
+    0x38 RETHI   i - -
+    0x39 RETLO   i - -
+    0x3a RETLEN  i - -
+    0x40 SLOAD   i f -
+    0x41 SSTORE  - f i
+    0x42 SLOADF  f f -
+    0x43 SSTOREF - f f
+    0x50 OUT     - i i
+"""
+_ROWS: Final = tuple(line.split() for line in _TABLE.strip().splitlines())
+
+CODES: Final = {name: int(code, 16) for code, name, *_ in _ROWS}
+"""Opcode of each operation that the circuit proves."""
+
+
+def with_register(operand: int, kind: str) -> tuple[str, ...]:
+    """Operations whose operand (0 rd, 1 ra, 2 rb) is a register of the class `i` or `f`."""
+    return tuple(row[1] for row in _ROWS if row[2 + operand] == kind)
+
+
+WORD_OPERATIONS: Final = ("ARGHI", "ARGLO", "RETHI", "RETLO", "OUT")
+"""`imm` names a data word."""
+ENVIRONMENT: Final = ("CALLER", "SELF", "VALUE", "TIME", "SEL", "ARGLEN", "RETLEN")
+"""rd becomes something that is fixed for the entry."""

@@ -1,0 +1,277 @@
+"""The table-VM circuit: one key for every program and every rollup of this kind (SPEC §7.1).
+
+Public wires, in this order: h, z, y. Everything else is private: the statement words S', the program, the openings, the
+steps. The contract computes z and y from its own words S; h = L(TAG_STATEMENT, S') and y = sum S'_i z^i force S' = S
+but for a chance of n / r. Therefore S' needs no checks that the contract makes on S: ranges of header fields,
+endpoints, lengths, zeros in unused places.
+
+Layout: statement, program, entries opened, tree units opened, then for each entry its steps and its end, then tree
+units closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from protocol.constants import ADDRESS_BITS, TAG_STATEMENT, TREE_DEPTH
+from protocol.constants import FIELD_ORDER as R
+from proving.circuit.bits import flags, weighted
+from proving.circuit.builder import Builder, CompiledCircuit, Expr, compile_circuit, plus, value
+from proving.circuit.entry import (
+    CloseEntry,
+    EntryHint,
+    EntryWords,
+    OpenEntry,
+    close_entry,
+    open_entry,
+    read_record,
+    resumed_machine,
+)
+from proving.circuit.list_hash import list_hash
+from proving.circuit.poseidon import poseidon
+from proving.circuit.program import load_program
+from proving.circuit.step import REGISTERS, Machine, StepEnd, StepHint, StepShape, Surroundings, step
+from proving.circuit.tiers import SHAPES, Shape
+from proving.circuit.tree_unit import (
+    CellEnd,
+    EntryView,
+    Role,
+    TreeHint,
+    Unit,
+    UnitHint,
+    close_units,
+    insertion_orders,
+    keep_cells_apart,
+    open_unit,
+)
+
+PUBLIC = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hints:
+    """A whole assignment's free choices; everything else follows."""
+
+    public: tuple[int, int, int]
+    """h, z, y."""
+    words: Sequence[int]
+    """Statement words."""
+    program: Sequence[tuple[int, int]]
+    """(word0, imm); any if no entry runs one, but never empty."""
+    hashes: Sequence[tuple[int, int]]
+    """Inputs of each HASH unit."""
+    entries: Sequence[EntryHint | None]
+    units: Sequence[UnitHint | None]
+    """In the order of the shape's `roles`."""
+    tree: TreeHint
+    cells: Sequence[dict[int, int]]
+    """For each entry: storage slot -> unit."""
+
+
+def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
+    """The circuit's body."""
+    h, z, y = b.hints(PUBLIC, lambda: hints.public if hints else ())
+    words = b.hints(shape.tier.words_total, lambda: hints.words if hints else ())
+    _bind_statement(b, words, h, z, y)
+    rollup_id, time = words[0], words[1]
+    enabled = _enabled(b, words[3], shape.tier.entries)
+    code, immediates, code_hash = load_program(b, shape.program, hints.program if hints else ())
+    hashes = _hash_units(b, shape.hashes, hints)
+
+    opened: list[OpenEntry] = []
+    for place in range(shape.tier.entries):
+        opened.append(
+            open_entry(
+                b,
+                words=_entry_words(words, shape, place),
+                enabled=enabled[place],
+                rollup_id=rollup_id,
+                earlier=opened,
+                can_suspend=_can_suspend(shape, place),
+                hint=hints.entries[place] if hints else None,
+            )
+        )
+        b.enforce(opened[-1].run, opened[-1].frame.code_hash - code_hash, 0)
+
+    addresses = [entry.frame.address for entry in opened]
+    units = [
+        open_unit(b, role, addresses=addresses, hint=hints.units[i] if hints else None)
+        for i, role in enumerate(shape.roles)
+    ]
+    keep_cells_apart(b, units)
+    for place, entry in enumerate(opened):
+        b.equal(plus(unit.accounts[place] for unit in units), entry.call)
+        for unit in units:
+            b.enforce(unit.accounts[place], unit.start[1] - entry.frame.code_hash, 0)
+
+    zero = b.define(0)
+    cells = Machine(
+        pc=zero,
+        registers=[zero] * REGISTERS,
+        out=[zero] * (2 * shape.tier.data_words),
+        values=[unit.start[0] for unit in units],
+        types=[unit.start[1] for unit in units],
+        present=[unit.hit for unit in units],
+    )
+    closed: list[CloseEntry] = []
+    after: list[Expr] = []
+    for place, entry in enumerate(opened):
+        machine, steps_before = resumed_machine(b, entry, closed, zero, cells)
+        around = Surroundings(
+            run=b.define(entry.run),
+            both=insertion_orders(b, units, place),
+            words=code,
+            immediates=immediates,
+            environment=[b.define(x) for x in _environment(entry, rollup_id, time)],
+            arguments=[b.define(x) for x in entry.frame.arguments],
+            answer=[b.define(x) for x in entry.answer],
+            hashes=hashes,
+            slots=[unit.slot for unit in units],
+        )
+        ends = _run(b, shape, machine, around, units, place, hints)
+        cells = ends[-1].machine
+        end, frames = close_entry(
+            b,
+            entry=entry,
+            rollup_id=rollup_id,
+            steps_before=steps_before,
+            ends=ends,
+            earlier=closed,
+            can_suspend=_can_suspend(shape, place),
+        )
+        closed.append(end)
+        after.append(frames)
+
+    views = [
+        EntryView(
+            enabled=entry.enabled,
+            credit=entry.credit,
+            failed=end.failed,
+            tree_in=entry.tree_in,
+            next_in=entry.next_in,
+        )
+        for entry, end in zip(opened, closed, strict=True)
+    ]
+    states = zip(cells.values, cells.types, cells.present, strict=True)
+    trees = close_units(
+        b,
+        units,
+        [CellEnd(value=v, type=t, present=p) for v, t, p in states],
+        views,
+        block_levels=shape.block_levels,
+        tree_levels=TREE_DEPTH,
+        hint=hints.tree if hints else None,
+    )
+    for end, frames, (tree, following) in zip(closed, after, trees, strict=True):
+        _new_root(b, end, frames, tree, following)
+
+
+def _can_suspend(shape: Shape, place: int) -> bool:
+    """A frame that the last place suspended could not be continued in this table, so no flow could end."""
+    return place < shape.tier.entries - 1
+
+
+def _bind_statement(b: Builder, words: Sequence[Expr], h: Expr, z: Expr, y: Expr) -> None:
+    # Horner's rule comes first, so that a witness can be finished once z is known (`finish_public`).
+    folded: Expr = words[-1]
+    for word in reversed(words[:-1]):
+        folded = b.mul_add(folded, z, word)
+    b.enforce(folded, z, y)
+    b.equal(list_hash(b, TAG_STATEMENT, words), h)
+
+
+def finish_public(values: list[int], words: Sequence[int], z: int) -> None:
+    """Put z, and everything that depends on it, into an assignment that was made with any other z."""
+    at = 1 + PUBLIC + len(words)
+    folded = words[-1]
+    for i, word in enumerate(reversed(words[:-1])):
+        folded = (folded * z + word) % R
+        values[at + i] = folded
+    values[2], values[3] = z, folded * z % R
+
+
+def _enabled(b: Builder, count: Expr, entries: int) -> list[Expr]:
+    """For each place 1 if it is used; at least the first one is."""
+    exactly = flags(b, entries, lambda: value(count) - 1)
+    b.equal(plus(exactly), 1)
+    b.equal(weighted(exactly) + 1, count)
+    return [1, *(plus(exactly[place:]) for place in range(1, entries))]
+
+
+def _entry_words(words: Sequence[Expr], shape: Shape, place: int) -> EntryWords:
+    record = shape.tier.record_words
+    at = 4 + place * (3 + 2 * record)
+    return EntryWords(
+        link=words[at],
+        pre_root=words[at + 1],
+        new_root=words[at + 2],
+        trigger=read_record(words[at + 3 : at + 3 + record]),
+        next=read_record(words[at + 3 + record : at + 3 + 2 * record]),
+    )
+
+
+def _hash_units(b: Builder, count: int, hints: Hints | None) -> list[tuple[Expr, Expr, Expr]]:
+    units = []
+    for i in range(count):
+        pair = b.hints(2, lambda i=i: hints.hashes[i] if hints else ())  # type: ignore[misc]
+        (digest,) = b.stamp(poseidon(2), pair)
+        units.append((pair[0], pair[1], digest))
+    return units
+
+
+def _environment(entry: OpenEntry, rollup_id: Expr, time: Expr) -> list[Expr]:
+    frame = entry.frame
+    own = frame.address + rollup_id * (1 << ADDRESS_BITS)
+    return [frame.caller, own, frame.value, time, frame.selector, frame.length, entry.answer_length]
+
+
+def _run(
+    b: Builder,
+    shape: Shape,
+    machine: Machine,
+    around: Surroundings,
+    units: Sequence[Unit],
+    place: int,
+    hints: Hints | None,
+) -> list[StepEnd]:
+    step_shape = StepShape(
+        program=shape.program,
+        data_words=shape.tier.data_words,
+        hashes=shape.hashes,
+        cells=len(units),
+        inserting=tuple(i for i, unit in enumerate(units) if unit.role is Role.FIRST),
+    )
+    hint = None
+    if hints is not None:
+        numbers = {pair: i for i, pair in reversed(list(enumerate(hints.hashes)))}
+        hint = StepHint(program=hints.program, cells=hints.cells[place], hashes=numbers)
+    ends: list[StepEnd] = []
+    for _ in range(shape.steps):
+        ends.append(step(b, step_shape, machine, around, hint))
+        machine = ends[-1].machine
+    for i, unit in enumerate(units):
+        # The sum is an integer below the field order: zero only if no step touched the cell.
+        b.enforce(plus(end.touched[i] for end in ends), 1 - unit.cells[place], 0)
+    return ends
+
+
+def _new_root(b: Builder, end: CloseEntry, frames: Expr, tree: Expr, following: Expr) -> None:
+    """A failed run leaves the tree from before its frame began (SPEC §4.6)."""
+    frame = end.opened.frame
+    kept_tree = b.mul_add(end.failed, frame.start_tree - tree, tree)
+    kept_next = b.mul_add(end.failed, frame.start_next - following, following)
+    (root,) = b.stamp(poseidon(3), [kept_tree, kept_next, b.define(frames)])
+    b.enforce(end.opened.enabled, root - end.opened.words.new_root, 0)
+
+
+@cache
+def circuit_for(tier: int) -> CompiledCircuit:
+    """The circuit of a tier, by its number.
+
+    Raises:
+        KeyError: no such tier.
+    """
+    shape = SHAPES[tier]
+    return compile_circuit(lambda b: table_vm(b, shape, None), PUBLIC)

@@ -1,0 +1,37 @@
+"""Sizes of the table-VM circuit in each tier, and whether a run fits (SPEC §6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from protocol.statement import TIER_S, Tier
+from proving.circuit.tree_unit import Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What a circuit has room for. Sizes beyond the tier's own (entries, data words) limit this circuit only."""
+
+    tier: Tier
+    steps: int
+    """Steps of one entry."""
+    program: int
+    """Instructions of the one program that the entries of a table may run."""
+    hashes: int
+    """HASH inputs that differ, over all entries."""
+    pairs: int
+    """Pairs of tree units that can write: a pair for each insertion, one unit for each rewritten key."""
+    readers: int
+    """Tree units that only read; a spare writing unit can also read."""
+    block_levels: int
+    """All leaves that a table touches lie in one aligned block of 4^block_levels places."""
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Roles of all tree units in their order."""
+        return (Role.FIRST, Role.SECOND) * self.pairs + (Role.READ,) * self.readers
+
+
+SHAPE_S: Final = Shape(tier=TIER_S, steps=30, program=60, hashes=6, pairs=4, readers=3, block_levels=6)
+SHAPES: Final = {TIER_S.number: SHAPE_S}

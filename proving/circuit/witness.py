@@ -1,0 +1,95 @@
+"""Witnesses of the table-VM circuit.
+
+API:
+    prepare(tier, core, rollup_id, state) -> Prepared     everything that does not depend on z
+    Prepared.h, Prepared.words; Prepared.finish(z) -> Witness(wtns_bytes, public)
+
+z depends on h (SPEC §7.1), so a witness is made in two parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from protocol.constants import FIELD_ORDER, TAG_STATEMENT
+from protocol.table import Core
+from protocol.vm.poseidon import list_hash
+from protocol.vm.state import VmState
+from proving.circuit.builder import Assigner, wtns_bytes
+from proving.circuit.plan import execute, plan
+from proving.circuit.table_vm import PUBLIC, Hints, finish_public, table_vm
+from proving.circuit.tiers import SHAPES, Shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """A finished assignment."""
+
+    values: tuple[int, ...]
+    """All wires, the constant one first."""
+
+    @property
+    def public(self) -> tuple[int, ...]:
+        """h, z, y."""
+        return self.values[1 : 1 + PUBLIC]
+
+    @property
+    def wtns(self) -> bytes:
+        """The `.wtns` file."""
+        return wtns_bytes(self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A witness but for z."""
+
+    h: int
+    words: tuple[int, ...]
+    """Statement words."""
+    values: tuple[int, ...]
+
+    def finish(self, z: int) -> Witness:
+        """Put in z.
+
+        Args:
+            z: in [0, r), of SPEC §7.1.
+
+        Raises:
+            ValueError: z is out of range.
+        """
+        if not 0 <= z < FIELD_ORDER:
+            raise ValueError("z is not a field element")
+        values = list(self.values)
+        finish_public(values, self.words, z)
+        return Witness(values=tuple(values))
+
+
+def prepare(tier: int, core: Core, rollup_id: int, state: VmState) -> Prepared:
+    """Execute the own entries of a rollup and fill the circuit's wires.
+
+    Args:
+        tier: number of the tier.
+        core: decoded and checked.
+        rollup_id: a member that owns at least one entry.
+        state: the rollup at the header's pre-root, whole or partial.
+
+    Raises:
+        ClaimMismatch: the core says something that the machine does not do.
+        TierExceeded: the run has no place in this tier.
+        StateError: an entry is not provable, or the state lacks a node.
+    """
+    shape = SHAPES[tier]
+    return assign(shape, plan(shape, core, rollup_id, execute(core, rollup_id, state)))
+
+
+def assign(shape: Shape, hints: Hints, *, strict: bool = False) -> Prepared:
+    """Fill wires from hints.
+
+    Raises:
+        Unsatisfied: `strict`, and a constraint fails.
+    """
+    words = tuple(hints.words)
+    h = list_hash(TAG_STATEMENT, words)
+    assigner = Assigner(strict=strict)
+    table_vm(assigner, shape, replace(hints, public=(h, 0, 0)))
+    return Prepared(h=h, words=words, values=tuple(assigner.values))

@@ -1,0 +1,108 @@
+"""Plan on a real chain, land the plan, rebuild the rollup from logs alone."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from node.chain.launch import L1Process
+from node.chain.localevm import LocalEvm
+from node.chain.sender import Payload, Sender
+from node.chain.transport import HttpTransport
+from node.errors import PlanError
+from node.follower import Follower
+from node.l1 import load_and_run
+from node.planner import Intent, Plan, RollupContext, Window, plan_call
+from protocol.actions import ActionKind
+from protocol.load import ProofItem, Proofs, encode_proofs
+from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address
+from protocol.vm.programs import PRICE_SLOT, SETTLED_SLOT
+from protocol.vm.state import INTEGER_WORD, storage_key
+from tests.support.scene import COUNTER, INCREMENT, READER, SETTLE, Scene, build_scene, follow, never
+
+
+async def _plan(scene: Scene, follower: Follower, destination: Address, data: bytes) -> Plan:
+    head = await scene.rpc.head()
+    snapshot = await follower.at_block(head.number)
+    view = await scene.contracts.rollup(scene.rollup_id)
+    state = snapshot.rollups[scene.rollup_id].state
+    assert state is not None
+    context = RollupContext(
+        state=state, epoch=view.epoch, config=await scene.contracts.config(scene.rollup_id, view.epoch)
+    )
+    intent = Intent(
+        sender=Address(scene.user.address),
+        rollup_id=scene.rollup_id,
+        destination=destination,
+        value_wei=0,
+        data=data,
+    )
+    evm = LocalEvm(scene.rpc.transport, head, chain_id=scene.contracts.chain_id)
+    window = Window(l2_time=head.timestamp, not_before=head.timestamp, valid_until=head.timestamp + 600)
+    return await trio.to_thread.run_sync(
+        lambda: plan_call(
+            intent,
+            evm=evm,
+            rollups=scene.deployment.rollups,
+            contexts={scene.rollup_id: context},
+            window=window,
+            fee_recipient=ZERO_ADDRESS,
+        )
+    )
+
+
+async def _land(scene: Scene, plan: Plan) -> bool:
+    item = ProofItem(rollup_id=scene.rollup_id, system=scene.deployment.proof_system, proof=b"any")
+    proofs = encode_proofs(Proofs(payee=ZERO_ADDRESS, agreement_hash=ZERO_HASH, items=(item,)))
+    sender = Sender(scene.rpc, scene.user.key, chain_id=scene.contracts.chain_id, persist=never)
+    data = load_and_run(plan.core_bytes, proofs, plan.expects, plan.triggers, b"")
+    await sender.send("land", Payload(to=scene.deployment.rollups, data=data, value=plan.value_wei))
+    return (await sender.wait("land")).succeeded
+
+
+@pytest.mark.parametrize(("price", "settled"), [(2000, 1), (1000, 0)])
+async def test_oracle_answer_decides_the_state_and_logs_alone_rebuild_it(
+    price: int, settled: int, l1: L1Process, transport: HttpTransport, nursery: trio.Nursery
+) -> None:
+    scene = await build_scene(transport, l1.accounts, price)
+    follower = await follow(scene, nursery)
+
+    plan = await _plan(scene, follower, READER, SETTLE)
+
+    kinds = [(entry.trigger.kind, entry.next_action.kind) for entry in plan.core.entries]
+    assert kinds == [(ActionKind.CALL, ActionKind.CALL), (ActionKind.RESULT, ActionKind.RESULT)]
+    assert await _land(scene, plan)
+    followed = (await follower.at_block((await scene.rpc.head()).number)).rollups[scene.rollup_id]
+    assert followed.fault is None
+    assert followed.state is not None
+    assert followed.state.root == (await scene.contracts.rollup(scene.rollup_id)).root
+    opened = followed.state.tree.open(storage_key(int.from_bytes(READER, "big"), PRICE_SLOT))
+    assert opened.values == (price, INTEGER_WORD)
+    flag = followed.state.tree.open(storage_key(int.from_bytes(READER, "big"), SETTLED_SLOT))
+    assert flag.values == (settled, INTEGER_WORD)
+    nursery.cancel_scope.cancel()
+
+
+async def test_failing_call_is_a_plan_error_with_its_revert(
+    l1: L1Process, transport: HttpTransport, nursery: trio.Nursery
+) -> None:
+    scene = await build_scene(transport, l1.accounts, 1)
+    follower = await follow(scene, nursery)
+
+    with pytest.raises(PlanError, match="the transaction fails"):
+        await _plan(scene, follower, COUNTER, SETTLE)
+    nursery.cancel_scope.cancel()
+
+
+async def test_plan_that_went_stale_does_not_land(
+    l1: L1Process, transport: HttpTransport, nursery: trio.Nursery
+) -> None:
+    scene = await build_scene(transport, l1.accounts, 2000)
+    follower = await follow(scene, nursery)
+    first = await _plan(scene, follower, COUNTER, INCREMENT)
+    stale = await _plan(scene, follower, READER, SETTLE)
+    assert await _land(scene, first)
+
+    with pytest.raises(Exception, match="PrecheckFailed|StaleTable|revert"):
+        await _land(scene, stale)
+    nursery.cancel_scope.cancel()

@@ -1,0 +1,220 @@
+"""Runs of the reference machine have satisfying witnesses: every way in, every way out, every trap."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from protocol.hashing import selector
+from protocol.types import Address, endpoint
+from protocol.vm.assembler import assemble
+from protocol.vm.execution import Outcome, Trap
+from protocol.vm.poseidon import P
+from protocol.vm.programs import program
+from protocol.vm.state import FIELD_WORD, INTEGER_WORD
+from proving.circuit.errors import ClaimMismatch, TierExceeded
+from proving.circuit.witness import prepare
+from tests.support.circuits import TIER, broken, circuit, witness_of
+from tests.support.stories import ROLLUP, USER, Story, state_of, words
+from tests.support.tools import ROOT
+
+ORACLE = endpoint(0, Address(bytes.fromhex("0c" * 20)))
+
+
+def text(signature: str, *arguments: int) -> bytes:
+    """Call data."""
+    return selector(signature).to_bytes(4, "big") + words(*arguments)
+
+
+def test_constraint_counts_are_the_committed_ones() -> None:
+    """Sizes of the circuit and of the domain that a key needs."""
+    committed = json.loads((ROOT / "proving/circuit/constraints.json").read_text())["S"]
+    made = circuit()
+    rows = made.n_constraints + made.n_public + 1
+
+    assert committed == {
+        "constraints": made.n_constraints,
+        "wires": made.n_wires,
+        "public": made.n_public,
+        "domain_log2": (rows - 1).bit_length(),
+    }
+
+
+def test_counter_is_called_three_times() -> None:
+    """An insertion, an update, a read, by one program and in one table."""
+    story = Story(state_of(program("counter")))
+    story.call(text("increment()"))
+    story.call(text("add(uint128)", 41))
+    story.call(text("count()"))
+
+    assert story.runs[-1].next_action.data == words(42)
+    assert broken(witness_of(story)) is None
+
+
+def test_oracle_reader_suspends_and_resumes() -> None:
+    """CALL to the oracle, its RESULT, three insertions."""
+    story = Story(state_of(program("oracle_reader"), {0: (ORACLE, FIELD_WORD), 1: (100, INTEGER_WORD)}))
+    story.call(text("settle()"), value=7)
+    story.answer(words(150))
+
+    assert [run.outcome for run in story.runs] == [Outcome.XCALL, Outcome.RETURN]
+    assert broken(witness_of(story)) is None
+
+
+@pytest.mark.parametrize("price", [99, 1 << 130, None])
+def test_oracle_reader_below_the_strike_refused_and_failed(price: int | None) -> None:
+    """Another branch after the answer; a REVERT and a failed RESULT that undo the credited value."""
+    story = Story(state_of(program("oracle_reader"), {0: (ORACLE, FIELD_WORD), 1: (100, INTEGER_WORD)}))
+    story.call(text("settle()"), value=7)
+    story.answer(b"" if price is None else words(price), failed=price is None)
+
+    assert (story.state.root == story.first.root) == (price != 99)
+    assert broken(witness_of(story)) is None
+
+
+def test_token_moves_and_traps_on_too_much() -> None:
+    """HASH slots, a failing second transfer (OVERFLOW), a transfer to oneself."""
+    me = endpoint(0, USER)
+    story = Story(state_of(program("token"), {P(2, (1, me)): (1000, INTEGER_WORD)}))
+    story.call(text("transfer(address,uint256)", 0x77, 300))
+    story.call(text("transfer(address,uint256)", 0x77, 800))
+    story.call(text("transfer(address,uint256)", int.from_bytes(USER, "big"), 700))
+
+    assert [run.trap for run in story.runs] == [None, Trap.OVERFLOW, None]
+    assert broken(witness_of(story)) is None
+
+
+def test_reentrance_while_a_frame_is_suspended() -> None:
+    """A CALL on a mid root, then the RESULT for the frame below: a chain of frames."""
+    source = (
+        "ARGLO r1, 0\nJNZ r1, ask\nRETURN 0\n"
+        "ask: LDF f0, 12\nXCALL f0, 0xaabbccdd, 1, 77\nRETLO r2, 0\nOUT r2, r1, 1\nRETURN 2"
+    )
+    story = Story(state_of(assemble(source)))
+    story.call(text("f(uint256)", 9))
+    story.call(text("f(uint256)", 0), source=Address(bytes.fromhex("0c" * 20)))
+    story.answer(words(5, 6), of=0)
+
+    assert [entry.mid for entry in story.entries] == [True, True, False]
+    assert broken(witness_of(story)) is None
+
+
+def test_a_frame_suspends_twice() -> None:
+    """Registers, arguments and steps go through two suspensions; out words do not."""
+    source = (
+        "LDI r1, 3\nARGHI r4, 1\nOUT r1, r1, 0\nLDF f1, 4096\nXCALL f1, 1, 1, 2\nRETLO r2, 0\nADD r1, r1, r2\n"
+        "XCALL f1, 4, 0, 5\nRETLEN r3\nADD r1, r1, r3\nADD r1, r1, r4\nOUT r11, r1, 0\nRETURN 2"
+    )
+    story = Story(state_of(assemble(source)))
+    story.call(b"abcd" + words(1, 10 << 128))
+    story.answer(words(7))
+    story.answer(b"12345")
+
+    assert story.runs[-1].next_action.data == words(25, 0)
+    assert broken(witness_of(story)) is None
+
+
+TRAPS = {
+    "ADD": ("LDI r0, 0xffffffffffffffffffffffffffffffff\nLDI r1, 1\nADD r0, r0, r1\nRETURN 0", Trap.OVERFLOW),
+    "ADD of the largest": ("LDI r0, 0xffffffffffffffffffffffffffffffff\nADD r0, r0, r0\nRETURN 0", Trap.OVERFLOW),
+    "SUB": ("LDI r1, 1\nSUB r1, r0, r1\nRETURN 0", Trap.OVERFLOW),
+    "ADDR": ("LDI r0, 0x100000000\nADDR f0, r0, r0\nRETURN 0", Trap.ADDRESS),
+    "SLOAD": ("LDF f0, 5\nSSTOREF f0, f0\nSLOAD r0, f0\nRETURN 0", Trap.TYPE),
+    "XCALL past the endpoints": (f"LDF f0, {1 << 224}\nXCALL f0, 1, 0, 1\nRETURN 0", Trap.ENDPOINT),
+    "XCALL of the largest word": ("LDF f0, 1\nLDF f1, 0\nSUBF f0, f1, f0\nXCALL f0, 1, 0, 1\nRETURN 0", Trap.ENDPOINT),
+    "XCALL of the own rollup": ("SELF f0\nXCALL f0, 1, 16, 1\nRETURN 0", Trap.ENDPOINT),
+}
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_traps_are_provable(name: str) -> None:
+    """A trap ends the frame as a failure with empty data, with the state from before."""
+    source, trap = TRAPS[name]
+    story = Story(state_of(assemble(source)))
+    run = story.call(value=3)
+
+    assert (run.trap, story.state.root) == (trap, story.first.root)
+    assert broken(witness_of(story)) is None
+
+
+def test_edges_that_do_not_trap() -> None:
+    """The last values on the good side of each trap."""
+    source = (
+        "LDI r0, 0xfffffffffffffffffffffffffffffffe\nLDI r1, 1\nADD r0, r0, r1\nSUB r2, r0, r0\nLDI r3, 0xffffffff\n"
+        f"ADDR f0, r3, r0\nLT r4, r0, r0\nLT r5, r1, r0\nEQ r6, r0, r0\nLDF f1, {(1 << 224) - 1}\n"
+        "XCALL f1, 0xffffffff, 4, 0xffffffffffffffff\nRETURN 0"
+    )
+    story = Story(state_of(assemble(source)))
+    run = story.call()
+
+    assert run.outcome is Outcome.XCALL
+    story.answer()
+    assert broken(witness_of(story)) is None
+
+
+def test_accounts_without_code() -> None:
+    """A CALL to nobody answers with success; value makes the account."""
+    nobody = Address(bytes.fromhex("dd" * 20))
+    story = Story(state_of(program("counter")))
+    story.call(b"x", to=nobody)
+    story.call(b"", to=nobody, value=1)
+    story.call(text("no such function"), to=nobody, value=(1 << 128) - 2)
+
+    assert [run.outcome for run in story.runs] == [Outcome.NO_CODE] * 3
+    assert broken(witness_of(story)) is None
+
+
+def test_writes_of_zero_and_of_fields() -> None:
+    """Integer zero into an absent slot inserts nothing; field zero does; a slot may be written, zeroed, read back."""
+    source = (
+        "LDF f0, 1\nSSTORE f0, r0\nSLOAD r1, f0\nLDF f0, 2\nSSTOREF f0, f3\nSLOADF f1, f0\n"
+        "LDF f0, 3\nLDI r2, 9\nSSTORE f0, r2\nSSTORE f0, r3\nSLOAD r4, f0\nLDF f2, 4\n"
+        "SLOADF f3, f2\nEQF r5, f1, f3\nOUT r4, r5, 3\nRETURN 4"
+    )
+    story = Story(state_of(assemble(source), {4: (77, FIELD_WORD), 9: (1, INTEGER_WORD)}))
+    run = story.call()
+
+    assert (run.outcome, run.post.tree.next_index) == (Outcome.RETURN, run.pre.tree.next_index + 2)
+    assert broken(witness_of(story)) is None
+
+
+def test_insertions_keep_the_order_of_the_program() -> None:
+    """Four insertions whose keys are not in the order in which they happen."""
+    source = "LDI r0, 1\n" + "".join(f"LDF f0, {s}\nSSTORE f0, r0\n" for s in (30, 10, 40, 20)) + "RETURN 0"
+    story = Story(state_of(assemble(source)))
+    story.call()
+
+    assert broken(witness_of(story)) is None
+
+
+LIMITS = {
+    "TIER_STEPS": "loop: JZ r0, next\nnext: ADD r1, r1, r1\nEQ r2, r1, r0\nJNZ r2, loop\nRETURN 0",
+    "TIER_PROGRAM": "JMP end\n" + "LDI r0, 1\n" * 59 + "end: RETURN 0",
+    "TIER_DATA": "ARGHI r0, 4\nRETURN 0",
+    "TIER_HASHES": "LDF f1, 1\n" + "HASH f0, f0, f1\n" * 7 + "RETURN 0",
+    "TIER_WRITES": "LDI r0, 1\nLDF f1, 1\n" + "ADDF f0, f0, f1\nSSTORE f0, r0\n" * 5 + "RETURN 0",
+    "TIER_READS": "LDF f1, 1\n" + "ADDF f0, f0, f1\nSLOAD r0, f0\n" * 8 + "RETURN 0",
+}
+
+
+@pytest.mark.parametrize("reason", LIMITS)
+def test_what_does_not_fit_is_refused_by_name(reason: str) -> None:
+    """The planner can tell before an auction."""
+    story = Story(state_of(assemble(LIMITS[reason])))
+    story.call()
+    with pytest.raises(TierExceeded) as caught:
+        witness_of(story)
+
+    assert caught.value.reason == reason
+    assert caught.value.needed > caught.value.available
+
+
+def test_a_core_that_says_something_else_has_no_witness() -> None:
+    """The reference machine is asked first."""
+    story = Story(state_of(program("counter")))
+    story.call(text("increment()"))
+    other = Story(state_of(program("counter"), {0: (5, INTEGER_WORD)}))
+    other.call(text("increment()"))
+    with pytest.raises(ClaimMismatch, match="PRE_ROOT"):
+        prepare(TIER, story.core(), ROLLUP, other.first)

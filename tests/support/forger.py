@@ -1,0 +1,130 @@
+"""A cheating prover: fills every wire consistently with a lie about a few of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+from protocol.constants import FIELD_ORDER as R
+from protocol.constants import TAG_STATEMENT
+from protocol.vm.poseidon import list_hash
+from proving.circuit.builder import LC, Assigner, Expr, Recorder
+from proving.circuit.plan import execute, plan
+from proving.circuit.step import StepGadget, StepShape, step_template
+from proving.circuit.table_vm import Hints, finish_public, table_vm
+from proving.circuit.tiers import SHAPES
+from proving.circuit.tree_unit import Role
+from tests.support.circuits import TIER, Z, circuit
+from tests.support.constraints import Constraints
+from tests.support.stories import Story
+
+SHAPE = SHAPES[TIER]
+Lies = Mapping[int, int]
+"""wire -> value"""
+
+
+@dataclass(slots=True)
+class Forger(Assigner):
+    """Puts lies into wires as they are allocated; all that follows is computed from them."""
+
+    lies: Lies = field(default_factory=dict)
+
+    def hint(self, value: Callable[[], int]) -> Expr:
+        return self.hints(1, lambda: [value() % R])[0]
+
+    def hints(self, count: int, values: Callable[[], Sequence[int]]) -> list[Expr]:
+        first = len(self.values)
+        xs = [self.lies.get(first + i, x) for i, x in enumerate(values())]
+        assert len(xs) == count
+        self.values += xs
+        return list(xs)
+
+    def mul(self, a: Expr, b: Expr) -> Expr:
+        return self.mul_add(a, b, 0)
+
+    def mul_add(self, a: Expr, b: Expr, c: Expr) -> Expr:
+        assert isinstance(a, int) and isinstance(b, int) and isinstance(c, int)
+        return self.hint(lambda: a * b + c)
+
+
+def honest_hints(story: Story) -> Hints:
+    """What an honest prover would choose."""
+    core = story.core()
+    return plan(SHAPE, core, story.rollup_id, execute(core, story.rollup_id, story.first))
+
+
+def forge(hints: Hints, lies: Lies | None = None) -> list[int]:
+    """Fill all wires, the statement hash of the claimed words included."""
+    words = list(hints.words)
+    forger = Forger(lies=lies or {})
+    table_vm(forger, SHAPE, replace(hints, public=(list_hash(TAG_STATEMENT, words), 0, 0)))
+    if not lies:
+        finish_public(forger.values, words, Z)
+    return forger.values
+
+
+@cache
+def constraints() -> Constraints:
+    """The circuit, read back."""
+    return Constraints(circuit().r1cs_bytes)
+
+
+def broken_beside(values: list[int], honest: list[int]) -> list[int]:
+    """Constraints that an assignment breaks, given another one that breaks none."""
+    changed = [wire for wire, (x, y) in enumerate(zip(values, honest, strict=True)) if x != y]
+    suspects = sorted({number for wire in changed for number in constraints().touching(wire)})
+    return [number for number in suspects if not constraints().holds(number, values)]
+
+
+def gadget_of(number: int) -> str:
+    """The stamp that a constraint belongs to; `glue` between stamps."""
+    for stamp in circuit().stamps:
+        if stamp.first_constraint <= number < stamp.first_constraint + stamp.constraints:
+            return stamp.name.split(" StepShape")[0]
+    return "glue"
+
+
+# -- wires of a step ---------------------------------------------------------------------------------------------------
+
+
+@cache
+def _step_wires() -> dict[str, int]:
+    """Name -> internal wire of the step template, counted from its first one."""
+    cells = len(SHAPE.roles)
+    shape = StepShape(
+        program=SHAPE.program,
+        data_words=SHAPE.tier.data_words,
+        hashes=SHAPE.hashes,
+        cells=cells,
+        inserting=tuple(i for i, role in enumerate(SHAPE.roles) if role is Role.FIRST),
+    )
+    template = step_template(shape)
+    recorder = Recorder(inputs=template.inputs)
+    step = StepGadget(recorder, shape, [LC({1 + i: 1}) for i in range(template.inputs)], None)
+    outputs = step.run()
+    named = {
+        "carry": step.carry,
+        "zero": step.zero,
+        "word0": step.word0,
+        "imm": step.imm,
+        "look": step.look,
+        "kind": step.kind,
+        "ra": step.operands[0],
+        "rb": step.operands[1],
+        "pc": outputs[0],
+        "r0": outputs[1],
+        "r1": outputs[2],
+    }
+    out = {}
+    for name, lc in named.items():
+        assert isinstance(lc, LC)
+        (wire,) = lc.terms
+        out[name] = wire - 1 - template.inputs
+    return out
+
+
+def step_wire(place: int, step: int, name: str) -> int:
+    """Global wire of a step, counted from 0, of an entry place."""
+    steps = [stamp for stamp in circuit().stamps if stamp.name.startswith("step")]
+    return steps[place * SHAPE.steps + step].first_wire + _step_wires()[name]
