@@ -100,9 +100,6 @@ class FloodRouter(GossipSub):
                 targets.update(peer for peer in pubsub.peer_topics.get(topic, ()) if peer in self.peer_protocol)
         return targets - {msg_forwarder, origin}
 
-    async def _do_px(self, px_peers: list[rpc_pb2.PeerInfo]) -> None:
-        return
-
     def _own_topics(self, topics: Iterable[str]) -> list[str]:
         return [topic for topic in dict.fromkeys(topics) if topic in self.mesh]
 

@@ -77,11 +77,9 @@ async def test_reconnected_peer_gets_what_it_missed(network: Network) -> None:
 async def test_periodic_round_fetches_without_any_reconnect(network: Network) -> None:
     """The frames were refused while the application was busy; the next rounds bring them."""
     with trio.fail_after(DEADLINE_S):
-        slow = await network.start("slow", channel_frames=2, catchup_interval_s=0.1)
-        sender = await network.start("sender", dial=[slow])
-        await joined((sender, slow))
-
-        sent = await _publish(sender, *range(10))
+        sent = [b"%04d" % number for number in range(10)]
+        keeper = await network.start("keeper", store=_store(*sent))
+        slow = await network.start("slow", dial=[keeper], channel_frames=2, catchup_interval_s=0.1)
         await reached(lambda: slow.gossip.counts(TOPIC).get("overload", 0) > 0)
 
         assert sent == sorted(await receive(slow, 10))
@@ -97,8 +95,7 @@ async def test_frame_that_came_too_early_is_accepted_later(network: Network) -> 
             raise Ignore("TEST_EARLY")
 
     with trio.fail_after(DEADLINE_S):
-        ahead = await network.start("ahead")
-        await _publish(ahead, 1)
+        ahead = await network.start("ahead", store=_store(b"0001"))
         behind = await network.start("behind", dial=[ahead], validate=ripen, catchup_interval_s=0.2)
         await reached(lambda: behind.gossip.counts(TOPIC).get("ignore", 0) > 0)
 
@@ -131,17 +128,18 @@ async def test_restarted_peer_numbers_afresh_and_is_asked_from_the_start(network
         await receive_after(client, await _publish(first, *range(5)))
         await client.catch_up(first.peer_id)  # its cursor for the server is at 5
         await network.stop(first)
-        store = _store(epoch=2)
-        for frame in (b"0005", b"0006"):
-            store.add(TOPIC, frame_id(frame), frame)
 
-        await network.start("server", listen=listen, store=store)
+        await network.start("server", listen=listen, store=_store(b"0005", b"0006"))
 
         assert [b"0005", b"0006"] == sorted(await receive(client, 2))
 
 
-def _store(*, epoch: int) -> MemoryFrameStore:
-    return MemoryFrameStore(epoch=epoch, now=trio.current_time, max_age_s=600, max_frames=100, max_bytes=1 << 20)
+def _store(*frames: bytes) -> MemoryFrameStore:
+    """Frames that gossip does not replay."""
+    store = MemoryFrameStore(epoch=2, now=trio.current_time, max_age_s=600, max_frames=100, max_bytes=1 << 20)
+    for frame in frames:
+        store.add(TOPIC, frame_id(frame), frame)
+    return store
 
 
 async def receive_after(host: Host, sent: list[bytes]) -> None:

@@ -42,6 +42,23 @@ async def test_killed_peer_is_redialled_when_it_is_back(network: Network) -> Non
         assert [b"back"] == await receive(client, 1)
 
 
+async def test_peer_that_moved_is_found_at_its_latest_address(network: Network) -> None:
+    """Also after a failed dial: the library keeps the dead address and would try only that one."""
+    with trio.fail_after(DEADLINE_S):
+        gone = await network.start("mover")
+        await network.stop(gone)
+        seeker = await network.start("seeker")
+        seeker.book.add(parse_peer_address(gone.addresses[0]))
+        with pytest.raises(DialFailed):
+            await seeker.links.connect(gone.peer_id)
+
+        moved = await network.start("mover")
+        seeker.book.add(parse_peer_address(moved.addresses[0]))
+
+        await seeker.links.connect(moved.peer_id)
+        assert seeker.links.is_connected(moved.peer_id)
+
+
 async def test_wanted_peer_that_is_down_at_the_start_is_found_later(network: Network) -> None:
     """A bootstrap peer may be started last."""
     with trio.fail_after(DEADLINE_S):
@@ -150,10 +167,11 @@ async def test_second_host_on_a_port_is_refused(network: Network) -> None:
         await joined((first, third))
 
 
-async def test_foreign_address_cannot_be_listened_on(network: Network) -> None:
+@pytest.mark.parametrize("port", [0, 4001])
+async def test_foreign_address_cannot_be_listened_on(network: Network, port: int) -> None:
     """The library would only log it and run deaf. 192.0.2.0/24 is nobody's (RFC 5737)."""
     with pytest.RaisesGroup(ListenFailed, flatten_subgroups=True, allow_unwrapped=True):
-        await network.start("host", listen=("/ip4/192.0.2.1/tcp/4001",))
+        await network.start("host", listen=(f"/ip4/192.0.2.1/tcp/{port}",))
 
 
 async def test_connections_over_the_limit_are_refused(network: Network) -> None:

@@ -261,8 +261,10 @@ async def test_reader_that_stops_reading_does_not_hold_a_slot_for_ever(network: 
             stream = await raw_stream(sloth, server, ECHO)
             await stream.write(b"\0\0\0\x01x")
             await reached(lambda: server.inbound_requests() == 1)
+            started = trio.current_time()
 
             await reached(lambda: server.inbound_requests() == 0)
+            assert trio.current_time() - started < 4  # the muxer alone gives up after 5 s
 
         response = await client.request(server.peer_id, ECHO, b"", timeout_s=5, max_response=LIMIT)
         assert LIMIT == len(response)

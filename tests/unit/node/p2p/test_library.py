@@ -41,7 +41,6 @@ def test_version_is_the_one_that_was_read() -> None:
         (GossipSub, "_get_peers_to_send"),
         (GossipSub, "gossip_heartbeat"),
         (GossipSub, "handle_rpc"),
-        (GossipSub, "_do_px"),
     ],
 )
 def test_replaced_name_exists(owner: object, name: str) -> None:

@@ -1,10 +1,12 @@
 """Parsers of bytes that strangers send: pubsub framing, catch-up answers, control messages."""
 
 import struct
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.utils import encode_uvarint
 
@@ -12,7 +14,7 @@ from node.p2p.catchup import MAX_LISTED, decode_frames, decode_listed
 from node.p2p.config import P2PConfig
 from node.p2p.errors import MalformedFrame
 from node.p2p.ingest import VarintFrames
-from node.p2p.router import MAX_IDS_PER_RPC, FloodRouter
+from node.p2p.router import MAX_IDS_PER_RPC, MESHSUB, FloodRouter
 from node.p2p.verdicts import frame_id
 
 
@@ -136,6 +138,38 @@ class _Recorder(FloodRouter):
     async def handle_prune(self, prune_msg: rpc_pb2.ControlPrune, sender_peer_id: object) -> None:
         self.handled.append(("prune", prune_msg.topicID, prune_msg.backoff))
         assert not prune_msg.peers
+
+
+def test_own_messages_go_to_all_peers_of_the_topic_and_others_only_to_the_mesh() -> None:
+    """A publisher whose mesh is still empty, or who was pruned, is heard nevertheless."""
+    peers = [ID(bytes([number])) for number in range(4)]
+    me, meshed, outside, silent = peers
+    router = _Recorder()
+    router.mesh = {"ours": {meshed}}
+    router.peer_protocol = {meshed: MESHSUB, outside: MESHSUB}
+    pubsub = SimpleNamespace(my_id=me, peer_topics={"ours": {meshed, outside, silent}})
+    router.pubsub = pubsub  # type: ignore[assignment]
+
+    def targets(*, forwarder: ID, origin: ID) -> set[ID]:
+        return set(router._get_peers_to_send(["ours"], forwarder, origin))
+
+    assert {meshed, outside} == targets(forwarder=me, origin=me)
+    assert {meshed} == targets(forwarder=outside, origin=outside)
+    assert set() == targets(forwarder=meshed, origin=outside)
+
+
+def test_peers_outside_the_mesh_are_offered_recent_messages_even_in_back_off() -> None:
+    """The library withholds the offer for a minute after a prune."""
+    meshed, pruned = ID(b"1"), ID(b"2")
+    router = _Recorder()
+    router.mesh = {"ours": {meshed}, "quiet": set()}
+    router.peer_protocol = {meshed: MESHSUB, pruned: MESHSUB}
+    pubsub = SimpleNamespace(peer_topics={"ours": {meshed, pruned, ID(b"3")}, "quiet": {pruned}})
+    router.pubsub = pubsub  # type: ignore[assignment]
+    router._add_back_off(pruned, "ours", False, 600)
+    router.mcache.put(rpc_pb2.Message(from_id=b"author", seqno=b"1", topicIDs=["ours"]))
+
+    assert {pruned: {"ours": [b"author1"]}} == dict(router.gossip_heartbeat())
 
 
 async def test_control_messages_are_cut_to_what_an_honest_peer_sends() -> None:
