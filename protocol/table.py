@@ -193,9 +193,9 @@ def _check_entry(core: Core, index: int, entry: Entry) -> None:
         raise RuleError("CORE_ROOT_TRIGGER", entry=index)
     if not 0 <= entry.reply_to < index:
         raise RuleError("CORE_REPLY", entry=index, reply_to=entry.reply_to)
-    call_entry = core.entries[entry.reply_to]
-    call = call_entry.next_action
-    if call.kind not in CALLS or call_entry.owner != entry.owner or not answers(trigger, call):
+    call = core.entries[entry.reply_to].next_action
+    # That both entries have one owner follows: the call's source is its entry's owner, and this RESULT's target.
+    if call.kind not in CALLS or not answers(trigger, call):
         raise RuleError("CORE_REPLY", entry=index, reply_to=entry.reply_to)
 
 

@@ -2,6 +2,7 @@
 
 API:
     disassemble(program) -> str
+    instruction_text(instruction) -> str
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ def _register(number: int) -> str:
     return f"f{number - INT_REGISTERS}" if number >= INT_REGISTERS else f"r{number}"
 
 
-def _line(instruction: Instruction) -> str:
+def instruction_text(instruction: Instruction) -> str:
+    """One instruction as source; a jump target is the label that `disassemble` gives it."""
     spec = OPS[instruction.op]
     numbers = ((spec.rd, instruction.rd), (spec.ra, instruction.ra), (spec.rb, instruction.rb))
     operands = [_register(number) for operand, number in numbers if operand is not Operand.UNUSED]
@@ -37,5 +39,5 @@ def disassemble(program: Program) -> str:
     for pc, instruction in enumerate(program.instructions):
         if pc in targets:
             lines.append(f"at_{pc}:")
-        lines.append("    " + _line(instruction))
+        lines.append("    " + instruction_text(instruction))
     return "\n".join(lines) + "\n"

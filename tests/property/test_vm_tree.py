@@ -188,6 +188,7 @@ def test_a_partial_tree_is_minimal_or_refused() -> None:
         ("NODE_MISSING", {}, nodes),
         ("NODE_REDUNDANT", leaves, nodes | {(0, 2): 5}),
         ("NODE_REDUNDANT", leaves, nodes | {(1, 0): 5}),
+        ("NODE_REDUNDANT", leaves, nodes | {(0, 4): 5}),
         ("NODE_REDUNDANT", leaves, nodes | {(15, 3): empty_hash(15)}),
         ("NODE_REDUNDANT", leaves | {30: Leaf(1, 2, 3, 4)}, nodes),
         ("NODE_REDUNDANT", {}, {(0, i): 1 for i in range(21)}),
