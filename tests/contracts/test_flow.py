@@ -2,21 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from tests.support.rollupworld import Setup, setup
-
-
-@pytest.fixture(scope="module")
-def base() -> Setup:
-    return setup()
-
-
-@pytest.fixture
-def made(base: Setup):
-    point = base.world.snapshot()
-    yield base
-    base.world.restore(point)
+from tests.support.rollupworld import Setup
 
 
 def test_oracle_round_trip_moves_the_root_twice_and_logs_both(made: Setup) -> None:

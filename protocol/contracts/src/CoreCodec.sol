@@ -149,8 +149,9 @@ library CoreCodec {
         if (flags > 1) revert BadEntryFlags(index, flags);
         e.mid = flags == 1;
         e.newRoot = _fieldElement(core, offset + 7);
-        e.trigger = readAction(core, offset + 39);
-        e.next = readAction(core, e.trigger.end);
+        // into the memory that the array allocated
+        _read(core, offset + 39, e.trigger);
+        _read(core, e.trigger.end, e.next);
 
         _requireSupported(e.trigger, index);
         _requireSupported(e.next, index);
@@ -176,8 +177,12 @@ library CoreCodec {
 
     /// @notice Reads one packed action at `offset`; refuses unused fields that are not zero.
     function readAction(bytes memory data, uint256 offset) internal pure returns (ActionView memory a) {
+        _read(data, offset, a);
+    }
+
+    function _read(bytes memory data, uint256 offset, ActionView memory a) private pure {
         if (offset + MIN_ACTION_BYTES > data.length) revert Truncated(offset);
-        a = viewAction(data, offset);
+        _fill(data, offset, a);
         if (a.kind > REVERT_CONTINUE) revert BadKind(offset, a.kind);
         if (a.scopeLength > MAX_SCOPE) revert ScopeTooLong(offset, a.scopeLength);
         // a wrong length field lies past the end and so does what it leads to
@@ -189,6 +194,10 @@ library CoreCodec {
 
     /// @notice A packed action that is known to be well-formed: read by readAction before, or packed by the caller.
     function viewAction(bytes memory data, uint256 offset) internal pure returns (ActionView memory a) {
+        _fill(data, offset, a);
+    }
+
+    function _fill(bytes memory data, uint256 offset, ActionView memory a) private pure {
         uint256 word = _word(data, offset);
         a.start = offset;
         a.kind = uint8(word >> 248);

@@ -20,6 +20,9 @@ contract ProofMarket is IProofMarket {
     );
     bytes32 private constant ACK_TYPE = keccak256("Ack(bytes32 agreementHash,bytes32 payloadCommit,uint64 ackAt)");
 
+    /// @dev withdrawableAt of a ticket that paid: long past, so that the rest can be taken out at once
+    uint64 private constant SPENT = 1;
+
     uint8 private constant DELIVERED = 1;
     uint8 private constant SLASHED = 2;
     uint8 private constant CANCELLED = 4;
@@ -88,11 +91,16 @@ contract ProofMarket is IProofMarket {
         if (t.amount == 0) revert NoTicket(owner, ticket);
     }
 
-    /// @dev Uses a ticket up: `amount` to one account, the rest to the owner.
+    /// @dev What a ticket can still pay.
+    function _held(address owner, uint32 ticket) private view returns (uint96) {
+        Ticket storage t = _tickets[owner][ticket];
+        return t.withdrawableAt == SPENT ? 0 : t.amount;
+    }
+
+    /// @dev Uses a ticket up: `amount` of what it holds to an account; the rest stays and can be withdrawn at once.
     function _spend(address owner, uint32 ticket, uint256 held, uint96 amount, address to) private {
-        _tickets[owner][ticket].amount = 0;
+        _tickets[owner][ticket] = Ticket(uint96(held - amount), SPENT);
         if (amount != 0) payoutOf[to] += amount;
-        if (held != amount) payoutOf[owner] += held - amount;
     }
 
     // --- payment
@@ -112,7 +120,7 @@ contract ProofMarket is IProofMarket {
         if (_settled[requestKey] != 0) return;
         if (block.timestamp > a.claimBy) revert AgreementExpired(a.claimBy, block.timestamp);
         if (_flags[agreed] & CANCELLED != 0) revert AgreementIsCancelled(agreed);
-        uint256 held = _tickets[a.requester][a.requesterTicket].amount;
+        uint256 held = _held(a.requester, a.requesterTicket);
         if (held == 0 || held < a.priceWei) revert Unfunded(a.requester, a.requesterTicket, a.priceWei, held);
         _checkSignatures(a, agreed, settlement);
         _pay(a, agreed, requestKey, held, coreId, false);
@@ -130,7 +138,7 @@ contract ProofMarket is IProofMarket {
         uint64 time = a.ackBy < block.timestamp ? a.ackBy : uint64(block.timestamp);
         (bytes32 coreId, address payee, bytes32 proven, bytes32 familyHash) = ROLLUPS.checkProofs(core, proofs, time);
         _checkBinding(a, settlement, coreId, proven, payee, familyHash);
-        uint256 held = _tickets[a.requester][a.requesterTicket].amount;
+        uint256 held = _held(a.requester, a.requesterTicket);
         bool payable_ = _settled[requestKey] == 0 && _flags[agreed] & CANCELLED == 0 && held != 0 && held >= a.priceWei;
         _flags[agreed] |= DELIVERED;
         if (payable_) _pay(a, agreed, requestKey, held, coreId, true);
@@ -184,7 +192,7 @@ contract ProofMarket is IProofMarket {
         if (_flags[agreed] & SLASHED != 0) revert AlreadySlashed(agreed);
         if (_flags[agreed] & DELIVERED != 0) revert AlreadyDelivered(agreed);
         if (_settled[_requestKey(a.requester, a.requestId)] == agreed) revert AlreadySettled(agreed);
-        uint256 held = _tickets[a.prover][a.proverTicket].amount;
+        uint256 held = _held(a.prover, a.proverTicket);
         if (held == 0 || held < a.bondWei) revert Unfunded(a.prover, a.proverTicket, a.bondWei, held);
         _checkSignatures(a, agreed, settlement);
         bytes32 ackDigest = _typed(keccak256(abi.encode(ACK_TYPE, agreed, a.payloadCommit, ackAt)));

@@ -18,6 +18,7 @@ library StatementWords {
     struct Sheet {
         bytes core;
         uint256[] words;
+        /// index of the word to write next; what is skipped stays 0
         uint256 next;
         uint8 tier;
         uint256 dataWords;
@@ -116,8 +117,17 @@ library StatementWords {
         }
     }
 
+    /// @dev In assembly because it runs 60 times for a small table: with bounds checks 6,000 gas more. The place is inside: an entry
+    ///      is only laid if the tier has a place for it, and a record only writes data that the tier has words for.
     function _put(Sheet memory s, uint256 word) private pure {
-        s.words[s.next++] = word;
+        uint256[] memory words = s.words;
+        uint256 index = s.next;
+        assembly ("memory-safe") {
+            mstore(add(add(words, 32), mul(index, 32)), word)
+        }
+        unchecked {
+            s.next = index + 1;
+        }
     }
 
     /// @dev Up to 32 bytes, left-aligned, zero behind `length`.

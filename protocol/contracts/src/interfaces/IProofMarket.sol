@@ -6,9 +6,10 @@ pragma solidity 0.8.37;
 ///         the agreement's last claim and slash. Who accepts a ticket must check that no withdrawal of it is pending.
 interface IProofMarket {
     struct Ticket {
-        /// wei; 0 for none, spent or withdrawn
+        /// wei; 0 for none or withdrawn
         uint96 amount;
-        /// unix seconds from which it may be withdrawn, 0 if none was requested
+        /// unix seconds from which it may be withdrawn, 0 if none was requested; 1 if the ticket paid: it pays no more, and its rest
+        /// may be withdrawn
         uint64 withdrawableAt;
     }
 
@@ -83,8 +84,8 @@ interface IProofMarket {
     /// @notice Pays the ticket out to its owner's credit, WITHDRAW_DELAY after the request.
     function withdraw(uint32 ticket) external;
 
-    /// @notice Called by Rollups inside a load whose triggers run. Pays the payee's credit out of the requester's ticket, the rest
-    ///         of the ticket goes to the requester's credit. Does nothing if the request is settled already.
+    /// @notice Called by Rollups inside a load whose triggers run. Pays the payee's credit out of the requester's ticket and
+    ///         frees the rest of it. Does nothing if the request is settled already.
     function settle(
         bytes32 coreId,
         bytes32 agreementHash,
