@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import node  # noqa: F401  (puts the recursion limit back that py_ecc raises, whichever test is first)
 from tests.support.tools import is_ci
 
 # The same examples on every run: a red build is red again on the next try. No deadline: the machine is shared.
