@@ -133,7 +133,7 @@ def check_core(core: Core) -> None:
 
     Raises:
         RuleError: CORE_LOCKSET, CORE_ENTRIES, CORE_RANGE, CORE_OWNER, CORE_PARENT, CORE_NEXT_SOURCE,
-            CORE_SELF_CALL, CORE_KIND, CORE_REPLY, CORE_REVERT_OF, CORE_ROOT_TRIGGER, CORE_DUPLICATE_KEY;
+            CORE_SELF_CALL, CORE_KIND, CORE_SCOPE, CORE_REPLY, CORE_REVERT_OF, CORE_ROOT_TRIGGER, CORE_DUPLICATE_KEY;
             values name the entry.
         DecodeError: an action breaks `check_action` (only possible for a core that was not decoded).
     """
@@ -179,6 +179,8 @@ def _check_entry(core: Core, index: int, entry: Entry) -> None:
         raise RuleError("CORE_KIND", entry=index, kind=int(trigger.kind))
     if following.kind not in (ActionKind.CALL, ActionKind.RESULT):
         raise RuleError("CORE_KIND", entry=index, kind=int(following.kind))
+    if trigger.scope or following.scope:
+        raise RuleError("CORE_SCOPE", entry=index)
     if following.source_rollup != entry.owner:
         raise RuleError("CORE_NEXT_SOURCE", entry=index, source=following.source_rollup)
     if following.kind in CALLS and following.rollup_id == entry.owner:

@@ -24,10 +24,8 @@ from tests.support.cores import (
     OTHER_PROGRAM,
     PROGRAM,
     USER,
-    call,
     oracle_core,
     two_rollup_core,
-    with_entry,
 )
 from tests.support.machines import oracle_table
 from tests.support.tools import ROOT
@@ -105,6 +103,8 @@ def core_vectors() -> dict[str, Any]:
         "call of itself": spliced(raw, first + 39 + 89 + 9, b"\x01"),
         "result from elsewhere": spliced(raw, second + 39 + 81, b"\x0d"),
         "scope too long": spliced(raw, first + 39 + 82, b"\x08"),
+        "scope of a trigger": raw[: first + 39 + 82] + b"\x01\0\0\0\x05" + raw[first + 39 + 83 :],
+        "scope of a next action": raw[: second - 7] + b"\x01\0\0\0\x05" + raw[second - 6 :],
         "data too long": spliced(raw, first + 39 + 83, b"\x04\x01"),
         "trailing byte": raw + b"\0",
         "truncated": raw[:-1],
@@ -114,7 +114,6 @@ def core_vectors() -> dict[str, Any]:
         "valid": [
             core_case("oracle", oracle_core()),
             core_case("two rollups, open", two_rollup_core()),
-            core_case("scope", with_entry(oracle_core(), 0, trigger=call(scope=(1, 0, 7)))),
         ],
         "invalid": [invalid_case(name, bytes_) for name, bytes_ in cases.items()],
     }

@@ -141,6 +141,8 @@ def test_links_and_roots_follow_the_table() -> None:
         (with_entry(oracle_core(), 0, next_action=oracle_call(rollup_id=1)), "CORE_SELF_CALL"),
         (with_entry(oracle_core(), 0, next_action=oracle_call(kind=ActionKind.TRY_CALL)), "CORE_KIND"),
         (with_entry(oracle_core(), 0, trigger=call(kind=ActionKind.L2TX, value=0)), "CORE_KIND"),
+        (with_entry(oracle_core(), 0, trigger=call(scope=(0,))), "CORE_SCOPE"),
+        (with_entry(oracle_core(), 0, next_action=oracle_call(scope=(0,))), "CORE_SCOPE"),
         (with_entry(oracle_core(), 0, revert_of=0), "CORE_REVERT_OF"),
         (with_entry(oracle_core(), 0, reply_to=0), "CORE_REPLY"),
         (with_entry(oracle_core(), 1, reply_to=NONE), "CORE_REPLY"),
