@@ -353,6 +353,7 @@ class StepGadget:
         # Integer zero is what an absent key reads as, so storing it inserts nothing (SPEC §3.2).
         inserts = op["SSTORE"] - b.mul(op["SSTORE"], self.zero) + op["SSTOREF"]
         present = b.hint(lambda: 1 if value(inserts) else self._at_cell(state.present))
+        self.present = present
         b.enforce(inserts, 1 - present, 0)
 
         def updated(x: Expr, old: Sequence[Expr]) -> list[Expr]:

@@ -89,7 +89,7 @@ def gadget_of(number: int) -> str:
 
 
 @cache
-def _step_wires() -> dict[str, int]:
+def step_wires() -> dict[str, int]:
     """Name -> internal wire of the step template, counted from its first one."""
     cells = len(SHAPE.roles)
     shape = StepShape(
@@ -110,6 +110,7 @@ def _step_wires() -> dict[str, int]:
         "imm": step.imm,
         "look": step.look,
         "kind": step.kind,
+        "present": step.present,
         "ra": step.operands[0],
         "rb": step.operands[1],
         "pc": outputs[0],
@@ -127,4 +128,4 @@ def _step_wires() -> dict[str, int]:
 def step_wire(place: int, step: int, name: str) -> int:
     """Global wire of a step, counted from 0, of an entry place."""
     steps = [stamp for stamp in circuit().stamps if stamp.name.startswith("step")]
-    return steps[place * SHAPE.steps + step].first_wire + _step_wires()[name]
+    return steps[place * SHAPE.steps + step].first_wire + step_wires()[name]

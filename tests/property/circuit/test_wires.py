@@ -1,0 +1,157 @@
+"""Wires of a whole witness: a change to any of them is noticed, but for a short list that says nothing.
+
+The same for every statement word.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from protocol.constants import FIELD_ORDER as R
+from protocol.hashing import selector
+from protocol.types import Address, endpoint
+from protocol.vm.programs import program
+from protocol.vm.state import FIELD_WORD, INTEGER_WORD
+from proving.circuit.operations import ENVIRONMENT, WORD_OPERATIONS
+from proving.circuit.table_vm import PUBLIC
+from tests.support.circuits import circuit
+from tests.support.forger import SHAPE, broken_beside, constraints, forge, honest_hints, step_wires
+from tests.support.stories import Story, state_of, words
+
+ORACLE = endpoint(0, Address(bytes.fromhex("0c" * 20)))
+STORAGE = {"SLOAD", "SLOADF", "SSTORE", "SSTOREF"}
+LOOKS = STORAGE | {"HASH", *ENVIRONMENT, *WORD_OPERATIONS} - {"OUT"}
+
+
+@cache
+def story() -> Story:
+    """CALL and RESULT with three insertions; the third place is unused."""
+    made = Story(state_of(program("oracle_reader"), {0: (ORACLE, FIELD_WORD), 1: (100, INTEGER_WORD)}))
+    made.call(selector("settle()").to_bytes(4, "big"), value=7)
+    made.answer(words(150))
+    return made
+
+
+@cache
+def honest() -> tuple[int, ...]:
+    """Its assignment."""
+    return tuple(forge(honest_hints(story())))
+
+
+def operation(place: int, step: int) -> str | None:
+    """What a step of an entry place does; None where nothing runs. The last step repeats."""
+    if place >= len(story().runs):
+        return None
+    steps = story().runs[place].steps
+    return steps[min(step, len(steps) - 1)].instruction.op.name
+
+
+def is_inverse(wire: int) -> bool:
+    """x * wire = 1 - zero, or = same: where x is 0 the inverse says nothing, and nothing else reads it."""
+    numbers = constraints().touching(wire)
+    return len(numbers) == 1 and [w for w, _ in constraints().sides(numbers[0])[1]] == [wire]
+
+
+def may_be_free(wire: int) -> bool:
+    """The whole list of wires that may take any value in an honest witness."""
+    if is_inverse(wire):
+        return True
+    steps = [stamp for stamp in circuit().stamps if stamp.name.startswith("step")]
+    for number, stamp in enumerate(steps):
+        if not stamp.first_wire <= wire < stamp.first_wire + stamp.wires:
+            continue
+        done = operation(number // SHAPE.steps, number % SHAPE.steps)
+        match next((name for name, at in step_wires().items() if at == wire - stamp.first_wire), None):
+            case "imm":
+                return done is None  # nothing is fetched
+            case "look":
+                return done not in LOOKS  # nothing is looked up
+            case "kind" | "present":
+                return done not in STORAGE  # no cell is touched
+    return False
+
+
+def noticed(wires: list[int], seed: int) -> list[int]:
+    """Wires that took another value without anybody minding, and should not have."""
+    rng, values = random.Random(seed), list(honest())
+    out = []
+    for wire in wires:
+        for other in (rng.randrange(R), 1 - values[wire]):
+            if other % R != values[wire] and constraints().is_free(values, wire, other) and not may_be_free(wire):
+                out.append(wire)
+    return out
+
+
+def test_a_sample_of_changed_wires_is_noticed() -> None:
+    """A thousand wires, among them all of one step."""
+    rng = random.Random(7)
+    step = next(stamp for stamp in circuit().stamps if stamp.name.startswith("step"))
+    sample = [*range(step.first_wire, step.first_wire + step.wires)]
+    sample += rng.sample(range(1, circuit().n_wires), 600)
+
+    assert noticed(sample, 1) == []
+
+
+@pytest.mark.campaign
+def test_every_changed_wire_is_noticed() -> None:
+    """All of them."""
+    assert noticed(list(range(1, circuit().n_wires)), 2) == []
+
+
+# What the machine does not read (SPEC §4.6): the coinbase, the time if no TIME ran, gas and scope of a trigger.
+HEADER, ENTRY, RECORD = 4, 3 + 2 * SHAPE.tier.record_words, SHAPE.tier.record_words
+IGNORED = {1: "l2Time", 2: "feeRecipient"}
+for _place in range(2):
+    _trigger = HEADER + _place * ENTRY + 3
+    IGNORED |= {_trigger + 4: "gas of a trigger", _trigger + 5: "scope of a trigger"}
+IGNORED |= {
+    HEADER + ENTRY + 3 + 2: "source of a RESULT: the contract compares it with the call",
+    HEADER + ENTRY + 3 + 3: "value of a RESULT",
+}
+
+
+def unbound(word: int) -> bool:
+    """Whether some other value of a statement word, hashed and folded honestly, is accepted by the rest."""
+    values, wire = list(honest()), 1 + PUBLIC + word
+    binding = next(stamp for stamp in circuit().stamps if stamp.name.startswith("P16"))
+    first, last = binding.first_constraint, statement_end()
+    numbers = [n for n in constraints().touching(wire) if not (n < first or first <= n < last)]
+    for other in (values[wire] + 1, values[wire] - 1, values[wire] + (1 << 32), 0, R - 1):
+        values[wire] = other % R
+        if other % R != honest()[wire] and all(constraints().holds(n, values) for n in numbers):
+            return True
+    return False
+
+
+def statement_end() -> int:
+    """The first constraint behind the hash of the statement: Horner's rule and the hash come first."""
+    hashes = [stamp for stamp in circuit().stamps if stamp.name.startswith("P16")]
+    chunks = -(-SHAPE.tier.words_total // 15)
+    return hashes[chunks - 1].first_constraint + hashes[chunks - 1].constraints
+
+
+def test_every_statement_word_that_the_machine_reads_is_bound() -> None:
+    """Words of used places only; unused ones are zeros that the contract lays out."""
+    used = range(HEADER + 2 * ENTRY)
+
+    # A step's input is a copy of l2Time, so that a change is noticed there first.
+    assert {word for word in used if unbound(word)} == set(IGNORED) - {1}
+
+
+@pytest.mark.campaign
+def test_every_statement_word_is_bound_when_all_else_follows_it() -> None:
+    """The whole assignment is filled again from the changed word."""
+    hints, base = honest_hints(story()), forge(honest_hints(story()), {0: 1})
+    accepted = set()
+    for word in range(HEADER + 2 * ENTRY):
+        for change in (1, R - 1, 1 << 32):
+            claimed = list(hints.words)
+            claimed[word] = (claimed[word] + change) % R
+            if not broken_beside(forge(replace(hints, words=claimed), {0: 1}), base):
+                accepted.add(word)
+
+    assert accepted == set(IGNORED)
