@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from market.effects import Effect
+from market.lifecycle import Role
+from node.market_state import REQUEST, unpack_request
 from node.ports import Clock, InThread
+from node.store.orders import OrderStore
 from node.store.sequences import Sequences
 from protocol.codec import Header, encode_frame
 from protocol.gossip import MarketId, TicketView, validate
@@ -72,3 +76,14 @@ def gossip_judge(
         validate(channel, data, market=market, now_ms=clock.now_ms(), memory=memory, view=view)
 
     return judge
+
+
+def recall_requests(store: OrderStore, role: Role, memory: GossipMemory) -> None:
+    """Tells a fresh validator about the requests of our live orders, so that after a restart it accepts what we say
+    about them."""
+    unpublished = {pending.order_id for pending in store.pending(role) if pending.effect is Effect.PUBLISH_REQUEST}
+    for order in store.live(role):
+        document = store.document(order.order_id, role, REQUEST)
+        # What is still to be published is judged, and remembered, when it is.
+        if document is not None and order.order_id not in unpublished:
+            memory.remember_request(*unpack_request(document))

@@ -3,7 +3,7 @@ or lie."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,9 +22,16 @@ from protocol.messages import ReadyTable
 from protocol.reqresp import AWARD_EXCHANGE, KEY_EXCHANGE, PROOF_EXCHANGE
 from protocol.sealing import SealKeyPair
 from tests.support.market_ledger import BOND_WEI, MARKET, SALT, START_MS, TICKET_WEI, TestClock, planned_table
-from tests.support.market_sim import Link, Party, World, inline
+from tests.support.market_sim import Link, Party, World, inline, memory_folder
 
 LONG_S = 20_000  # of mock time: beyond every deadline
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """In memory where the system can."""
+    with memory_folder(tmp_path) as made:
+        yield made
 
 
 @asynccontextmanager
@@ -56,9 +63,9 @@ def ends(world: World) -> dict[str, tuple[State, str]]:
     return {party.name: (order.state, order.reason) for party in world.parties if (order := party.order()) is not None}
 
 
-async def test_the_cheapest_prover_is_paid_and_the_others_lose(tmp_path: Path, autojump_clock: object) -> None:
+async def test_the_cheapest_prover_is_paid_and_the_others_lose(folder: Path, autojump_clock: object) -> None:
     """The whole story: request, three bids, award, payload, Ack, proof, one transaction, payment."""
-    world = World(tmp_path)
+    world = World(folder)
     async with running(world):
         await ask(world)
         await until_over(*world.parties)
@@ -74,9 +81,9 @@ async def test_the_cheapest_prover_is_paid_and_the_others_lose(tmp_path: Path, a
     assert TICKET_WEI - 10**14 == world.ledger.credit_wei[world.requester.key.address]
 
 
-async def test_no_private_field_is_gossiped_or_kept_by_a_loser(tmp_path: Path, autojump_clock: object) -> None:
+async def test_no_private_field_is_gossiped_or_kept_by_a_loser(folder: Path, autojump_clock: object) -> None:
     """Neither core, core id, salt nor payload, in any frame, nor in what a losing prover has on its disk."""
-    world = World(tmp_path)
+    world = World(folder)
     plan = planned_table()
     async with running(world):
         await ask(world)
@@ -84,7 +91,7 @@ async def test_no_private_field_is_gossiped_or_kept_by_a_loser(tmp_path: Path, a
     private = [plan.core_id, SALT, plan.core[:64], plan.payload[40:104]]
     gossip = b"".join(frame for _, frame in world.network.frames)
     losers = b"".join(
-        path.read_bytes() for path in tmp_path.iterdir() if path.name.startswith(("prover1.db", "prover3.db"))
+        path.read_bytes() for path in folder.iterdir() if path.name.startswith(("prover1.db", "prover3.db"))
     )
 
     assert {"req", "bid", "award"} == {channel for channel, _ in world.network.frames}
@@ -94,9 +101,9 @@ async def test_no_private_field_is_gossiped_or_kept_by_a_loser(tmp_path: Path, a
     assert looks_at_the_right_bytes
 
 
-async def test_an_auction_without_provers_expires_with_its_reason(tmp_path: Path, autojump_clock: object) -> None:
+async def test_an_auction_without_provers_expires_with_its_reason(folder: Path, autojump_clock: object) -> None:
     """Nobody is there; the ticket is not touched."""
-    world = World(tmp_path)
+    world = World(folder)
     world.provers = ()
     async with running(world):
         await ask(world)
@@ -106,9 +113,9 @@ async def test_an_auction_without_provers_expires_with_its_reason(tmp_path: Path
     assert TICKET_WEI == world.ledger.tickets[(world.requester.key.address, 0)]
 
 
-async def test_a_winner_that_never_countersigns_costs_nothing(tmp_path: Path, autojump_clock: object) -> None:
+async def test_a_winner_that_never_countersigns_costs_nothing(folder: Path, autojump_clock: object) -> None:
     """Refunded after claimBy; the prover is free and its bond untouched."""
-    world = World(tmp_path)
+    world = World(folder)
     world.winner.deaf_to = frozenset({AWARD_EXCHANGE.protocol_id})
     async with running(world):
         await ask(world)
@@ -121,10 +128,10 @@ async def test_a_winner_that_never_countersigns_costs_nothing(tmp_path: Path, au
 
 
 async def test_a_winner_that_takes_the_payload_and_is_silent_is_not_slashed(
-    tmp_path: Path, autojump_clock: object
+    folder: Path, autojump_clock: object
 ) -> None:
     """Without its Ack nobody can prove that it got the payload; the ticket comes back."""
-    world = World(tmp_path)
+    world = World(folder)
     world.winner.deaf_to = frozenset({KEY_EXCHANGE.protocol_id})
     async with running(world):
         await ask(world)
@@ -136,9 +143,9 @@ async def test_a_winner_that_takes_the_payload_and_is_silent_is_not_slashed(
 
 
 @pytest.mark.parametrize("fault", ["hangs", "crashes", "lies"])
-async def test_an_ack_without_a_valid_proof_costs_the_bond(tmp_path: Path, autojump_clock: object, fault: str) -> None:
+async def test_an_ack_without_a_valid_proof_costs_the_bond(folder: Path, autojump_clock: object, fault: str) -> None:
     """A prover that hangs, crashes or delivers rubbish after its Ack is slashed after claimBy."""
-    world = World(tmp_path)
+    world = World(folder)
     setattr(world.winner.prover, fault, True)
     async with running(world):
         await ask(world)
@@ -150,9 +157,9 @@ async def test_an_ack_without_a_valid_proof_costs_the_bond(tmp_path: Path, autoj
     assert [] == world.ledger.payments
 
 
-async def test_a_slashed_prover_knows_it(tmp_path: Path, autojump_clock: object) -> None:
+async def test_a_slashed_prover_knows_it(folder: Path, autojump_clock: object) -> None:
     """Its own order ends as slashed, by what it sees on L1."""
-    world = World(tmp_path)
+    world = World(folder)
     world.winner.prover.crashes = True
     async with running(world):
         await ask(world)
@@ -161,9 +168,9 @@ async def test_a_slashed_prover_knows_it(tmp_path: Path, autojump_clock: object)
     assert State.FORFEITED is ends(world)["prover2"][0]
 
 
-async def test_a_declined_payload_costs_neither_side(tmp_path: Path, autojump_clock: object) -> None:
+async def test_a_declined_payload_costs_neither_side(folder: Path, autojump_clock: object) -> None:
     """The reason reaches the requester."""
-    world = World(tmp_path)
+    world = World(folder)
     world.winner.prover.refuses = "STALE"
     async with running(world):
         await ask(world)
@@ -174,9 +181,9 @@ async def test_a_declined_payload_costs_neither_side(tmp_path: Path, autojump_cl
     }
 
 
-async def test_a_requester_that_hides_from_the_delivery_pays_by_claim(tmp_path: Path, autojump_clock: object) -> None:
+async def test_a_requester_that_hides_from_the_delivery_pays_by_claim(folder: Path, autojump_clock: object) -> None:
     """The prover takes its price on L1 with the proof alone, and the requester's order ends as paid."""
-    world = World(tmp_path)
+    world = World(folder)
     world.requester.deaf_to = frozenset({PROOF_EXCHANGE.protocol_id})
     async with running(world):
         await ask(world)
@@ -189,10 +196,10 @@ async def test_a_requester_that_hides_from_the_delivery_pays_by_claim(tmp_path: 
 
 @pytest.mark.parametrize(("when", "end"), [(State.SEEN, State.SKIPPED), (State.BID, State.LOST)])
 async def test_a_cancelled_request_frees_everybody(
-    tmp_path: Path, autojump_clock: object, when: State, end: State
+    folder: Path, autojump_clock: object, when: State, end: State
 ) -> None:
     """Whether provers have bid or not; a second time it is refused."""
-    world = World(tmp_path)
+    world = World(folder)
     async with running(world):
         order = await ask(world)
         for prover in world.provers:
@@ -206,13 +213,13 @@ async def test_a_cancelled_request_frees_everybody(
     assert {(State.CANCELLED, "CANCELLED"), (end, "CANCELLED")} == set(ends(world).values())
 
 
-async def test_a_sidecar_pulls_the_ready_table_before_it_lands(tmp_path: Path, autojump_clock: object) -> None:
+async def test_a_sidecar_pulls_the_ready_table_before_it_lands(folder: Path, autojump_clock: object) -> None:
     """Announced by id and size only, sealed to its key, and the very transaction that is sent."""
-    world = World(tmp_path)
+    world = World(folder)
     world.requester.sidecars = (world.sidecar.public,)
     async with running(world):
         link = Link(world.network, b"sidecar", lambda channel, frame: None)
-        database = Database(f"sqlite:///{tmp_path / 'sidecar.db'}", now_ms=START_MS)
+        database = Database(f"sqlite:///{folder / 'sidecar.db'}", now_ms=START_MS)
         key = world.provers[0].key
         frames = FrameWriter(
             market=MARKET,

@@ -4,7 +4,10 @@ toy proof system and a ledger that checks settlements as ProofMarket does. Time 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,11 +19,12 @@ from market.admission import Capability
 from market.lifecycle import Order, Role, State
 from market.pricing import Curve
 from node.broker import OrderLoop
-from node.frames import FrameWriter, gossip_judge
+from node.frames import FrameWriter, gossip_judge, recall_requests
 from node.ports import (
     Answer,
     ChainCall,
     Peer,
+    PlannedTable,
     Refused,
     TryAgain,
 )
@@ -126,6 +130,11 @@ class Link:
             return
         self._queues[channel][0].send_nowait(frame)
 
+    def catch_up(self) -> None:
+        """What was gossiped before we came."""
+        for channel, frame in self._network.frames:
+            self.hear(channel, frame)
+
     def frames(self, channel: str) -> trio.MemoryReceiveChannel[bytes]:
         """Accepted frames."""
         return self._queues[channel][1]
@@ -165,6 +174,17 @@ class Link:
         self.calls.close()
 
 
+@contextmanager
+def memory_folder(disk: Path) -> Iterator[Path]:
+    """A folder in memory where the system has one, for tests that write a lot and never lose power; else `disk`."""
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK):
+        yield disk
+        return
+    with tempfile.TemporaryDirectory(dir=shared) as folder:
+        yield Path(folder)
+
+
 class Killed(BaseException):
     """Stands for SIGKILL."""
 
@@ -180,6 +200,8 @@ class Party:
     ledger: Ledger
     key: AccountKey
     price_wei: int = 0
+    asks: PlannedTable | None = None
+    """What a requester requests once it is up, unless it has an order already."""
     prover: ToyProver = field(default_factory=ToyProver)
     sidecars: tuple[bytes, ...] = ()
     deaf_to: frozenset[str] = frozenset()
@@ -187,20 +209,24 @@ class Party:
     prepared: dict[str, ChainCall] = field(default_factory=dict)
     points: list[str] = field(default_factory=list)
     kill_at: str = ""
+    is_dead: bool = False
     node: Requester | ProvingNode | None = None
     ended: trio.Event = field(default_factory=trio.Event)
     """Set when the node's order has ended."""
 
     def on_commit(self, point: str) -> None:
         """Counts the points, and ends the node at the chosen one."""
+        if self.is_dead:
+            raise Killed(point)  # a task of a process that has ended
         self.points.append(point)
         if point == self.kill_at:
-            self.kill_at = ""
+            self.kill_at, self.is_dead = "", True
             raise Killed(point)
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> bool:
         """One life of the node. True if it was killed."""
         clock = TestClock()
+        self.is_dead = False
         try:
             database = Database(
                 f"sqlite:///{self.folder / (self.name + '.db')}", now_ms=START_MS, on_commit=self.on_commit
@@ -209,10 +235,12 @@ class Party:
             task_status.started()
             return True
         chain = LedgerChain(self.ledger, self.key.address, clock, self.prepared)
-        judge = gossip_judge(market=MARKET, clock=clock, memory=GossipMemory(), view=chain)
+        store = OrderStore(database, Vault(self.folder / f"{self.name}.key"))
+        memory = GossipMemory()
+        recall_requests(store, self.role, memory)
+        judge = gossip_judge(market=MARKET, clock=clock, memory=memory, view=chain)
         link = Link(self.network, self.name.encode(), judge)
         link.deaf_to |= self.deaf_to
-        store = OrderStore(database, Vault(self.folder / f"{self.name}.key"))
         frames = FrameWriter(
             market=MARKET, key=self.key, sequences=Sequences(database, self.key.address), clock=clock, in_thread=inline
         )
@@ -224,8 +252,12 @@ class Party:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(link.run)
                 await nursery.start(self.node.serve)
-                nursery.start_soon(self._watch, self.node.loop)
+                nursery.start_soon(self._watch, self.node.loop, store)
+                link.catch_up()
                 task_status.started()
+                if self.asks is not None and not store.recent(1):
+                    assert isinstance(self.node, Requester)
+                    await self.node.request(self.asks, ticket=0)
         except BaseExceptionGroup as group:
             killed, rest = group.split(Killed)
             if rest is not None:
@@ -236,8 +268,9 @@ class Party:
             database.close()
         return False
 
-    async def _watch(self, loop: OrderLoop) -> None:
-        while not any(order.is_over for order in loop.orders()):
+    async def _watch(self, loop: OrderLoop, store: OrderStore) -> None:
+        # On disk too: an order that had ended before a restart is not loaded.
+        while not any(order.is_over for order in (*loop.orders(), *store.recent(1))):
             await trio.sleep(1)
         self.ended.set()
 
@@ -248,11 +281,8 @@ class Party:
 
     async def run_lives(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Starts the node again, on the same disk, whenever it was killed."""
-        await self._live_again(task_status)
-
-    async def _live_again(self, first: TaskStatus[None]) -> None:
-        while await self.run(task_status=first):
-            first = trio.TASK_STATUS_IGNORED
+        while await self.run(task_status=task_status):
+            task_status = trio.TASK_STATUS_IGNORED
             await trio.sleep(0.5)  # somebody starts it again
 
     def _requester(
