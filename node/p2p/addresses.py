@@ -1,6 +1,7 @@
 """Peer ids and where to find them. Which chain account a peer belongs to is known elsewhere."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
@@ -55,6 +56,7 @@ def parse_transport(text: str) -> str:
     return str(address)
 
 
+@lru_cache(maxsize=1024)
 def parse_peer_id(text: str) -> str:
     """Check the base58 text of an Ed25519 peer id (its key is inside) and return it.
 

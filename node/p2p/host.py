@@ -237,7 +237,9 @@ class Host:
                         freeze_addresses(self._host)
                         await self._run_tasks(stop, task_status)
                     finally:
-                        await self._shut_down()
+                        # Also when the library failed: then this is inside its cancelled nursery.
+                        with trio.CancelScope(shield=True):
+                            await self._shut_down()
         finally:
             self._pubsub.seen_messages.stop()  # a thread of the library
 

@@ -18,10 +18,11 @@ from libp2p.peer.peerinfo import PeerInfo
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 from trio_typing import TaskStatus
 
-from node.p2p.addresses import AddressBook
+from node.p2p.addresses import AddressBook, parse_peer_id
 from node.p2p.conduct import Conduct
 from node.p2p.config import P2PConfig
 from node.p2p.errors import (
+    AddressInvalid,
     DialFailed,
     PeerBanned,
     ProtocolUnavailable,
@@ -96,7 +97,7 @@ class Links:
         return tuple(peer_id for peer_id in peers if not self._conduct.is_banned(peer_id))
 
     def is_connected(self, peer_id: str) -> bool:
-        """Whether there is a connection to the peer."""
+        """Whether there is a connection to the peer. `peer_id` must be one, see `parse_peer_id`."""
         return bool(self._swarm.connections.get(ID.from_base58(peer_id)))
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
@@ -137,6 +138,10 @@ class Links:
         Raises:
             PeerBanned, UnknownPeer, DialFailed.
         """
+        try:
+            parse_peer_id(peer_id)
+        except AddressInvalid as fault:  # callers take ids from messages of strangers
+            raise UnknownPeer(peer_id[:80], "not a peer id") from fault
         if self._conduct.is_banned(peer_id):
             raise PeerBanned(peer_id, "broke too many rules")
         if self.is_connected(peer_id):

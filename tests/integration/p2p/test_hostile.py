@@ -2,6 +2,7 @@
 
 import os
 import random
+import struct
 from typing import Any
 
 import pytest
@@ -126,6 +127,54 @@ async def test_junk_on_a_pubsub_stream_does_not_stop_the_node(network: Network, 
             assert (0 if name in BLAMELESS else 1) == host.conduct.strikes(str(junker.get_id()))
             assert 1 == host.gossip.counts(TOPIC)["accept"]
             assert 0 == host.gossip.counts(TOPIC)["fault"]
+
+
+async def _noise_on_tcp(host: Host, rng: random.Random, name: str) -> None:
+    stream = await trio.open_tcp_stream("127.0.0.1", int(host.addresses[0].split("/")[4]))
+    async with stream:
+        await stream.send_all(rng.randbytes(2000))
+
+
+async def _noise_instead_of_a_handshake(host: Host, rng: random.Random, name: str) -> None:
+    stream = await trio.open_tcp_stream("127.0.0.1", int(host.addresses[0].split("/")[4]))
+    async with stream:
+        await stream.send_all(b"\x13/multistream/1.0.0\n\x07/noise\n" + rng.randbytes(2000))
+
+
+async def _noise_under_the_muxer(host: Host, rng: random.Random, name: str) -> None:
+    """Yamux frames with plausible and implausible fields."""
+    async with stranger(name, host) as noisy:
+        (connection,) = noisy.get_network().get_connections()
+        for _ in range(20):
+            kind, length = rng.choice([0, 1, 2, 3, 9]), rng.choice([0, 1, 65536, 1 << 20, (1 << 20) + 1, 1 << 31])
+            stream_id = rng.choice([0, 1, 2, 3, 5, 1 << 31])
+            body = rng.randbytes(length) if kind == 0 and length <= 65536 else b""
+            header = struct.pack(">BBHII", rng.choice([0, 0, 1]), kind, rng.randrange(16), stream_id, length)
+            try:
+                await connection.muxed_conn.secured_conn.write(header + body)
+            except BaseLibp2pError:
+                return  # the host has closed the connection, as it should
+
+
+async def _noise_on_every_protocol(host: Host, rng: random.Random, name: str) -> None:
+    async with stranger(name, host) as noisy:
+        for protocol in (MESHSUB, "/ipfs/id/1.0.0", "/ipfs/ping/1.0.0", "/unveto/catchup/1"):
+            stream = await raw_stream(noisy, host, protocol)
+            await stream.write(rng.randbytes(1000))
+            await stream.reset()
+
+
+@pytest.mark.parametrize(
+    "noise", [_noise_on_tcp, _noise_instead_of_a_handshake, _noise_under_the_muxer, _noise_on_every_protocol]
+)
+async def test_random_bytes_at_any_layer_do_not_stop_the_node(network: Network, noise: Any) -> None:
+    """From the socket up to the application's protocols."""
+    with trio.fail_after(DEADLINE_S):
+        host = await network.start("host")
+        for seed in range(4):
+            await noise(host, random.Random(seed), f"noisy {seed}")
+
+        await _is_alive(host, network)
 
 
 async def test_peer_that_keeps_sending_junk_is_banned(network: Network) -> None:

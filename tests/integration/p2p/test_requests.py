@@ -77,8 +77,9 @@ async def test_request_dials_a_peer_of_the_book(network: Network) -> None:
     with trio.fail_after(DEADLINE_S):
         server = await _served(network, echo)
         client = await network.start("client")
-        with pytest.raises(UnknownPeer):
-            await client.request(server.peer_id, ECHO, b"x", timeout_s=5, max_response=10)
+        for nobody in (server.peer_id, client.peer_id, "", "nonsense", "12D3KooW" + "1" * 1000):
+            with pytest.raises(UnknownPeer):
+                await client.request(nobody, ECHO, b"x", timeout_s=5, max_response=10)
 
         client.want(server.addresses[0])
 
