@@ -222,8 +222,8 @@ class StepGadget:
     # -- fetch and decode ----------------------------------------------------------------------------------------------
 
     def _instruction(self) -> tuple[int, int]:
-        """(word0, imm) at pc, or zeros where nothing runs; hints only."""
-        if self.hint is None or not value(self.around.run):
+        """(word0, imm) at pc, or zeros where nothing runs or pc has left the program; hints only."""
+        if self.hint is None or not value(self.around.run) or value(self.machine.pc) >= len(self.hint.program):
             return 0, 0
         return self.hint.program[value(self.machine.pc)]
 
@@ -333,12 +333,12 @@ class StepGadget:
     def _hash_unit(self) -> int | None:
         if self.hint is None or not value(self.op["HASH"]):
             return None
-        return self.hint.hashes[value(self.operands[0]), value(self.operands[1])]
+        return self.hint.hashes.get((value(self.operands[0]), value(self.operands[1])))
 
     def _cell(self) -> int | None:
         if self.hint is None or not value(self.any_of("SLOAD", "SLOADF", "SSTORE", "SSTOREF")):
             return None
-        return self.hint.cells[value(self.operands[0])]
+        return self.hint.cells.get(value(self.operands[0]))
 
     def _at_cell(self, xs: Sequence[Expr]) -> int:
         return sum(value(flag) * value(x) for flag, x in zip(self.cell, xs, strict=True))

@@ -157,9 +157,9 @@ class Turns(dict[int, int]):
         super().__init__(cells)
         self.slot, self.other, self.seen = slot, other, 0
 
-    def __getitem__(self, slot: int) -> int:
+    def get(self, slot: int, default: int | None = None) -> int | None:  # type: ignore[override]
         self.seen += slot == self.slot
-        return self.other if slot == self.slot and self.seen > 1 else super().__getitem__(slot)
+        return self.other if slot == self.slot and self.seen > 1 else super().get(slot, default)
 
 
 def test_one_slot_cannot_have_two_cells() -> None:
