@@ -225,23 +225,20 @@ class Host:
         raise AssertionError("serves until cancelled")
 
     async def _serve_until(self, stop: trio.Event, task_status: TaskStatus[None]) -> None:
-        try:
-            # Services first: a stream that arrives before pubsub runs would end the swarm.
-            async with background_trio_service(self._pubsub), background_trio_service(self._router):
-                await self._pubsub.wait_until_ready()
-                for topic in self._intake.topics:
-                    await self._pubsub.subscribe(topic)
-                async with self._host.run([Multiaddr(address) for address in self._listen]):
-                    try:
-                        self._require_listening()
-                        freeze_addresses(self._host)
-                        await self._run_tasks(stop, task_status)
-                    finally:
-                        # Also when the library failed: then this is inside its cancelled nursery.
-                        with trio.CancelScope(shield=True):
-                            await self._shut_down()
-        finally:
-            self._pubsub.seen_messages.stop()  # a thread of the library
+        # Services first: a stream that arrives before pubsub runs would end the swarm.
+        async with background_trio_service(self._pubsub), background_trio_service(self._router):
+            await self._pubsub.wait_until_ready()
+            for topic in self._intake.topics:
+                await self._pubsub.subscribe(topic)
+            async with self._host.run([Multiaddr(address) for address in self._listen]):
+                try:
+                    self._require_listening()
+                    freeze_addresses(self._host)
+                    await self._run_tasks(stop, task_status)
+                finally:
+                    # Also when the library failed: then this is inside its cancelled nursery.
+                    with trio.CancelScope(shield=True):
+                        await self._shut_down()
 
     async def _run_tasks(self, stop: trio.Event, task_status: TaskStatus[None]) -> None:
         async with trio.open_nursery() as nursery:

@@ -5,6 +5,7 @@ pipeline; see node.p2p.verdicts.
 """
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,6 +26,8 @@ from node.p2p.verdicts import Intake, TokenBucket, Verdict
 MAX_RPC_BYTES = 1 << 20  # the library sends none larger
 MAX_SUBSCRIPTIONS_PER_RPC = 64
 MAX_BUCKETS = 1024
+SEEN_ENVELOPES = 1 << 17
+SEEN_ENVELOPE_S = 120.0  # as long as any mesh offers a message, many times over
 
 # Identity multihash of a protobuf Ed25519 key (libp2p specs, "Peer Ids"). Other ids do not contain the key, and
 # the library's verifier then parses whatever key the message brings along.
@@ -71,6 +74,31 @@ class VarintFrames:
         return None
 
 
+class SeenEnvelopes:
+    """Ids of messages that need no second look; what the router's IHAVE handling and `push_msg` ask.
+
+    Bounded in number and time. Replaces the library's, which runs a thread for each host and has no bound.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._expiry: OrderedDict[bytes, float] = OrderedDict()
+
+    def has(self, message_id: bytes) -> bool:
+        """Whether the id was added within the last two minutes, and has not been pushed out since."""
+        return self._expiry.get(message_id, 0.0) > self._now()
+
+    def add(self, message_id: bytes) -> bool:
+        """Remember an id. Returns True if it was not known."""
+        is_new = not self.has(message_id)
+        now = self._now()
+        self._expiry[message_id] = now + SEEN_ENVELOPE_S
+        self._expiry.move_to_end(message_id)
+        while len(self._expiry) > SEEN_ENVELOPES or next(iter(self._expiry.values())) <= now:
+            self._expiry.popitem(last=False)
+        return is_new
+
+
 def is_envelope_sound(message: rpc_pb2.Message) -> bool:
     """Whether the message is signed by the Ed25519 key that its `from` field contains."""
     author = message.from_id
@@ -114,6 +142,8 @@ class GuardedPubsub(Pubsub):
             max_inbound_rpc_size=MAX_RPC_BYTES,
             allowed_topics=frozenset(intake.topics),
         )
+        self.seen_messages.stop()  # a thread, in a constructor
+        self.seen_messages = SeenEnvelopes(trio.current_time)  # type: ignore[assignment]
         self._router = router
         self._intake = intake
         self._config = config

@@ -13,6 +13,7 @@ from libp2p.network.exceptions import SwarmException
 from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
 
 from node.p2p.addresses import parse_peer_address
+from node.p2p.config import P2PConfig
 from node.p2p.errors import DialFailed, ListenFailed, PeerBanned, StreamBroken
 from node.p2p.host import Host
 from node.p2p.streams import FramedStream
@@ -246,8 +247,19 @@ async def test_plaintext_client_is_refused(network: Network) -> None:
         await joined((friend, host))
 
 
+def test_host_that_is_made_and_never_run_leaves_nothing_behind() -> None:
+    """Work begins with `serve`."""
+    open_files, threads = _open_files(), threading.active_count()
+
+    Host(P2PConfig(), key("idle"))
+    gc.collect()
+
+    assert open_files == _open_files()
+    assert threads == threading.active_count()
+
+
 async def test_no_socket_and_no_thread_outlives_the_hosts(nursery: trio.Nursery) -> None:
-    """Three hosts under traffic, stopped at once, ten times."""
+    """Three hosts, stopped at once under traffic, three times."""
     with trio.fail_after(DEADLINE_S):
         await _one_life(nursery)  # first use opens files and sockets that stay
         gc.collect()

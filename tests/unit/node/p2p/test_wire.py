@@ -13,7 +13,7 @@ from libp2p.utils import encode_uvarint
 from node.p2p.catchup import MAX_LISTED, decode_frames, decode_listed
 from node.p2p.config import P2PConfig
 from node.p2p.errors import MalformedFrame
-from node.p2p.ingest import VarintFrames
+from node.p2p.ingest import SEEN_ENVELOPES, SeenEnvelopes, VarintFrames
 from node.p2p.router import MAX_IDS_PER_RPC, MESHSUB, FloodRouter
 from node.p2p.verdicts import frame_id
 
@@ -60,6 +60,27 @@ def test_incomplete_prefix_waits() -> None:
 
     assert [] == list(frames.feed(b"\x81\x80\x80\x80"))
     assert [b"x"] == list(frames.feed(b"\x00x"))
+
+
+def test_seen_envelopes_are_forgotten_after_their_time_and_when_there_are_too_many() -> None:
+    """A stranger with a key can sign any number of messages."""
+    now = 0.0
+    seen = SeenEnvelopes(lambda: now)
+    assert [True, False] == [seen.add(b"a"), seen.add(b"a")]
+    now = 60.0
+    assert seen.add(b"b")
+    now = 119.0
+    assert seen.has(b"a")
+    now = 120.0
+    assert not seen.has(b"a")
+    assert seen.has(b"b")
+    assert seen.add(b"c")
+    assert [b"b", b"c"] == list(seen._expiry)
+
+    for number in range(SEEN_ENVELOPES):
+        seen.add(b"%d" % number)
+    assert not seen.has(b"b")
+    assert SEEN_ENVELOPES == len(seen._expiry)
 
 
 @given(st.binary(max_size=200))
