@@ -110,6 +110,7 @@ class LazyAccounts:
         self._wiped: dict[bytes, bool] = {}
         self._warm: dict[bytes | tuple[bytes, int], bool] = {}
         self._before_transaction: dict[tuple[bytes, int], int] = {}
+        self._wiped_before_transaction: frozenset[bytes] = frozenset()
         self._undo: list[Callable[[], Any]] = []
         self._checkpoints: dict[int, int] = {}
 
@@ -188,6 +189,8 @@ class LazyAccounts:
                 return 0
         elif place in self._before_transaction:
             return self._before_transaction[place]
+        elif bytes(address) in self._wiped_before_transaction:
+            return 0
         return self._pinned.word(*place)
 
     def set_storage(self, address: Address, slot: int, value: int) -> None:
@@ -239,6 +242,7 @@ class LazyAccounts:
     def lock_changes(self) -> None:
         """A transaction starts: what is there counts as original, and everything is cold."""
         self._before_transaction = dict(self._storage)
+        self._wiped_before_transaction = frozenset(self._wiped)
         self._warm = {}
         self._undo = []
 

@@ -41,7 +41,7 @@ class HttpTransport:
         """
         parsed = urllib3.util.parse_url(url)
         self._url = url
-        self.shown_url = f"{parsed.scheme}://{parsed.netloc.rpartition('@')[2] if parsed.netloc else ''}"
+        self.shown_url = f"{parsed.scheme}://{parsed.netloc}"  # without user and path
         self._timeout_s = timeout_s
         self._ids = itertools.count(1)
         self._pool = urllib3.PoolManager(

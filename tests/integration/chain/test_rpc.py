@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import pytest
 import trio
@@ -115,6 +116,28 @@ async def test_a_receipt_needs_confirmations_and_its_block(
     assert (await client.head()).number == receipt.block_number + 2
     fees = await client.fees()
     assert fees.max_fee_wei == 2 * fees.base_wei + fees.tip_wei
+
+
+async def test_a_receipt_whose_block_was_replaced_meanwhile_does_not_count(probe: Probe) -> None:
+    """The chain moves between reading the receipt and reading its block."""
+    before = probe.transport.request("evm_snapshot")
+    receipt = probe.send("store(uint256,uint256)", 1, 1)
+    moved = False
+
+    class MovingTransport(HttpTransport):
+        def request(self, method: str, *params: Any) -> Any:
+            nonlocal moved
+            if method == "eth_getBlockByNumber" and not moved:
+                moved = True
+                probe.transport.request("evm_revert", before)
+                probe.transport.request("evm_increaseTime", 10)
+                probe.transport.request("evm_mine")
+            return super().request(method, *params)
+
+    transport = MovingTransport(probe.transport._url)
+    assert await Rpc(transport).final_receipt(bytes.fromhex(receipt["transactionHash"][2:]), 0) is None
+    assert moved
+    transport.close()
 
 
 @contextmanager

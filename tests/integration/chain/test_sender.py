@@ -100,6 +100,19 @@ async def test_killed_between_store_and_send(story: Story) -> None:
     assert await story.received() == 8
 
 
+async def test_a_stored_nonce_stays_taken_before_it_is_sent_again(story: Story) -> None:
+    """The next life may send something else first; the stored transaction keeps its place."""
+    stored = await story.start().prepare("pay", Payload(to=PAYEE, value=7))
+    assert not await story.rpc.is_known(stored.tx_hash)
+    second_life = story.start()
+    other = await second_life.send("other", Payload(to=PAYEE, value=1))
+    assert other.nonce == stored.nonce + 1
+    assert await second_life.prepare("pay", Payload(to=PAYEE, value=7)) == stored
+    assert await second_life.send("pay", Payload(to=None)) == stored
+    await second_life.wait("other")
+    assert await story.received() == 8
+
+
 async def test_killed_before_the_store_wrote(story: Story) -> None:
     """Nothing was sent, and the purpose is free."""
 

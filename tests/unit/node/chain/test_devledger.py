@@ -169,8 +169,11 @@ def test_revert_restores_pool_time_and_indices(ledger: DevLedger) -> None:
     assert len(ledger.logs(0, 9, frozenset({contract}), ())) == 1
     assert ledger.revert(first) is False
     assert ledger.revert(second) is False
+    pay(ledger, 3, to=contract, data=b"\x03" * 32, gas=50_000)
     assert ledger.mine().header.timestamp == 1_000_000
     assert ledger.transaction(kept) is not None
+    # A log at a height below that of a forgotten one is found by its height.
+    assert [found.log.topics for _, found in ledger.logs(3, 3, frozenset({contract}), ())] == [(b"\x03" * 32,)]
     assert len(ledger.logs(0, 9, frozenset(), (frozenset({b"\x01" * 32}),))) == 1
     assert ledger.logs(0, 9, frozenset(), (frozenset({b"\x02" * 32}),)) == []
 
