@@ -102,8 +102,20 @@ class ProverSection:
     """Number of the bond ticket."""
     zkey: str = ""
     """Proving key of tier S; empty: the cached developer key."""
-    price_wei_per_unit: int = 10**9
-    """Price of one unit of work (the request's work bucket counts 2^n of them), wei."""
+    allow_dev_key: bool = False
+    """Prove with a developer key, whose secrets are public, on a chain that is no development chain."""
+    wei_per_step: int = 10**9
+    """Price of one machine step of the request's work bucket, wei."""
+    wei_per_proof: int = 10**13
+    """Price of one proof beside its steps, wei."""
+    margin_permille: int = 100
+    """Added to the cost; 100 is a tenth."""
+    ms_per_proof: int = 8000
+    """Time of one proof on this machine, milliseconds."""
+    overhead_ms: int = 3000
+    """Time for receiving, checking and delivering, milliseconds."""
+    max_size_log2: int = 20
+    """Largest payload that is taken, log2 of bytes."""
     gas_floor_wei: int = 10**13
     """The least that any bid asks, wei."""
     bid_delay_ms: int = 0
@@ -114,6 +126,14 @@ class ProverSection:
     """Address space of a proving child beyond which it is refused memory."""
     max_jobs: int = 1
     """Proofs at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposerSection:
+    """The self-building proposer's sidecar."""
+
+    sidecar_key: str = ""
+    """File of the X25519 key that ready tables are sealed to; empty: `sidecar.key` in the node's folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +149,7 @@ class NodeConfig:
     network: NetworkSection = field(default_factory=NetworkSection)
     requester: RequesterSection = field(default_factory=RequesterSection)
     prover: ProverSection = field(default_factory=ProverSection)
+    proposer: ProposerSection = field(default_factory=ProposerSection)
 
     def path(self, name: str) -> Path:
         """A file in the node's folder."""

@@ -145,6 +145,11 @@ def claim_with_proof(core: bytes, proofs: bytes, settlement: bytes) -> bytes:
     return call_data("IProofMarket", "claimWithProof", core, proofs, settlement)
 
 
+def selector(declaration: str) -> bytes:
+    """First four bytes of the hash of `name(type,...)`."""
+    return keccak256(declaration.encode())[:4]
+
+
 def calldata(declaration: str, *arguments: object) -> bytes:
     """Calldata of a market function named by its declaration, for example `slash(bytes,bytes)`."""
     return call_data("IProofMarket", declaration.partition("(")[0], *arguments)
@@ -199,13 +204,13 @@ Event = RollupCreated | TableLoaded | ExecutionConsumed
 
 
 @cache
-def _events() -> Mapping[bytes, AbiItem]:
-    return {keccak256(signature(item).encode()): item for item in artifact("IRollups").abi if item["type"] == "event"}
+def _events(contract: str) -> Mapping[bytes, AbiItem]:
+    return {keccak256(signature(item).encode()): item for item in artifact(contract).abi if item["type"] == "event"}
 
 
-def _named(log: Log) -> tuple[str, Mapping[str, Any]]:
-    """Name and arguments of an event of Rollups; an empty name for any other log."""
-    item = _events().get(log.topics[0]) if log.topics else None
+def event_values(contract: str, log: Log) -> tuple[str, Mapping[str, Any]]:
+    """Name and arguments of a contract's event; an empty name for any other log."""
+    item = _events(contract).get(log.topics[0]) if log.topics else None
     if item is None:
         return "", {}
     indexed = [each for each in item["inputs"] if each["indexed"]]
@@ -219,7 +224,7 @@ def _named(log: Log) -> tuple[str, Mapping[str, Any]]:
 
 def event_from_log(log: Log) -> Event | None:
     """The followed event that a log of Rollups is, None for others."""
-    name, values = _named(log)
+    name, values = event_values("IRollups", log)
     match name:
         case "RollupCreated":
             return RollupCreated(

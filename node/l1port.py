@@ -88,11 +88,15 @@ class L1Port:
         payload = Payload(to=call.to, data=call.data, value=call.value_wei, gas=gas)
         return _prepared(await _asked(lambda: self.sender.prepare(call.purpose, payload)))
 
-    async def simulate(self, call: ChainCall) -> Outcome:
-        """What the call would do at the head, computed here: the L1 node sees only which state is read."""
+    async def simulate(self, call: ChainCall, *, sender: bytes | None = None) -> Outcome:
+        """What a call would do at the head, computed here: the L1 node sees only which state is read.
+
+        Args:
+            sender: who would send it; None is this account.
+        """
         head = await _asked(self.contracts.rpc.head)
         evm = LocalEvm(self.contracts.rpc.transport, head, chain_id=self.contracts.chain_id)
-        message = Call(sender=self.sender.account, to=call.to, value=call.value_wei, data=call.data)
+        message = Call(sender=sender or self.sender.account, to=call.to, value=call.value_wei, data=call.data)
 
         async def run() -> Outcome:
             return await trio.to_thread.run_sync(lambda: evm.run(message))

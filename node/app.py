@@ -1,0 +1,456 @@
+"""Composition root: one process, one role. What each role is made of, in which order it starts, and how it ends.
+
+Start: folder and keys, chain (checked), database, L1 replay, ticket book, libp2p host, then the role. A cancellation
+ends them in the reverse order; every task hangs below the one nursery of `run_node`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import trio
+from trio_typing import TaskStatus
+
+from market.admission import Capability
+from market.pricing import Curve
+from node.chain.reverts import ErrorBook
+from node.chain.rpc import Rpc
+from node.chain.sender import Sender, SignedTransaction
+from node.chain.transport import HttpTransport
+from node.config import NodeConfig
+from node.desk import Desk
+from node.errors import ChainMismatch, ConfigError
+from node.evidence import FrameLog
+from node.follower import Follower, Snapshot
+from node.frames import FrameWriter, gossip_judge
+from node.identity import load_or_create_account, load_or_create_host_key
+from node.inbox import Inbox
+from node.jobs import Machine, TableProver
+from node.killpoints import hook_for_tests
+from node.l1 import Contracts, address_from_text
+from node.l1port import L1Port
+from node.network import MarketDirect, MarketGossip, market_topics
+from node.p2p.config import P2PConfig
+from node.p2p.host import Host
+from node.planning import TablePlanner
+from node.ports import SystemClock, WriterThread
+from node.proofs import ProofRunner
+from node.prover import Offer, ProvingNode
+from node.ready import ReadyTables
+from node.requester import Requester, Terms
+from node.sidecar import Sidecar
+from node.statusfile import StatusFile
+from node.store.database import Database
+from node.store.orders import OrderStore
+from node.store.sequences import Sequences
+from node.store.transactions import TransactionStore
+from node.store.vault import Vault
+from node.ticketbook import TicketBook
+from node.verifying import ProofVerifier
+from protocol.contracts.artifacts import artifact
+from protocol.gossip import MarketId
+from protocol.gossip_memory import GossipMemory
+from protocol.load import lockset_family_hash
+from protocol.messages import GOSSIP_CHANNELS
+from protocol.sealing import SealKeyPair
+from protocol.signing import AccountKey
+from protocol.table import family_hash
+from protocol.types import Address
+from proving.circuit.table_vm import circuit_for
+from proving.keys import cached_dev_key
+from proving.solidity import vk_hash
+from proving.zkey import is_dev_key, read_zkey
+
+log = logging.getLogger("unveto.app")
+
+READS: Final = {
+    "requester": frozenset({"bid"}),
+    "prover": frozenset({"req", "award"}),
+    "proposer": frozenset({"ready"}),
+    "relay": frozenset[str](),
+}
+"""Gossip channels that a role's own loop reads; it judges and relays all."""
+OFFERED_TIER: Final = 0
+DEV_CHAINS: Final = frozenset({31337, 131277322940537})
+"""Chain ids of development chains, where developer keys are in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What every role is made of."""
+
+    config: NodeConfig
+    key: AccountKey
+    contracts: Contracts
+    proof_system: Address
+    port: L1Port
+    store: OrderStore
+    in_thread: WriterThread
+    clock: SystemClock
+    follower: Follower
+    host: Host
+    gossip: MarketGossip
+    direct: MarketDirect
+    frames: FrameWriter
+    status: StatusFile
+
+    @property
+    def poll_ms(self) -> int:
+        """Time between two looks at L1."""
+        return self.config.chain.poll_ms
+
+
+async def run_node(config: NodeConfig) -> None:
+    """Run one node until cancelled.
+
+    Raises:
+        NodeError, ChainError, IdentityError, StoreError, P2PError: it cannot start; the code says why.
+    """
+    folder = config.path("")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FolderLock(folder):
+        async with _parts(config, folder) as parts, trio.open_nursery() as nursery:
+            serve = {
+                "requester": _serve_requester,
+                "prover": _serve_prover,
+                "proposer": _serve_proposer,
+                "relay": _serve_relay,
+            }[config.role]
+            await nursery.start(serve, parts)
+            nursery.start_soon(_show_rollups, parts)
+            parts.status.put("node", _about(parts))
+            log.info("%s %s is up", config.role, parts.host.peer_id)
+
+
+class FolderLock:
+    """Keeps a second process off a node's folder: two would sign with the same keys."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = (folder / "lock").open("a")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise ConfigError(where="data_dir", problem=f"{folder} is in use by another node") from error
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _about(parts: Parts) -> dict[str, object]:
+    return {
+        "role": parts.config.role,
+        "pid": os.getpid(),
+        "account": "0x" + parts.key.address.hex(),
+        "peer_id": parts.host.peer_id,
+        "addresses": list(parts.host.addresses),
+        "chain_id": parts.contracts.chain_id,
+    }
+
+
+# -- what all roles have -----------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
+    chain = config.chain
+    rpc = Rpc(HttpTransport(chain.rpc_url), errors=_errors(), poll_s=chain.poll_ms / 1000)
+    contracts, proof_system = await _checked_contracts(config, rpc)
+    clock = SystemClock(time.time)
+    in_thread = WriterThread()
+    account = load_or_create_account(folder / "account.key")
+    key = AccountKey(account.secret)
+    database = Database(
+        f"sqlite:///{folder / 'node.db'}", now_ms=clock.now_ms(), on_commit=hook_for_tests(os.environ)
+    )
+    market = MarketId(chain_id=contracts.chain_id, contract=contracts.market)
+    book = TicketBook(
+        rpc, contracts.market, start_block=chain.start_block, poll_s=chain.poll_ms / 1000
+    )
+    memory = GossipMemory()
+    book.know_requests(partial(_ticket_of, memory))
+    host = Host(
+        P2PConfig(
+            listen=(config.network.listen,),
+            bootstrap=config.network.peers,
+            degree=config.network.degree,
+            degree_high=max(2 * config.network.degree, config.network.max_connections),
+            max_connections=config.network.max_connections,
+        ),
+        load_or_create_host_key(folder / "host.key"),
+        market_topics(market, gossip_judge(market=market, clock=clock, memory=memory, view=book)),
+    )
+    follower = Follower(
+        rpc,
+        contracts.rollups,
+        start_block=chain.start_block,
+        confirmations=chain.confirmations,
+        poll_s=chain.poll_ms / 1000,
+    )
+    gossip = MarketGossip(host, market)
+    for channel in frozenset(GOSSIP_CHANNELS) - READS[config.role]:
+        gossip.ignore(channel)
+    frames = FrameWriter(
+        market=market, key=key, sequences=Sequences(database, key.address), clock=clock, in_thread=in_thread
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(follower.serve)
+        await nursery.start(book.serve)
+        if config.role == "relay":
+            # Before the host listens: a relay's evidence has no gap at its beginning.
+            host.gossip.add_tap(FrameLog(folder))
+        await nursery.start(host.serve)
+        yield Parts(
+            config=config,
+            key=key,
+            contracts=contracts,
+            proof_system=proof_system,
+            port=await _port(config, contracts, account.secret, TransactionStore(database), in_thread),
+            store=OrderStore(database, Vault(folder / "vault.key")),
+            in_thread=in_thread,
+            clock=clock,
+            follower=follower,
+            host=host,
+            gossip=gossip,
+            direct=MarketDirect(host),
+            frames=frames,
+            status=StatusFile(folder),
+        )
+        nursery.cancel_scope.cancel()
+
+
+def _errors() -> ErrorBook:
+    return ErrorBook([*artifact("IRollups").abi, *artifact("IProofMarket").abi, *artifact("IGroth16ProofSystem").abi])
+
+
+def _ticket_of(memory: GossipMemory, request_id: bytes) -> tuple[bytes, int] | None:
+    known = memory.request(request_id)
+    return None if known is None else (known.requester, known.request.requester_ticket)
+
+
+async def _checked_contracts(config: NodeConfig, rpc: Rpc) -> tuple[Contracts, Address]:
+    chain = config.chain
+    chain_id = await rpc.chain_id()
+    if chain.chain_id not in (0, chain_id):
+        raise ChainMismatch(what="chain id", expected=chain.chain_id, actual=chain_id)
+    addresses = []
+    for name in ("rollups", "market", "proof_system"):
+        text = getattr(chain, name)
+        if len(text) != 42 or not await rpc.code(address_from_text(text)):
+            raise ChainMismatch(what=f"chain.{name}", expected="a contract", actual=text or "no address")
+        addresses.append(address_from_text(text))
+    rollups, market, proof_system = addresses
+    contracts = Contracts(rpc=rpc, chain_id=chain_id, rollups=rollups, market=market)
+    if await contracts.market_of_rollups() != market:
+        raise ChainMismatch(what="chain.market", expected="the market of chain.rollups", actual=chain.market)
+    return contracts, proof_system
+
+
+async def _port(
+    config: NodeConfig, contracts: Contracts, secret: bytes, stored: TransactionStore, in_thread: WriterThread
+) -> L1Port:
+    account = AccountKey(secret).address
+    known = await in_thread(lambda: stored.open(account))
+
+    async def persist(transaction: SignedTransaction) -> None:
+        await in_thread(partial(stored.add, transaction))
+
+    sender = Sender(contracts.rpc, secret, chain_id=contracts.chain_id, persist=persist, known=known)
+    return L1Port(
+        contracts=contracts,
+        sender=sender,
+        start_block=config.chain.start_block,
+        confirmations=config.chain.confirmations,
+    )
+
+
+async def _show_rollups(parts: Parts) -> None:
+    snapshot = parts.follower.latest
+    while True:
+        parts.status.put("rollups", _rollup_status(snapshot))
+        snapshot = await parts.follower.change()
+
+
+def _rollup_status(snapshot: Snapshot) -> dict[str, object]:
+    return {
+        "block": snapshot.number,
+        "heads": {
+            str(rollup_id): {
+                "root": None if followed.state is None else f"{followed.state.root:#066x}",
+                "entries": followed.entries,
+                "fault": followed.fault,
+            }
+            for rollup_id, followed in snapshot.rollups.items()
+        },
+    }
+
+
+# -- roles -------------------------------------------------------------------------------------------------------------
+
+
+async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    section = parts.config.requester
+    auction = section.auction
+    requester = Requester(
+        store=parts.store,
+        in_thread=parts.in_thread,
+        clock=parts.clock,
+        gossip=parts.gossip,
+        direct=parts.direct,
+        chain=parts.port,
+        verifier=ProofVerifier(contracts=parts.contracts, proof_system=parts.proof_system),
+        frames=parts.frames,
+        ready=ReadyTables(
+            gossip=parts.gossip,
+            direct=parts.direct,
+            frames=parts.frames,
+            clock=parts.clock,
+            sidecars=[bytes.fromhex(key) for key in section.sidecars],
+        ),
+        terms=Terms(
+            bid_window_ms=auction.bid_window_ms,
+            accept_window_ms=auction.accept_window_ms,
+            ack_window_ms=auction.ack_window_ms,
+            prove_window_ms=auction.prove_window_ms,
+            claim_window_s=auction.claim_window_s,
+            max_price_wei=auction.max_price_wei,
+            bond_min_wei=auction.bond_wei,
+            ready_wait_ms=auction.ready_wait_ms,
+            is_submitted=auction.submit,
+        ),
+        rollups=parts.contracts.rollups,
+        poll_ms=parts.poll_ms,
+    )
+    planner = TablePlanner(
+        contracts=parts.contracts,
+        follower=parts.follower,
+        fee_recipient=Address(parts.key.address),
+        confirmations=parts.config.chain.confirmations,
+    )
+    desk = Desk(
+        inbox=Inbox(parts.config.path("")),
+        requester=requester,
+        planner=planner,
+        store=parts.store,
+        in_thread=parts.in_thread,
+        ticket=section.ticket,
+        chain=parts.port,
+        account=parts.key.address,
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(requester.serve)
+        await nursery.start(desk.serve)
+        task_status.started()
+
+
+async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    section = parts.config.prover
+    zkey = await trio.to_thread.run_sync(partial(_proving_key, parts.config, parts.contracts.chain_id))
+    runner = ProofRunner(max(section.max_jobs, 1))
+    able = partial(_able, parts.config, _families(zkey), runner)
+    prover = ProvingNode(
+        store=parts.store,
+        in_thread=parts.in_thread,
+        clock=parts.clock,
+        gossip=parts.gossip,
+        direct=parts.direct,
+        chain=parts.port,
+        prover=TableProver(
+            contracts=parts.contracts,
+            machine=Machine(
+                zkey=zkey,
+                proof_system=parts.proof_system,
+                threads=section.threads,
+                memory_mib=section.memory_mib,
+            ),
+            runner=runner,
+        ),
+        able=able,
+        frames=parts.frames,
+        offer=Offer(
+            curve=Curve(
+                wei_per_step=section.wei_per_step,
+                wei_per_proof=section.wei_per_proof,
+                floor_wei=section.gas_floor_wei,
+                margin_permille=section.margin_permille,
+                ms_per_proof=section.ms_per_proof,
+                overhead_ms=section.overhead_ms,
+            ),
+            payee=address_from_text(section.payee) if section.payee else parts.key.address,
+            ticket=section.ticket,
+            bid_delay_ms=section.bid_delay_ms,
+        ),
+        poll_ms=parts.poll_ms,
+    )
+    await prover.serve(task_status=task_status)
+
+
+def _proving_key(config: NodeConfig, chain_id: int) -> Path:
+    """Path of the key of the offered tier.
+
+    Raises:
+        ConfigError: it is a developer key and the chain is no development chain.
+    """
+    section = config.prover
+    path = Path(section.zkey) if section.zkey else cached_dev_key(circuit_for(OFFERED_TIER).r1cs_bytes, notice=log.info)
+    if is_dev_key(path) and chain_id not in DEV_CHAINS and not section.allow_dev_key:
+        raise ConfigError(
+            where="prover.zkey",
+            problem=f"a developer key, whose secrets are public, on chain {chain_id} (prover.allow_dev_key overrides)",
+        )
+    return path
+
+
+def _families(zkey: Path) -> frozenset[bytes]:
+    """The family hashes of all locksets whose every member is proven by the family of this one key."""
+    family = family_hash([vk_hash(read_zkey(zkey).verifying_key())])
+    return frozenset(lockset_family_hash([(family,)] * count) for count in range(1, 9))
+
+
+def _able(config: NodeConfig, families: frozenset[bytes], runner: ProofRunner, bond_wei: int) -> Capability:
+    return Capability(
+        families=families,
+        tiers=frozenset({OFFERED_TIER}),
+        free_slots=runner.free,
+        max_size_log2=config.prover.max_size_log2,
+        bond_wei=bond_wei,
+    )
+
+
+async def _serve_proposer(parts: Parts, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    configured = parts.config.proposer.sidecar_key
+    key = load_or_create_seal_key(Path(configured) if configured else parts.config.path("sidecar.key"))
+    parts.status.put("sidecar", {"seal_key": key.public.hex()})
+    sidecar = Sidecar(
+        gossip=parts.gossip,
+        direct=parts.direct,
+        frames=parts.frames,
+        chain=parts.port,
+        rollups=parts.contracts.rollups,
+        key=key,
+        status=parts.status,
+    )
+    await sidecar.serve(task_status=task_status)
+
+
+def load_or_create_seal_key(path: Path) -> SealKeyPair:
+    """The X25519 key of a sidecar; made by the rules of every other key file, whose content it derives from."""
+    return SealKeyPair(load_or_create_host_key(path).seed)
+
+
+async def _serve_relay(_parts: Parts, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """A relay's work is the host's: judging, passing on, keeping."""
+    task_status.started()
+    await trio.sleep_forever()

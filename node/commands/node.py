@@ -1,0 +1,41 @@
+"""`unveto node run`: one node, one role, until a signal ends it."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+
+import trio
+
+from node.app import run_node
+from node.commands import Commands
+from node.config import NodeConfig, load_config
+from node.log import set_up
+from node.output import Output
+
+
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("node", help="run a node")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    run_parser = actions.add_parser("run", parents=[common], help="run one role until told to stop")
+    run_parser.add_argument("--config", type=Path, required=True)
+    run_parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, out: Output) -> int:
+    """0 after SIGINT or SIGTERM."""
+    config = load_config(args.config)
+    set_up(config.log_level)
+    trio.run(_until_signal, config)
+    out.result({"stopped": True})
+    return 0
+
+
+async def _until_signal(config: NodeConfig) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run_node, config)
+            async for _signal in signals:
+                nursery.cancel_scope.cancel()
+                return

@@ -1,0 +1,134 @@
+"""Takes the operator's commands from the node's inbox and answers them (`request`, `submit`, `cancel`)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+import trio
+from trio_typing import TaskStatus
+
+from market.errors import MarketError
+from market.lifecycle import Role
+from node.chain.errors import ChainError
+from node.errors import NodeError, NotFound, UsageError
+from node.inbox import Command, Inbox
+from node.l1 import address_from_text
+from node.planner import Intent
+from node.planning import encode_intent
+from node.ports import Chain, InThread, Planner, PortError
+from node.requester import Requester
+from node.store.orders import OrderStore
+from protocol.errors import ProtocolError
+from protocol.types import Address
+from proving.circuit.errors import CircuitError
+
+log = logging.getLogger("unveto.desk")
+
+LOOK_EVERY_S: Final = 0.1
+ANSWERED = (NodeError, ChainError, MarketError, ProtocolError, CircuitError, PortError)
+"""Refusals that are answered to the operator; anything else is a bug and ends the node."""
+
+
+class Desk:
+    """The commands of a requester. Made without side effects; `serve` runs it."""
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        requester: Requester,
+        planner: Planner,
+        store: OrderStore,
+        in_thread: InThread,
+        chain: Chain,
+        account: bytes,
+        ticket: int,
+    ) -> None:
+        """
+        Args:
+            account: who sends the transactions.
+            ticket: the escrow ticket that pays.
+        """
+        self._inbox = inbox
+        self._requester = requester
+        self._planner = planner
+        self._store = store
+        self._in_thread = in_thread
+        self._chain = chain
+        self._account = Address(account)
+        self._ticket = ticket
+
+    async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Runs until cancelled."""
+        await trio.to_thread.run_sync(self._inbox.open)
+        task_status.started()
+        while True:
+            for command in await trio.to_thread.run_sync(self._inbox.pending):
+                await self._take(command)
+            await trio.sleep(LOOK_EVERY_S)
+
+    async def _take(self, command: Command) -> None:
+        try:
+            answer = await self._perform(command)
+        except ANSWERED as error:
+            code = getattr(error, "code", "NOD-000")
+            log.warning("command %s: %s", command.name, error)
+            answer = {"error": {"code": code, "message": str(error)}}
+        await trio.to_thread.run_sync(self._inbox.answer, command, answer)
+
+    async def _perform(self, command: Command) -> Mapping[str, Any]:
+        match command.name:
+            case "request":
+                return await self._request(command)
+            case "submit":
+                order_id = await self._order_id(command)
+                self._requester.submit(order_id)
+                return {"request_id": order_id.hex()}
+            case "cancel":
+                order_id = await self._order_id(command)
+                if not await self._requester.cancel(order_id):
+                    raise UsageError(problem="too late: the order is awarded or over")
+                return {"request_id": order_id.hex()}
+            case _:
+                raise UsageError(problem=f"unknown command {command.name}")
+
+    async def _request(self, command: Command) -> Mapping[str, Any]:
+        origin = bytes.fromhex(command.command_id)
+        # A command that was carried out before a crash left its order: one intent is one order.
+        known = await self._in_thread(partial(self._store.order_of_origin, origin))
+        if known is not None:
+            return {"request_id": known.hex()}
+        intent = self._intent(command.arguments)
+        taken = await self._in_thread(partial(self._store.tickets_in_use, Role.REQUESTER))
+        if self._ticket in taken:
+            raise UsageError(problem=f"ticket {self._ticket} is taken by another live order")
+        if await self._chain.ticket_wei(self._account, self._ticket) is None:
+            raise UsageError(problem=f"ticket {self._ticket} is empty, spent or being withdrawn")
+        plan = await self._planner.plan(encode_intent(intent))
+        order = await self._requester.request(plan, ticket=self._ticket, origin=origin)
+        return {"request_id": order.order_id.hex()}
+
+    def _intent(self, arguments: Mapping[str, Any]) -> Intent:
+        try:
+            return Intent(
+                sender=self._account,
+                rollup_id=int(arguments["rollup_id"]),
+                destination=address_from_text(arguments["destination"]),
+                value_wei=int(arguments["value_wei"]),
+                data=bytes.fromhex(str(arguments["data"]).removeprefix("0x")),
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise UsageError(problem=f"malformed request: {error}") from error
+
+    async def _order_id(self, command: Command) -> bytes:
+        text = str(command.arguments.get("request_id", ""))
+        try:
+            order_id = bytes.fromhex(text)
+        except ValueError as error:
+            raise UsageError(problem="a request id is 64 hex digits") from error
+        if self._requester.loop.order(order_id) is None:
+            raise NotFound(what="live order", name=text)
+        return order_id

@@ -1,0 +1,134 @@
+"""Peers for the order loops (`node.ports.Gossip`, `node.ports.Direct`), over the libp2p host of `node.p2p`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+
+from node.p2p.addresses import parse_peer_address
+from node.p2p.errors import (
+    AddressInvalid,
+    FrameTooLarge,
+    MalformedFrame,
+    PublishRefused,
+    RequestRefused,
+    ShuttingDown,
+    Unreachable,
+)
+from node.p2p.host import Host
+from node.p2p.verdicts import Topic
+from node.ports import Answer, Peer, Refused, TryAgain
+from protocol.codec import HEADER_BYTES, SIGNATURE_BYTES
+from protocol.constants import MAX_GOSSIP_BODY
+from protocol.errors import Ignore
+from protocol.gossip import MarketId
+from protocol.messages import GOSSIP_CHANNELS
+from protocol.reqresp import Exchange
+
+MAX_GOSSIP_FRAME = HEADER_BYTES + MAX_GOSSIP_BODY + SIGNATURE_BYTES
+Judge = Callable[[str, bytes], None]
+"""`judge(channel, frame)`, see `node.frames.gossip_judge`."""
+
+
+def topic_name(market: MarketId, channel: str) -> str:
+    """SPEC §9.2."""
+    return f"/unveto/1/{market.chain_id}/{market.contract.hex()}/{channel}"
+
+
+def market_topics(market: MarketId, judge: Judge) -> tuple[Topic, ...]:
+    """Every gossip topic of a market."""
+
+    def validate(channel: str) -> Callable[[bytes, str], None]:
+        return lambda frame, _from_peer: judge(channel, frame)
+
+    return tuple(
+        Topic(name=topic_name(market, channel), validate=validate(channel), max_frame_bytes=MAX_GOSSIP_FRAME)
+        for channel in GOSSIP_CHANNELS
+    )
+
+
+class MarketGossip:
+    """The channels of one market."""
+
+    def __init__(self, host: Host, market: MarketId) -> None:
+        self._host = host
+        self._market = market
+
+    async def publish(self, channel: str, frame: bytes) -> None:
+        """Raises Refused if our own validation refuses it, TryAgain while the host shuts down."""
+        try:
+            await self._host.gossip.publish(topic_name(self._market, channel), frame)
+        except (PublishRefused, FrameTooLarge) as error:
+            raise Refused(error.code, str(error)) from error
+        except ShuttingDown as error:
+            raise TryAgain(error.code, str(error)) from error
+
+    async def frames(self, channel: str) -> AsyncIterator[bytes]:
+        """Accepted frames of others. One reader per channel."""
+        async for received in self._host.gossip.receiver(topic_name(self._market, channel)):
+            yield received.frame
+
+    def ignore(self, channel: str) -> None:
+        """Say that nobody here reads a channel; its frames are still judged, relayed and kept for others."""
+        self._host.gossip.receiver(topic_name(self._market, channel)).close()
+
+
+class MarketDirect:
+    """Requests and answers between two peers."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    @property
+    def own(self) -> Peer:
+        """Where we can be asked."""
+        return Peer(
+            peer_id=self._host.peer_id.encode(),
+            addresses=tuple(address.encode() for address in self._host.addresses),
+        )
+
+    async def ask(self, peer: Peer, exchange: Exchange, request: bytes) -> bytes:
+        """Raises TryAgain if there is no answer, Refused if the peer refuses."""
+        peer_id = self._learn(peer)
+        try:
+            return await self._host.request(
+                peer_id,
+                exchange.protocol_id,
+                request,
+                timeout_s=exchange.timeout_ms // 1000,
+                max_response=exchange.max_answer_bytes,
+            )
+        except RequestRefused as error:
+            # Only the application's blame is final: busy, late and not-yet pass.
+            if error.status == "REFUSED" and not error.remote_code.startswith(Ignore.code):
+                raise Refused(error.code, str(error)) from error
+            raise TryAgain(error.code, str(error)) from error
+        except Unreachable as error:
+            raise TryAgain(error.code, str(error)) from error
+        except (FrameTooLarge, MalformedFrame) as error:
+            raise Refused(error.code, str(error)) from error
+
+    def serve(self, exchange: Exchange, answer: Answer) -> None:
+        """Answer requests of an exchange from now on."""
+
+        async def handle(_peer_id: str, request: bytes) -> bytes:
+            return await answer(request)
+
+        self._host.serve_protocol(
+            exchange.protocol_id,
+            handle,
+            max_request=exchange.max_request_bytes,
+            max_response=exchange.max_answer_bytes,
+            timeout_s=exchange.timeout_ms // 1000,
+        )
+
+    def _learn(self, peer: Peer) -> str:
+        """Put the addresses of a message into the address book; those that name another peer are left out."""
+        peer_id = peer.peer_id.decode("ascii", errors="replace")
+        for text in peer.addresses:
+            try:
+                address = parse_peer_address(text.decode("ascii", errors="replace"))
+            except AddressInvalid:
+                continue
+            if address.peer_id == peer_id:
+                self._host.book.add(address)
+        return peer_id
