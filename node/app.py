@@ -172,13 +172,9 @@ async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
     in_thread = WriterThread()
     account = load_or_create_account(folder / "account.key")
     key = AccountKey(account.secret)
-    database = Database(
-        f"sqlite:///{folder / 'node.db'}", now_ms=clock.now_ms(), on_commit=hook_for_tests(os.environ)
-    )
+    database = Database(f"sqlite:///{folder / 'node.db'}", now_ms=clock.now_ms(), on_commit=hook_for_tests(os.environ))
     market = MarketId(chain_id=contracts.chain_id, contract=contracts.market)
-    book = TicketBook(
-        rpc, contracts.market, start_block=chain.start_block, poll_s=chain.poll_ms / 1000
-    )
+    book = TicketBook(rpc, contracts.market, start_block=chain.start_block, poll_s=chain.poll_ms / 1000)
     memory = GossipMemory()
     book.know_requests(partial(_ticket_of, memory))
     host = Host(

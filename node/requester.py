@@ -167,11 +167,12 @@ class Requester:
 
     # -- what a user asks for --------------------------------------------------------------------------------------
 
-    async def request(self, plan: PlannedTable, *, ticket: int) -> Order:
+    async def request(self, plan: PlannedTable, *, ticket: int, origin: bytes = b"") -> Order:
         """Stores an order for a planned table and starts its auction.
 
         Args:
             ticket: our escrow ticket that will pay; free on L1 and not taken by another live order.
+            origin: what the user's wish is called; stored with the order, so that one wish is one order.
         """
         now_ms = self._clock.now_ms()
         terms = self._terms
@@ -222,7 +223,7 @@ class Requester:
         await self.loop.open(
             order,
             ticket=ticket,
-            document={kept.REQUEST: pack_request(us, message)},
+            document={kept.REQUEST: pack_request(us, message), kept.ORIGIN: origin},
             secret={kept.PLAN: pack_plan(plan), kept.SEAL: key_secret},
         )
         started = await self.loop.happen(order.order_id, Event.COMMIT)

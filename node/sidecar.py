@@ -151,5 +151,3 @@ def _decoded(raw: bytes) -> tuple[bytes, bytes, int, int, bytes]:
         return sender, to, int.from_bytes(nonce, "big"), int.from_bytes(value, "big"), data
     except (rlp.DecodingError, ValueError, IndexError, TypeError) as error:
         raise Refused("READY_FORM", type(error).__name__) from error
-
-

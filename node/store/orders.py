@@ -236,6 +236,11 @@ class OrderStore:
             )
         )
 
+    def order_of_origin(self, origin: bytes) -> bytes | None:
+        """Id of the requester's order that a command made, or None."""
+        made = and_(documents.c.role == Role.REQUESTER.value, documents.c.name == "origin", documents.c.data == origin)
+        return self._database.read(lambda connection: connection.scalar(select(documents.c.order_id).where(made)))
+
     def secret(self, order_id: bytes, role: Role, name: str) -> bytes | None:
         """A stored secret, or None if there is none or it was wiped. Raises VaultLocked."""
         box = self._database.read(
