@@ -127,6 +127,7 @@ async def run_node(config: NodeConfig) -> None:
             }[config.role]
             await nursery.start(serve, parts)
             nursery.start_soon(_show_rollups, parts)
+            nursery.start_soon(_show_peers, parts)
             parts.status.put("node", _about(parts))
             log.info("%s %s is up", config.role, parts.host.peer_id)
 
@@ -270,6 +271,15 @@ async def _port(
         start_block=config.chain.start_block,
         confirmations=config.chain.confirmations,
     )
+
+
+async def _show_peers(parts: Parts) -> None:
+    """The section appears once a frame of ours would reach every wanted peer on every channel."""
+    wanted = [address.rsplit("/p2p/", 1)[1] for address in parts.config.network.peers]
+    for peer_id in wanted:
+        for topic in parts.host.gossip.topics:
+            await parts.host.gossip.wait_for_subscriber(topic, peer_id)
+    parts.status.put("connected", {"wanted": wanted})
 
 
 async def _show_rollups(parts: Parts) -> None:

@@ -21,7 +21,7 @@ from protocol.codec import HEADER_BYTES, SIGNATURE_BYTES
 from protocol.constants import MAX_GOSSIP_BODY
 from protocol.errors import Ignore
 from protocol.gossip import MarketId
-from protocol.messages import GOSSIP_CHANNELS
+from protocol.messages import GOSSIP_CHANNELS, topic
 from protocol.reqresp import Exchange
 
 MAX_GOSSIP_FRAME = HEADER_BYTES + MAX_GOSSIP_BODY + SIGNATURE_BYTES
@@ -31,7 +31,7 @@ Judge = Callable[[str, bytes], None]
 
 def topic_name(market: MarketId, channel: str) -> str:
     """SPEC §9.2."""
-    return f"/unveto/1/{market.chain_id}/{market.contract.hex()}/{channel}"
+    return topic(market.chain_id, market.contract, channel)
 
 
 def market_topics(market: MarketId, judge: Judge) -> tuple[Topic, ...]:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-import rlp  # type: ignore[import-untyped]
 import trio
-from eth_account import Account
 from trio_typing import TaskStatus
 
 from node.frames import FrameWriter
 from node.l1port import L1Port
 from node.ports import ChainCall, Direct, Gossip, Refused, TryAgain
+from node.rawtx import decode_raw
 from node.ready import PulledTable, pull_table
 from node.statusfile import StatusFile
 from protocol.codec import decode_body
@@ -29,7 +28,6 @@ log = logging.getLogger("unveto.sidecar")
 MAX_KEPT = 64  # tables in the pool; the oldest goes first
 PULL_ATTEMPTS = 5
 PULL_PAUSE_S = 0.2
-EIP1559 = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +96,11 @@ class Sidecar:
         Raises:
             Refused: the transaction is not what a ready table may be.
         """
-        sender, to, nonce, value, data = _decoded(pulled.raw)
-        if to != self._rollups:
-            raise Refused("READY_TARGET", to.hex())
+        call = decode_raw(pulled.raw)
+        if call.to != self._rollups:
+            raise Refused("READY_TARGET", call.to.hex())
         outcome = await self._chain.simulate(
-            ChainCall(purpose="check", to=to, data=data, value_wei=value), sender=sender
+            ChainCall(purpose="check", to=call.to, data=call.data, value_wei=call.value), sender=call.sender
         )
         if not outcome.succeeded:
             raise Refused("READY_FAILS", outcome.halt or outcome.output.hex())
@@ -110,8 +108,8 @@ class Sidecar:
             table_id=pulled.announcement.table_id,
             raw=pulled.raw,
             tx_hash=keccak256(pulled.raw),
-            sender=sender,
-            nonce=nonce,
+            sender=call.sender,
+            nonce=call.nonce,
             gas_used=outcome.gas_used,
             valid_until=pulled.announcement.valid_until,
         )
@@ -134,20 +132,3 @@ class Sidecar:
                 for each in self._pool.values()
             },
         )
-
-
-def _decoded(raw: bytes) -> tuple[bytes, bytes, int, int, bytes]:
-    """(sender, to, nonce, value, data) of a signed EIP-1559 transaction.
-
-    Raises:
-        Refused: READY_FORM.
-    """
-    if not raw or raw[0] != EIP1559:
-        raise Refused("READY_FORM", "not an EIP-1559 transaction")
-    try:
-        fields = rlp.decode(raw[1:], strict=True)
-        sender = bytes.fromhex(Account.recover_transaction(raw)[2:])
-        nonce, to, value, data = fields[1], fields[5], fields[6], fields[7]
-        return sender, to, int.from_bytes(nonce, "big"), int.from_bytes(value, "big"), data
-    except (rlp.DecodingError, ValueError, IndexError, TypeError) as error:
-        raise Refused("READY_FORM", type(error).__name__) from error

@@ -89,6 +89,16 @@ class InnerRevert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InnerCall:
+    """A call that the outermost frame made."""
+
+    address: bytes
+    """Whose code ran."""
+    gas_used: int
+    """Everything below it included, refunds not subtracted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a call did."""
 
@@ -105,6 +115,9 @@ class Outcome:
     """Address of the created contract, when `to` was None."""
     reverts: tuple[InnerRevert, ...] = ()
     """Every frame that reverted, the outermost included, in the order in which they ended."""
+
+    calls: tuple[InnerCall, ...] = ()
+    """Calls of the outermost frame, in order: who spent the gas."""
 
     @property
     def reverted(self) -> bool:
@@ -207,6 +220,11 @@ def run_call(state: EvmState, call: Call) -> Outcome:
         halt=None if error is None or isinstance(error, Revert) else type(error).__name__,
         created=created if error is None else None,
         reverts=_reverts_of(computation),
+        calls=tuple(
+            InnerCall(address=bytes(child.msg.code_address), gas_used=child.get_gas_used())
+            for child in computation.children
+            if not child.msg.is_create
+        ),
     )
 
 

@@ -1,0 +1,95 @@
+"""Reads a requester's orders from its database, beside the running node: for `unveto status` and the demo."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from market.lifecycle import Order, Role
+from node import market_state as kept
+from node.chain.sender import SignedTransaction
+from node.errors import NotFound
+from node.ports import PlannedTable
+from node.rawtx import RawCall, decode_raw
+from node.store.database import Database
+from node.store.orders import LoggedEvent, OrderStore, StoredBid
+from node.store.transactions import TransactionStore
+from node.store.vault import Vault
+from protocol.codec import decode_body
+from protocol.messages import ProofDelivery
+
+
+class OrderView:
+    """The orders in one node's folder. Synchronous; short reads."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the node's database.
+
+        Raises:
+            NotFound: there is none.
+        """
+        path = folder / "node.db"
+        if not path.exists():
+            raise NotFound(what="database", name=str(path))
+        database = Database(f"sqlite:///{path}", now_ms=int(time.time() * 1000))
+        self._orders = OrderStore(database, Vault(folder / "vault.key"))
+        self._transactions = TransactionStore(database)
+
+    def recent(self, limit: int) -> tuple[Order, ...]:
+        """The orders that changed last, newest first."""
+        return self._orders.recent(limit)
+
+    def order(self, order_id: bytes) -> Order:
+        """One order of the requester."""
+        return self._orders.order(order_id, Role.REQUESTER)
+
+    def history(self, order_id: bytes, role: Role = Role.REQUESTER) -> tuple[LoggedEvent, ...]:
+        """What happened to an order, oldest first."""
+        return self._orders.history(order_id, role)
+
+    def bids(self, order_id: bytes) -> tuple[StoredBid, ...]:
+        """Bids received."""
+        return self._orders.bids(order_id)
+
+    def deal(self, order_id: bytes) -> kept.Deal | None:
+        """Request and award, None before the award."""
+        request = self._document(order_id, kept.REQUEST)
+        award = self._document(order_id, kept.AWARD)
+        return None if request is None or award is None else kept.unpack_deal(request, award)
+
+    def payee(self, order_id: bytes) -> bytes:
+        """Who is paid. Raises NotFound before the award."""
+        deal = self.deal(order_id)
+        if deal is None:
+            raise NotFound(what="award of", name=order_id.hex())
+        return deal.opening.payee
+
+    def delivery(self, order_id: bytes) -> ProofDelivery | None:
+        """The proofs, None before delivery."""
+        raw = self._document(order_id, kept.DELIVERY)
+        return None if raw is None else decode_body(ProofDelivery, raw)
+
+    def plan(self, order_id: bytes) -> PlannedTable | None:
+        """The table, None once it was wiped. Private until it lands."""
+        raw = self._orders.secret(order_id, Role.REQUESTER, kept.PLAN)
+        return None if raw is None else kept.unpack_plan(raw)
+
+    def seal_secret(self, order_id: bytes) -> bytes | None:
+        """The request's private X25519 key, None once it was wiped."""
+        return self._orders.secret(order_id, Role.REQUESTER, kept.SEAL)
+
+    def landing(self, order_id: bytes) -> SignedTransaction:
+        """The transaction that lands the table. Raises NotFound before it is signed."""
+        request = self._document(order_id, kept.REQUEST)
+        if request is not None:
+            for transaction in self._transactions.open(request[:20]):
+                if transaction.purpose == f"land {order_id.hex()}":
+                    return transaction
+        raise NotFound(what="transaction of", name=order_id.hex())
+
+    def landing_call(self, order_id: bytes) -> RawCall:
+        """What that transaction does."""
+        return decode_raw(self.landing(order_id).raw)
+
+    def _document(self, order_id: bytes, name: str) -> bytes | None:
+        return self._orders.document(order_id, Role.REQUESTER, name)

@@ -1,0 +1,51 @@
+"""Signed EIP-1559 transactions taken apart, whoever made them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import rlp
+from eth_account import Account
+
+from node.ports import Refused
+
+EIP1559: Final = 2
+MAX_RAW_BYTES: Final = 1 << 17  # 128 KiB, the largest that execution clients pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawCall:
+    """What a signed transaction does."""
+
+    sender: bytes
+    """20 bytes, recovered from the signature."""
+    nonce: int
+    gas: int
+    to: bytes
+    """20 bytes, empty for a creation."""
+    value: int
+    """wei"""
+    data: bytes
+
+
+def decode_raw(raw: bytes) -> RawCall:
+    """Take apart a signed EIP-1559 transaction.
+
+    Raises:
+        Refused: READY_FORM.
+    """
+    if not raw or raw[0] != EIP1559 or len(raw) > MAX_RAW_BYTES:
+        raise Refused("READY_FORM", "not an EIP-1559 transaction of a size that is pooled")
+    try:
+        fields = rlp.decode(raw[1:], strict=True)
+        return RawCall(
+            sender=bytes.fromhex(Account.recover_transaction(raw)[2:]),
+            nonce=int.from_bytes(fields[1], "big"),
+            gas=int.from_bytes(fields[4], "big"),
+            to=bytes(fields[5]),
+            value=int.from_bytes(fields[6], "big"),
+            data=bytes(fields[7]),
+        )
+    except (rlp.DecodingError, ValueError, IndexError, TypeError) as error:
+        raise Refused("READY_FORM", type(error).__name__) from error
