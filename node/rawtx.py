@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import rlp
+import rlp  # type: ignore[import-untyped]
 from eth_account import Account
 
 from node.ports import Refused

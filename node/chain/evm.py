@@ -7,7 +7,7 @@ figures agree with a present-day L1.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -90,8 +90,10 @@ class InnerRevert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InnerCall:
-    """A call that the outermost frame made."""
+    """A call that some frame made."""
 
+    depth: int
+    """1 for calls of the outermost frame."""
     address: bytes
     """Whose code ran."""
     gas_used: int
@@ -117,7 +119,7 @@ class Outcome:
     """Every frame that reverted, the outermost included, in the order in which they ended."""
 
     calls: tuple[InnerCall, ...] = ()
-    """Calls of the outermost frame, in order: who spent the gas."""
+    """All calls in the order in which they began: who spent the gas."""
 
     @property
     def reverted(self) -> bool:
@@ -220,11 +222,7 @@ def run_call(state: EvmState, call: Call) -> Outcome:
         halt=None if error is None or isinstance(error, Revert) else type(error).__name__,
         created=created if error is None else None,
         reverts=_reverts_of(computation),
-        calls=tuple(
-            InnerCall(address=bytes(child.msg.code_address), gas_used=child.get_gas_used())
-            for child in computation.children
-            if not child.msg.is_create
-        ),
+        calls=tuple(_calls_of(computation)),
     )
 
 
@@ -237,6 +235,15 @@ def _reverts_of(computation: ComputationAPI) -> tuple[InnerRevert, ...]:
             found.append(InnerRevert(address=bytes(frame.msg.storage_address), data=bytes(frame.output)))
         open_frames.extend(frame.children)
     return tuple(reversed(found))
+
+
+def _calls_of(computation: ComputationAPI) -> Iterator[InnerCall]:
+    frames = [(1, child) for child in reversed(computation.children)]
+    while frames:
+        depth, frame = frames.pop()
+        if not frame.msg.is_create:
+            yield InnerCall(depth=depth, address=bytes(frame.msg.code_address), gas_used=frame.get_gas_used())
+        frames.extend((depth + 1, child) for child in reversed(frame.children))
 
 
 def _nothing_ran(gas: int, why: str) -> Outcome:

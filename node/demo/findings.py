@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,8 @@ def private_fields_of(plan: PlannedTable, seal_secret: bytes) -> Iterable[tuple[
     for index, entry in enumerate(core.entries):
         yield f"entry {index} new root", entry.new_root.to_bytes(32, "big")
         for name, action in (("trigger", entry.trigger), ("next action", entry.next_action)):
-            yield f"entry {index} {name} target", action.destination
+            if action.destination != core.executor:
+                yield f"entry {index} {name} target", action.destination
             start = len(action.data) % 32
             for at in range(start, len(action.data), 32):
                 yield f"entry {index} {name} data", action.data[at : at + 32]
@@ -82,6 +83,7 @@ def read_findings(
     roots_before: Mapping[int, int],
     roots_after: Mapping[int, int],
     payee_delta_wei: int,
+    disks_before_landing: Mapping[str, Sequence[tuple[str, bytes]]],
 ) -> Findings:
     """Gather everything; checks nothing but that what must be there is there."""
     deal, delivery, plan = view.deal(order_id), view.delivery(order_id), view.plan(order_id)
@@ -93,16 +95,16 @@ def read_findings(
     raw = view.landing(order_id).raw
     frames = [list(read_frames(relay.folder)) for relay in cast.relays]
     fields = private_fields(private_fields_of(plan, seal_secret))
-    losers = [node for node in cast.provers if _account(node) != deal.winner.prover.hex()]
     places = [(f"frame on {topic}", frame) for relay in frames for topic, frame in relay]
-    for loser in losers:
-        places += files_under(loser.folder)
+    for loser in losers_of(cast, deal.winner.prover):
+        places += disks_before_landing[loser.name]
     leaks = find_leaks(fields, places)
     core = decode_core(plan.core)
     first_ms = view.history(order_id)[0].at_ms
     reached = {line.target: line.at_ms - first_ms for line in reversed(view.history(order_id))}
     verify_gas = sum(c.gas_used for c in replay.calls if c.address == stage.deployment.proof_system)
     settle_gas = sum(c.gas_used for c in replay.calls if c.address == stage.deployment.market)
+    all_calls = sum(c.gas_used for c in replay.calls if c.depth == 1)
     proof_tier = delivery.proofs[0].proof[0]
     value: dict[str, Any] = {
         "l1": {"kind": stage.l1.kind},
@@ -135,7 +137,7 @@ def read_findings(
             "total": receipt.gas_used,
             "verify": verify_gas,
             "settle": settle_gas,
-            "other_calls": sum(c.gas_used for c in replay.calls) - verify_gas - settle_gas,
+            "other_calls": all_calls - verify_gas - settle_gas,
             "replayed_total": replay.gas_used,
         },
         "roots": {
@@ -153,6 +155,16 @@ def read_findings(
         "timeline_ms": {name: reached[state] for name, state in MILESTONES.items() if state in reached},
     }
     return Findings(json=value, request=deal.request, leaks=leaks)
+
+
+def losers_of(cast: Cast, winner: bytes) -> list[NodeProcess]:
+    """The provers that were not awarded."""
+    return [node for node in cast.provers if _account(node) != winner.hex()]
+
+
+def disks(cast: Cast) -> Mapping[str, Sequence[tuple[str, bytes]]]:
+    """Every prover's files as they are now, by node name."""
+    return {node.name: tuple(files_under(node.folder)) for node in cast.provers}
 
 
 def _account(node: NodeProcess) -> str:

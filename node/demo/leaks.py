@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MIN_FIELD_BYTES = 16
+MIN_DISTINCT_BYTES = 8  # padding and text that repeats itself says nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

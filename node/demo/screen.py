@@ -78,4 +78,4 @@ def show(findings: Findings, out: Output) -> None:
             f"the proposer pulled table {table_id[:12]}… before landing: {ready['bytes']} bytes, checked at its head"
         )
     out.title("Timeline, ms")
-    out.table(tuple(value["timeline_ms"]), [tuple(value["timeline_ms"].values())])
+    out.table(("step", "ms"), [(name, f"{at:,}") for name, at in value["timeline_ms"].items()])

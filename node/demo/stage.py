@@ -23,8 +23,9 @@ from protocol.types import Address, endpoint
 from protocol.vm.genesis import Genesis
 from protocol.vm.programs import counter_account, oracle_reader_account
 
-PRICE: Final = 2_150  # what the oracle answers
-STRIKE: Final = 2_000  # from this price on the option settles
+DECIMALS: Final = 34  # of the oracle's prices, as in decimal128
+PRICE: Final = 2_150 * 10**DECIMALS + 8_140_672_519_903_345_611_278_450_937_716_205  # what the oracle answers
+STRIKE: Final = 2_000 * 10**DECIMALS  # from this price on the option settles
 READER: Final = Address(bytes.fromhex("a11ce0000000000000000000000000000000d0e5"))
 COUNTER: Final = Address(bytes.fromhex("c0417e4000000000000000000000000000000001"))
 FUNDS_WEI: Final = 10**18

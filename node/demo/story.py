@@ -1,8 +1,8 @@
-"""The demo's story: one intent, from the user's wish to the payee's ether, with real nodes, a real proof and a real chain."""
+"""The demo's story: one intent, from the user's wish to the payee's ether, on real nodes and a real chain."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from node.chain.localevm import LocalEvm, Overrides
 from node.chain.records import Receipt
 from node.config import AuctionSection
 from node.demo.cast import Cast, casting, enter, give_money, status_of
-from node.demo.findings import Findings, read_findings
+from node.demo.findings import Findings, disks, read_findings
 from node.demo.stage import READER, L1Kind, Stage, open_l1, raise_stage
 from node.errors import NodeError
 from node.inbox import Inbox
@@ -34,6 +34,8 @@ STORY_TIMEOUT_S: Final = 240
 ANSWER_TIMEOUT_S: Final = 60
 FOLLOWER_TIMEOUT_S: Final = 20
 LOOK_EVERY_S: Final = 0.1
+BEFORE_LANDING: Final = frozenset({State.VERIFIED, State.TX_STORED})
+Disks = Mapping[str, Sequence[tuple[str, bytes]]]
 DEMO_AUCTION: Final = AuctionSection(
     bid_window_ms=1_500,
     accept_window_ms=3_000,
@@ -102,7 +104,7 @@ async def _act(stage: Stage, cast: Cast, out: Output) -> Findings:
     out.say(f"planned from L1 logs alone; request {order_id.hex()[:16]}… commits to it")
     out.title("4.-6. Sealed auction, proof, one transaction")
     with trio.fail_after(STORY_TIMEOUT_S):
-        order = await _watch(view, order_id, cast, out)
+        order, disks_before_landing = await _watch(view, order_id, cast, out)
     if order.state is not State.PAID:
         raise StoryFailed(state=order.state.value, reason=order.reason or "no reason")
     receipt = await stage.rpc.wait_receipt(view.landing(order_id).tx_hash)
@@ -118,6 +120,7 @@ async def _act(stage: Stage, cast: Cast, out: Output) -> Findings:
         roots_before=roots_before,
         roots_after={r: (await stage.contracts.rollup(r)).root for r in roots_before},
         payee_delta_wei=credit_wei,
+        disks_before_landing=disks_before_landing,
     )
 
 
@@ -146,17 +149,20 @@ async def _answer(inbox: Inbox, command: str) -> Mapping[str, Any]:
         return answer
 
 
-async def _watch(view: OrderView, order_id: bytes, cast: Cast, out: Output) -> Order:
-    """Tell what happens until the order is over."""
+async def _watch(view: OrderView, order_id: bytes, cast: Cast, out: Output) -> tuple[Order, Disks]:
+    """Tell what happens until the order is over; also the provers' disks as they were just before the landing."""
     told = 0
+    captured: Disks = {}
     while True:
         history = view.history(order_id)
         for line in history[told:]:
             out.say(f"{line.at_ms - history[0].at_ms:>7} ms  {line.event:<16} -> {line.target.value}  {line.reason}")
         told = len(history)
         order = view.order(order_id)
+        if order.state in BEFORE_LANDING:
+            captured = disks(cast)
         if order.state in TERMINAL:
-            return order
+            return order, captured
         for node in cast.all:
             if node.poll() is not None:
                 await node.status("node", timeout_s=0)  # raises NodeDied with the end of its log
