@@ -32,11 +32,12 @@ class Leak:
 
 
 def private_fields(candidates: Iterable[tuple[str, bytes]]) -> tuple[PrivateField, ...]:
-    """Those long enough to be told from chance, without repeats and without padding such as an all-zero word."""
+    """Those long enough to be told from chance, without zero padding and without repeats."""
     seen: dict[bytes, str] = {}
     for name, value in candidates:
-        if len(value) >= MIN_FIELD_BYTES and len(set(value)) > 1:
-            seen.setdefault(value, name)
+        core = value.strip(b"\0")
+        if len(core) >= MIN_FIELD_BYTES and len(set(core)) >= MIN_DISTINCT_BYTES:
+            seen.setdefault(core, name)
     return tuple(PrivateField(name=name, value=value) for value, name in seen.items())
 
 
