@@ -1,0 +1,74 @@
+"""Arguments that several commands read."""
+
+from __future__ import annotations
+
+from eth_abi.abi import encode
+from eth_abi.exceptions import EncodingError, ParseError
+
+from node.errors import UsageError
+from protocol.hashing import selector
+
+
+def wei(text: str) -> int:
+    """Wei as a decimal number, or ether with the suffix `ether`, exactly.
+
+    Raises:
+        UsageError.
+    """
+    number, scale = (text.removesuffix("ether").strip(), 18) if text.endswith("ether") else (text, 0)
+    whole, _, part = number.partition(".")
+    if not (whole + part).isdecimal() or len(part) > scale:
+        raise UsageError(problem=f"not an amount: {text}")
+    return int(whole or "0") * 10**scale + int(part.ljust(scale, "0") or "0")
+
+
+def request_id(text: str) -> bytes:
+    """32 bytes from 64 hex digits.
+
+    Raises:
+        UsageError.
+    """
+    try:
+        raw = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError as error:
+        raise UsageError(problem="a request id is 64 hex digits") from error
+    if len(raw) != 32:
+        raise UsageError(problem="a request id is 64 hex digits")
+    return raw
+
+
+def call_bytes(call: str | None, data: str | None) -> bytes:
+    """Call data from `name(type,...) value ...`, or from hexadecimal.
+
+    Raises:
+        UsageError: both or neither are given, or they cannot be read.
+    """
+    if (call is None) == (data is None):
+        raise UsageError(problem="give either --call or --data")
+    if data is not None:
+        try:
+            return bytes.fromhex(data.removeprefix("0x"))
+        except ValueError as error:
+            raise UsageError(problem="--data is not hexadecimal") from error
+    assert call is not None
+    declaration, *values = call.split()
+    if "(" not in declaration or not declaration.endswith(")"):
+        raise UsageError(problem=f"not a signature: {declaration}")
+    kinds = [kind for kind in declaration[declaration.index("(") + 1 : -1].split(",") if kind]
+    if len(kinds) != len(values):
+        raise UsageError(problem=f"{declaration} takes {len(kinds)} values, {len(values)} given")
+    try:
+        arguments = encode(kinds, [_value(kind, value) for kind, value in zip(kinds, values, strict=True)])
+    except (EncodingError, ParseError, ValueError, TypeError) as error:
+        raise UsageError(problem=f"{declaration}: {error}") from error
+    return selector(declaration).to_bytes(4, "big") + arguments
+
+
+def _value(kind: str, text: str) -> object:
+    if kind.startswith(("uint", "int")):
+        return int(text, 0)
+    if kind == "bool":
+        return {"true": True, "false": False}[text.lower()]
+    if kind.startswith("bytes"):
+        return bytes.fromhex(text.removeprefix("0x"))
+    return text
