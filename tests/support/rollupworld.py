@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from eth_abi.abi import encode
 
 from protocol.actions import Action, ActionKind
+from protocol.contracts.artifacts import call_data
+from protocol.hashing import keccak256
 from protocol.load import Expectation, ProofItem, Proofs, encode_expects, encode_proofs
 from protocol.table import Core, Entry, Member, encode_core, encode_triggers, triggers_hash
 from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, RollupId
-from tests.support.evmworld import Contract, Receipt, World
+from tests.support.evmworld import Contract, Receipt, Reverted, World
 
 FAMILY = Hash32(b"\xfa" * 32)
 GENESIS = b"\x01\x00\x00"
@@ -207,3 +210,38 @@ def proxy_of(made: Setup, original: bytes, rollup_id: int) -> Contract:
 def abi(*pairs: tuple[str, object]) -> bytes:
     """ABI encoding of (type, value) pairs."""
     return encode([kind for kind, _ in pairs], [value for _, value in pairs])
+
+
+def error_selector(signature: str) -> bytes:
+    """Revert data of an error without arguments, or its first four bytes."""
+    return keccak256(signature.encode())[:4]
+
+
+def expect_revert(name: str) -> pytest.RaisesExc[Reverted]:
+    """A revert with this error."""
+    return pytest.raises(Reverted, match=f"^{name}:")
+
+
+def direct(made: Setup, rollup_id: int, new_root: int, data: bytes = b"", source: bytes | None = None) -> Entry:
+    """A call from L1 that is answered at once."""
+    trigger = l1_call(source or made.user, rollup_id, data=data)
+    return Entry(mid=False, new_root=new_root, trigger=trigger, next_action=answer(trigger, data + b"!"))
+
+
+def send(made: Setup, core: bytes, proofs: bytes, expects: bytes, triggers: bytes, settlement: bytes = b"") -> object:
+    """loadAndRun from raw parts, by the user, without value."""
+    return made.rollups.send("loadAndRun", core, proofs, expects, triggers, settlement, sender=made.user)
+
+
+def load_step(made: Setup, core: Core, triggers: Sequence[int]) -> tuple[bytes, int, bytes]:
+    """A loadAndRun for Bundle."""
+    data = call_data(
+        "Rollups",
+        "loadAndRun",
+        encode_core(core),
+        made.proofs(core),
+        encode_expects(()),
+        encode_triggers(triggers),
+        b"",
+    )
+    return made.rollups.address, 0, data
