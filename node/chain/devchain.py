@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) == int(length):
             self._reply(200, self.server.answer(body))
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *_: Any) -> None:
         """Requests are not logged."""
 
     def _reply(self, status: int, body: bytes, *, close: bool = False) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,10 +15,11 @@ import pytest
 from eth_hash.auto import keccak
 
 from node.chain.devaccounts import DEV_CHAIN_ID
-from node.chain.errors import RpcRefused
+from node.chain.errors import RpcRefused, RpcUnreachable
 from node.chain.launch import L1Process, start_l1
 from node.chain.transport import HttpTransport, RevertedCall
 from tests.integration.chain.probe import GWEI, Probe, calldata, nonce_of, send, signed
+from tests.support import tools
 
 G1 = (1).to_bytes(32, "big") + (2).to_bytes(32, "big")
 P = 21888242871839275222246405745257275088696311157297823662689037894645226208583
@@ -312,31 +314,32 @@ def test_an_oversize_body_is_refused_before_it_is_read(own_chain: L1Process) -> 
         assert json.load(response)["result"] == hex(DEV_CHAIN_ID)
 
 
+STARTER = """
+import pathlib, signal, sys
+from node.chain.launch import start_l1
+kind, anvil = sys.argv[1:]
+l1 = start_l1(kind, anvil=pathlib.Path(anvil) if anvil else None)
+print(l1.url, flush=True)
+signal.pause()
+"""
+
+
 @pytest.mark.parametrize("kind", ["py-evm", "anvil"])
 def test_the_chain_dies_with_the_process_that_started_it(kind: str) -> None:
     """Killing the starter closes the pipe; nothing keeps listening."""
-    from tests.support import tools
-
-    anvil = tools.anvil() if kind == "anvil" else None
-    report, child_end = os.pipe()
-    starter = os.fork()
-    if starter == 0:  # pragma: no cover - ends by SIGKILL
-        l1 = start_l1("anvil" if anvil else "py-evm", anvil=anvil)
-        os.write(child_end, l1.url.encode())
-        signal.pause()
-    os.close(child_end)
-    url = os.read(report, 100).decode()
-    os.close(report)
-    transport = HttpTransport(url)
-    assert transport.request("eth_chainId") == hex(DEV_CHAIN_ID)
-    os.kill(starter, signal.SIGKILL)
-    os.waitpid(starter, 0)
-    _wait_until_refused(transport)
+    anvil = str(tools.anvil()) if kind == "anvil" else ""
+    environment = {**os.environ, "PYTHONPATH": str(tools.ROOT)}
+    command = [sys.executable, "-c", STARTER, kind, anvil]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as starter:
+        assert starter.stdout is not None
+        transport = HttpTransport(starter.stdout.readline().strip())
+        assert transport.request("eth_chainId") == hex(DEV_CHAIN_ID)
+        starter.kill()
+        starter.wait()
+        _wait_until_refused(transport)
 
 
 def _wait_until_refused(transport: HttpTransport) -> None:
-    from node.chain.errors import RpcUnreachable
-
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:
