@@ -19,7 +19,7 @@ def wei(text: str) -> int:
     whole, _, part = number.partition(".")
     if not (whole + part).isdecimal() or len(part) > scale:
         raise UsageError(problem=f"not an amount: {text}")
-    return int(whole or "0") * 10**scale + int(part.ljust(scale, "0") or "0")
+    return int(whole.rjust(1, "0") + part.ljust(scale, "0"))
 
 
 def request_id(text: str) -> bytes:
@@ -59,7 +59,7 @@ def call_bytes(call: str | None, data: str | None) -> bytes:
         raise UsageError(problem=f"{declaration} takes {len(kinds)} values, {len(values)} given")
     try:
         arguments = encode(kinds, [_value(kind, value) for kind, value in zip(kinds, values, strict=True)])
-    except (EncodingError, ParseError, ValueError, TypeError) as error:
+    except (EncodingError, ParseError, ValueError, TypeError, KeyError) as error:
         raise UsageError(problem=f"{declaration}: {error}") from error
     return selector(declaration).to_bytes(4, "big") + arguments
 

@@ -91,20 +91,20 @@ def command(config: NodeConfig, name: str, arguments: Mapping[str, Any]) -> Mapp
         CommandRefused, NoAnswer.
     """
     inbox = Inbox(config.path(""))
-    answer = trio.run(_answer, inbox, inbox.ask(name, arguments))
-    if answer is None:
-        raise NoAnswer(folder=config.path(""))
+    try:
+        answer = trio.run(_answer, inbox, inbox.ask(name, arguments))
+    except trio.TooSlowError as error:
+        raise NoAnswer(folder=config.path("")) from error
     if "error" in answer:
         raise CommandRefused(**answer["error"])
     return answer
 
 
-async def _answer(inbox: Inbox, command_id: str) -> Mapping[str, Any] | None:
-    with trio.move_on_after(ANSWER_TIMEOUT_S):
+async def _answer(inbox: Inbox, command_id: str) -> Mapping[str, Any]:
+    with trio.fail_after(ANSWER_TIMEOUT_S):
         while (answer := inbox.answer_of(command_id)) is None:
             await trio.sleep(LOOK_EVERY_S)
-        return answer
-    return None
+    return answer
 
 
 async def _watch(view: OrderView, order_id: bytes, out: Output) -> State:
