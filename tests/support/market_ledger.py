@@ -10,11 +10,10 @@ from functools import cache
 import trio
 from eth_abi.abi import decode
 
-from node.l1 import selector
 from node.ports import ChainCall, Landing, PlannedTable, Prepared, ProofWork, Refused
 from protocol.agreement import Ack, Agreement, Settlement, unpack_settlement
 from protocol.gossip import MarketId
-from protocol.hashing import keccak256
+from protocol.hashing import keccak256, selector
 from protocol.messages import RollupProof
 from protocol.payload import Payload, encode_payload, make_witness, smallest_size_log2
 from protocol.signing import ack_digest, agreement_digest, recover_signer
@@ -93,13 +92,14 @@ class Ledger:
 
     def execute(self, data: bytes, now_s: int) -> bool:
         """Whether a transaction succeeds, with its effects."""
-        if data[:4] == selector("slash(bytes,bytes)"):
+        called = int.from_bytes(data[:4], "big")
+        if called == selector("slash(bytes,bytes)"):
             packed, ack = decode(["bytes", "bytes"], data[4:])
             return self._slash(unpack_settlement(packed), ack, now_s)
-        if data[:4] == selector("claimWithProof(bytes,bytes,bytes)"):
+        if called == selector("claimWithProof(bytes,bytes,bytes)"):
             core, proofs, packed = decode(["bytes", "bytes", "bytes"], data[4:])
         else:
-            assert data[:4] == selector("loadAndRun(bytes,bytes,bytes,bytes,bytes)")
+            assert called == selector("loadAndRun(bytes,bytes,bytes,bytes,bytes)")
             core, proofs, _, _, packed = decode(["bytes"] * 5, data[4:])
         return self._settle(core, proofs, unpack_settlement(packed), now_s)
 
