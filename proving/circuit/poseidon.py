@@ -9,6 +9,7 @@ are linear in the S-box inputs and in the state after the partial rounds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from operator import mul
 
@@ -188,6 +189,59 @@ def _inverse(matrix: Sequence[Sequence[int]]) -> list[list[int]]:
     return [row[n:] for row in rows]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SparseRounds:
+    """The partial rounds with two vectors for each mix instead of a matrix; ePrint 2019/458, appendix B.
+
+    Words 1.. are kept as M'^-p times their value, where M' is the mix without its first row and column.
+    """
+
+    scalars: Sequence[int]
+    """What each round adds to word 0; all other constants are pushed through to the end."""
+    rows: Sequence[Sequence[int]]
+    """For each round: what words 1.. give to word 0."""
+    columns: Sequence[Sequence[int]]
+    """For each round: what the S-box output gives to words 1.."""
+    last: Sequence[Sequence[int]]
+    """Words 1.. after the last round."""
+    constants: Sequence[int]
+    """What is added after the last round, the next round's constants among it."""
+
+
+@cache
+def _sparse_rounds(k: int) -> _SparseRounds:
+    params = parameters(k)
+    mds, partial = params.mds, params.partial_rounds
+    block = [row[1:] for row in mds[1:]]
+    inverse = _inverse(block)
+
+    def apply(matrix: Sequence[Sequence[int]], vector: Sequence[int]) -> list[int]:
+        return [sum(map(mul, row, vector)) % R for row in matrix]
+
+    scalars, carried = [], [0] * params.t
+    for constants in params.constants[_HALF : _HALF + partial]:
+        head, *others = ((a + b) % R for a, b in zip(constants, carried, strict=True))
+        scalars.append(head)
+        carried = apply(mds, [0, *others])
+    transposed = list(zip(*block, strict=True))
+    row, column = list(mds[0][1:]), apply(inverse, [row[0] for row in mds[1:]])
+    rows, columns = [], []
+    power = [[int(i == j) for j in range(k)] for i in range(k)]
+    for _ in range(partial):
+        rows.append(row)
+        columns.append(column)
+        row, column = apply(transposed, row), apply(inverse, column)
+        power = [apply(transposed, line) for line in power]
+    following = params.constants[_HALF + partial]
+    return _SparseRounds(
+        scalars=scalars,
+        rows=rows,
+        columns=columns,
+        last=power,
+        constants=[(a + b) % R for a, b in zip(carried, following, strict=True)],
+    )
+
+
 def _assign(params: PoseidonParameters, state: list[int], live: list[int]) -> list[int]:
     """All internal wires of one permutation, in the order in which `_record` takes them from its pool."""
     mds, partial, constants = params.mds, params.partial_rounds, params.constants
@@ -215,13 +269,19 @@ def _assign(params: PoseidonParameters, state: list[int], live: list[int]) -> li
         xs = mix(full(xs, every), r + 1)
         out += xs
     xs = mix(full(xs, every), _HALF)
-    for p in range(partial):
-        x = xs[0]
+    sparse = _sparse_rounds(params.t - 1)
+    first, *rest = (x - c for x, c in zip(xs, constants[_HALF], strict=True))
+    gain = mds[0][0]
+    for scalar, row, column in zip(sparse.scalars, sparse.rows, sparse.columns, strict=True):
+        x = (first + scalar) % R
         x2 = x * x % R
         x4 = x2 * x2 % R
         out += (x, x2, x4)
-        xs[0] = x4 * x % R
-        xs = mix(xs, _HALF + p + 1)
+        y = x4 * x % R
+        first = gain * y + sum(map(mul, row, rest))
+        rest = [(w + c * y) % R for w, c in zip(rest, column, strict=True)]
+    end = [first, *(sum(map(mul, row, rest)) for row in sparse.last)]
+    xs = [(x + c) % R for x, c in zip(end, sparse.constants, strict=True)]
     out += xs
     for r in range(_HALF + partial, FULL_ROUNDS + partial - 1):
         xs = mix(full(xs, every), r + 1)
