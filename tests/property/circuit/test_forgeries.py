@@ -14,6 +14,7 @@ import pytest
 from protocol.constants import FIELD_ORDER as R
 from protocol.types import Address, endpoint
 from protocol.vm.assembler import assemble
+from protocol.vm.execution import Outcome, Trap
 from protocol.vm.state import FIELD_WORD, INTEGER_WORD, account_key, storage_key
 from proving.circuit.entry import EntryHint
 from proving.circuit.plan import _path
@@ -21,7 +22,7 @@ from proving.circuit.table_vm import Hints
 from proving.circuit.tree_unit import Kind, UnitHint
 from tests.support.circuits import circuit
 from tests.support.forger import SHAPE, broken_beside, forge, gadget_of, honest_hints, step_wire
-from tests.support.stories import ACCOUNT, Story, state_of, words
+from tests.support.stories import ACCOUNT, ROLLUP, USER, Story, state_of, words
 
 NEXT = 4 + 3 + SHAPE.tier.record_words
 """Index of the first next record among the statement words."""
@@ -105,6 +106,40 @@ def test_a_type_trap_can_be_neither_hidden_nor_invented() -> None:
         lies = {step_wire(0, k, "kind"): 1 - kind for k in range(steps)}
 
         assert "step" in refusals(claim(hints, head=head), honest, lies)
+
+
+def allowed_flags() -> tuple[int, int]:
+    """Wires of the first entry that say: the callee is an endpoint; it is one of the own rollup."""
+    bits = next(stamp for stamp in circuit().stamps if stamp.name == "canonical bits")
+    behind = bits.first_wire + bits.wires
+    return behind, behind + 2
+
+
+def test_an_endpoint_trap_cannot_be_hidden() -> None:
+    """A call to the own rollup goes out: mid root, frame, next action and all."""
+    story = Story(state_of(assemble("SELF f0\nXCALL f0, 1, 0, 9\nRETURN 0")))
+    run = story.call()
+    assert run.trap is Trap.ENDPOINT
+    hints, honest = told(story)
+    own = endpoint(ROLLUP, ACCOUNT)
+    frame = replace(run.frame, pc=1, steps=2, registers=run.steps[-1].after)
+    root = replace(run.post, frames=frame).root
+    lie = claim(hints, head=0, w4=1, root=root, meta=(4 << 32) + 1, **{f"w{NEXT + 1}": own, f"w{NEXT + 4}": 9})
+
+    assert refusals(lie, honest, {allowed_flags()[1]: 0}) == ["glue"]
+
+
+def test_an_endpoint_trap_cannot_be_invented() -> None:
+    """A call that is allowed becomes a failure."""
+    story = Story(state_of(assemble("LDF f0, 12\nXCALL f0, 1, 0, 9\nRETURN 0")))
+    run = story.call()
+    assert run.outcome is Outcome.XCALL
+    hints, honest = told(story)
+    caller = endpoint(0, USER)
+    changes = {f"w{NEXT + 1}": caller, f"w{NEXT + 4}": 0}
+    lie = claim(hints, head=FAILED, w4=0, root=run.pre.root, meta=0, **changes)
+
+    assert refusals(lie, honest, {allowed_flags()[0]: 0}) == ["glue"]
 
 
 # -- control -----------------------------------------------------------------------------------------------------------
