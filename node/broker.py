@@ -23,7 +23,7 @@ from trio_typing import TaskStatus  # the stubs of trio that libp2p brings along
 from market.effects import Effect
 from market.errors import InvalidTransition
 from market.lifecycle import TRANSITIONS, Event, Order, Role, State, deadline
-from node.ports import Clock, InThread, Refused, TryAgain
+from node.ports import Chain, Clock, InThread, Refused, TryAgain
 from node.store.orders import NOTHING, OrderStore, Pending
 
 log = logging.getLogger("unveto.broker")
@@ -36,6 +36,7 @@ Observe = Callable[[Order], Awaitable[None]]
 FIRST_RETRY_MS: Final = 100
 LAST_RETRY_MS: Final = 2_000
 WIPE_EVERY_MS: Final = 60_000
+RESEND_MS: Final = 15_000  # more than a block's time: most transactions land before
 
 OUTLIVES_ITS_STATE: Final = frozenset({Effect.PUBLISH_CANCEL, Effect.PUBLISH_AWARD, Effect.ANNOUNCE_READY})
 """Effects that are worth performing when the order has moved on meanwhile."""
@@ -272,3 +273,26 @@ class OrderLoop:
             self._locks.pop(order.order_id, None)
         else:
             self._ended.add(order.order_id)
+
+
+class Resender:
+    """Sends a stored transaction again while it has not landed: execution clients forget, and restart.
+
+    A process that has just started sends at once.
+    """
+
+    def __init__(self, chain: Chain, clock: Clock) -> None:
+        self._chain = chain
+        self._clock = clock
+        self._next_ms: dict[str, int] = {}
+
+    async def send(self, purpose: str) -> None:
+        """Sends if RESEND_MS have passed since the last time. Raises TryAgain if L1 cannot be asked."""
+        now_ms = self._clock.now_ms()
+        if now_ms < self._next_ms.get(purpose, 0):
+            return
+        self._next_ms[purpose] = now_ms + RESEND_MS
+        try:
+            await self._chain.send(purpose)
+        except Refused as error:
+            log.warning("%s: not taken: %s", purpose, error)

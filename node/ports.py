@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import trio
 
@@ -20,8 +20,6 @@ from protocol.messages import RequestCommit, RollupProof
 from protocol.reqresp import Exchange
 
 T = TypeVar("T")
-
-CHANNEL_FRAMES: Final = 256  # frames that wait for a loop; more are dropped by the transport and caught up later
 
 
 class PortError(Exception):

@@ -23,9 +23,9 @@ from market.lifecycle import Event, Order, Role, State
 from market.payload_check import PayloadRefused, judge_payload
 from market.pricing import Curve, quote
 from node import market_state as kept
-from node.broker import OrderLoop
+from node.broker import OrderLoop, Resender
 from node.frames import FrameWriter
-from node.l1 import calldata
+from node.l1 import claim_with_proof
 from node.market_state import Deal, pack_request, unpack_deal, unpack_request
 from node.ports import (
     Chain,
@@ -133,6 +133,7 @@ class ProvingNode:
         self._able = able
         self._frames = frames
         self._offer = offer
+        self._resend = Resender(chain, clock)
         self._working: set[bytes] = set()
         self.loop = OrderLoop(
             Role.PROVER,
@@ -443,8 +444,7 @@ class ProvingNode:
             requester_signature=deal.award.requester_signature,
             prover_signature=await self._document(order, kept.ACCEPT),
         )
-        data = calldata(
-            "claimWithProof(bytes,bytes,bytes)",
+        data = claim_with_proof(
             encode_core(payload.core),
             encode_proofs(proofs),
             pack_settlement(settlement),
@@ -471,8 +471,11 @@ class ProvingNode:
             return
         if await self._chain.settled_by(deal.requester, order.order_id) == deal.agreement_hash:
             await self.loop.happen(order.order_id, Event.PAYMENT_SEEN)
-        elif order.state is State.CLAIMING and await self._chain.landing(_claim_of(order)) is Landing.FAILED:
-            await self.loop.happen(order.order_id, Event.CLAIM_FAILED, reason="CLAIM_REVERTED")
+        elif order.state is State.CLAIMING:
+            if await self._chain.landing(_claim_of(order)) is Landing.FAILED:
+                await self.loop.happen(order.order_id, Event.CLAIM_FAILED, reason="CLAIM_REVERTED")
+            else:
+                await self._resend.send(_claim_of(order))
 
     # -- reading what is stored ------------------------------------------------------------------------------------
 

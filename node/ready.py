@@ -60,7 +60,6 @@ class ReadyTables:
         self._clock = clock
         self._sidecars = tuple(sidecars)
         self._offered: dict[bytes, bytes] = {}  # table id -> sealed content, oldest first
-        self._is_serving = False
 
     def wait_ms(self, configured_ms: int) -> int:
         """How long a transaction waits for sidecars: nothing if there are none."""

@@ -20,9 +20,9 @@ from market.effects import Effect
 from market.lifecycle import Event, Order, Role, State
 from market.tickets import highest_payable
 from node import market_state as kept
-from node.broker import OrderLoop
+from node.broker import OrderLoop, Resender
 from node.frames import FrameWriter
-from node.l1 import calldata, load_and_run
+from node.l1 import load_and_run, slash
 from node.market_state import Deal, pack_plan, pack_request, unpack_deal, unpack_plan, unpack_request
 from node.ports import (
     Chain,
@@ -130,6 +130,7 @@ class Requester:
         self._ready = ready
         self._terms = terms
         self._rollups = rollups
+        self._resend = Resender(chain, clock)
         self._submitted: set[bytes] = set()
         self._submit = trio.Event()
         self.loop = OrderLoop(
@@ -171,9 +172,17 @@ class Requester:
         """Stores an order for a planned table and starts its auction.
 
         Args:
-            ticket: our escrow ticket that will pay; free on L1 and not taken by another live order.
+            ticket: our escrow ticket that will pay.
             origin: what the user's wish is called; stored with the order, so that one wish is one order.
+
+        Raises:
+            Refused: TICKET_BUSY, another live order has taken it; NO_TICKET, it is not free on L1.
+            TryAgain: L1 cannot be asked.
         """
+        if ticket in await self._in_thread(lambda: self._store.tickets_in_use(Role.REQUESTER)):
+            raise Refused("TICKET_BUSY", f"ticket {ticket} pays for another order that has not ended")
+        if await self._chain.ticket_wei(self._frames.key.address, ticket) is None:
+            raise Refused("NO_TICKET", f"ticket {ticket} is spent, withdrawn or was never deposited")
         now_ms = self._clock.now_ms()
         terms = self._terms
         key_secret = secrets.token_bytes(32)
@@ -479,7 +488,7 @@ class Requester:
         plan = await self._plan(order)
         ack = decode_body(ProverAck, await self._document(order, kept.ACK))
         packed_ack = ack.ack_at.to_bytes(8, "big") + ack.ack_signature
-        data = calldata("slash(bytes,bytes)", await self._settlement(order, deal, plan), packed_ack)
+        data = slash(await self._settlement(order, deal, plan), packed_ack)
         try:
             await self._chain.prepare(ChainCall(purpose=_slash_of(order), to=self._frames.market.contract, data=data))
         except Refused as error:
@@ -495,6 +504,8 @@ class Requester:
                     await self.loop.happen(order.order_id, Event.TX_LANDED)
                 elif landing is Landing.FAILED:
                     await self.loop.happen(order.order_id, Event.TX_FAILED, reason="TX_REVERTED")
+                else:
+                    await self._resend.send(_landing_of(order))
             case State.LANDED | State.OWING | State.LAPSED | State.DEFAULTED:
                 us = self._frames.key.address
                 if any(await self._chain.settled_by(us, order.order_id)):
@@ -503,6 +514,11 @@ class Requester:
                 deal = await self._deal(order)
                 if await self._chain.is_slashed(deal.agreement_hash):
                     await self.loop.happen(order.order_id, Event.SLASH_SEEN)
+                elif order.state is State.SLASHING:
+                    if await self._chain.landing(_slash_of(order)) is Landing.FAILED:
+                        await self.loop.happen(order.order_id, Event.SLASH_FAILED, reason="SLASH_REVERTED")
+                    else:
+                        await self._resend.send(_slash_of(order))
             case _:
                 pass
 

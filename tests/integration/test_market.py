@@ -194,6 +194,30 @@ async def test_a_requester_that_hides_from_the_delivery_pays_by_claim(folder: Pa
     assert 1 == len(world.ledger.payments)
 
 
+async def test_a_transaction_that_a_client_forgot_is_sent_again(folder: Path, autojump_clock: object) -> None:
+    """The same bytes, until they land or the table is over."""
+    world = World(folder)
+    world.ledger.forgets = 2
+    async with running(world):
+        await ask(world)
+        await until_over(world.requester)
+
+    assert (State.PAID, "") == ends(world)["requester"]
+    assert 0 == world.ledger.forgets
+
+
+async def test_a_ticket_that_is_taken_or_gone_starts_no_auction(folder: Path, autojump_clock: object) -> None:
+    """Refused before anything is stored."""
+    world = World(folder)
+    async with running(world):
+        await ask(world)
+        with pytest.raises(Refused, match="TICKET_BUSY"):
+            await ask(world)
+        await until_over(world.requester)
+        with pytest.raises(Refused, match="NO_TICKET"):
+            await ask(world)
+
+
 @pytest.mark.parametrize(("when", "end"), [(State.SEEN, State.SKIPPED), (State.BID, State.LOST)])
 async def test_a_cancelled_request_frees_everybody(
     folder: Path, autojump_clock: object, when: State, end: State
