@@ -49,6 +49,11 @@ class DevServer(socketserver.ThreadingTCPServer):
         """Where clients connect."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away in the middle of an answer is nobody's error; anything else is shown."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
     def answer(self, body: bytes) -> bytes:
         """Reply to one HTTP body: a request or a batch."""
         try:
