@@ -391,6 +391,7 @@ def _next_data(b: Builder, entry: OpenEntry, last: StepEnd, suspended: Expr) -> 
     b.enforce(ends, last.immediate - size, 0)
     b.enforce(suspended, last.immediate - selector - size * (1 << 32) - following.gas * (1 << 40), 0)
     b.enforce(1 - suspended, following.gas, 0)
+    b.enforce(1 - suspended, selector, 0)
     # length * 2^32 + selector, the length with the selector's four bytes for a call.
     b.enforce(suspended, selector + (4 << 32), following.meta - size * (32 << 32))
     for k in range(words):

@@ -314,7 +314,7 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
     _check("TIER_PROGRAMS", "different programs", len(programs), 1)
     program = [(i.word0, i.imm) for i in programs[0].instructions] if programs else list(_IDLE_PROGRAM)
     _check("TIER_PROGRAM", "instructions of the program", len(program), shape.program)
-    steps = [step for run in runs for step in run.steps if step.instruction.op is Op.HASH]
+    steps = [step for run in runs for step in run.steps if step.instruction.op == Op.HASH]
     hashes = list(dict.fromkeys((s.before[s.instruction.ra], s.before[s.instruction.rb]) for s in steps))
     _check("TIER_HASHES", "different HASH inputs", len(hashes), shape.hashes)
 

@@ -9,7 +9,7 @@ z depends on h (SPEC §7.1), so a witness is made in two parts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from protocol.constants import FIELD_ORDER, TAG_STATEMENT
 from protocol.table import Core
@@ -25,7 +25,7 @@ from proving.circuit.tiers import SHAPES, Shape
 class Witness:
     """A finished assignment."""
 
-    values: tuple[int, ...]
+    values: tuple[int, ...] = field(repr=False)
     """All wires, the constant one first."""
 
     @property
@@ -46,7 +46,8 @@ class Prepared:
     h: int
     words: tuple[int, ...]
     """Statement words."""
-    values: tuple[int, ...]
+    values: tuple[int, ...] = field(repr=False)
+    """All wires, with some other z."""
 
     def finish(self, z: int) -> Witness:
         """Put in z.

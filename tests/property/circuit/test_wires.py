@@ -97,6 +97,25 @@ def test_a_sample_of_changed_wires_is_noticed() -> None:
 
 
 @pytest.mark.campaign
+@pytest.mark.timeout(3600)
+def test_lies_about_wires_are_noticed_when_all_else_follows_them() -> None:
+    """Three hundred wires, between the stamped gadgets and in steps: the assignment is filled again from the lie."""
+    hints, rng = honest_hints(story()), random.Random(9)
+    base = forge(hints, {0: 1})
+    gadgets = [stamp for stamp in circuit().stamps if not stamp.name.startswith("step")]
+    stamped = {wire for stamp in gadgets for wire in range(stamp.first_wire, stamp.first_wire + stamp.wires)}
+    candidates = [wire for wire in range(1 + PUBLIC, circuit().n_wires) if wire not in stamped]
+    accepted = []
+    for wire in rng.sample(candidates, 300):
+        values = forge(hints, {wire: 1 - base[wire] if base[wire] < 2 else (base[wire] + 1) % R})
+        if not may_be_free(wire) and not broken_beside(values, base):
+            accepted.append(wire)
+
+    assert accepted == []
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(3600)
 def test_every_changed_wire_is_noticed() -> None:
     """All of them."""
     assert noticed(list(range(1, circuit().n_wires)), 2) == []
@@ -143,6 +162,7 @@ def test_every_statement_word_that_the_machine_reads_is_bound() -> None:
 
 
 @pytest.mark.campaign
+@pytest.mark.timeout(3600)
 def test_every_statement_word_is_bound_when_all_else_follows_it() -> None:
     """The whole assignment is filled again from the changed word."""
     hints, base = honest_hints(story()), forge(honest_hints(story()), {0: 1})
