@@ -24,7 +24,6 @@ def _field(name: str, modulus: int, generator: int) -> list[str]:
         f"  static constexpr u64 inv = 0x{-pow(modulus, -1, 1 << 64) % (1 << 64):016x}ull;  // -1 / modulus mod 2^64",
         f"  static constexpr u64 one[4] = {_limbs((1 << 256) % modulus)};  // 2^256",
         f"  static constexpr u64 r2[4] = {_limbs((1 << 512) % modulus)};  // 2^512",
-        f"  static constexpr u64 modulus_minus_2[4] = {_limbs(modulus - 2)};",
         f"  static constexpr u64 non_residue = {generator};",
         "};",
         "",

@@ -1,5 +1,6 @@
 // What every algorithm gets from its caller: errors as exceptions inside the core, threads, progress, secret memory.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <cstdarg>
 #include <cstdio>

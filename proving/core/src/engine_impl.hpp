@@ -114,7 +114,7 @@ void Engine<B>::msm(const Context& ctx, int group, unveto_bytes points, unveto_b
     require_size("the output", out.size, sizeof(G), UNVETO_BAD_ARGUMENT);
     std::vector<u8> bases(points.size);
     evm_to_zkey(group, points, {bases.data(), bases.size()});
-    const Digits digits(ctx, n, Digits::best_width(n), [&](std::size_t i, u64* limbs) {
+    const Digits digits(ctx, n, best_width(n), [&](std::size_t i, u64* limbs) {
       std::memcpy(limbs, scalars.data + 32 * i, 32);
       if (!limbs_less(limbs, FrParams::modulus)) fail(UNVETO_BAD_ARGUMENT, "scalar %zu is not below r", i);
     });

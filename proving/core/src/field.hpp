@@ -3,6 +3,7 @@
 #pragma once
 #include <cstring>
 
+#include "invert.hpp"
 #include "params.hpp"
 
 namespace unveto {
@@ -128,8 +129,13 @@ struct Fe {
     }
     return r;
   }
-  // Zero maps to zero.
-  Fe inv() const { return pow(P::modulus_minus_2, 4); }
+  // Zero maps to zero. With v = x R this is R^2 / v = R / x.
+  Fe inv() const {
+    Fe r;
+    if (is_zero()) return zero();
+    Inverter<P>::invert(r.v, v, P::r2);
+    return r;
+  }
 
   // Plain little-endian bytes below the modulus; false leaves the value unspecified.
   static bool read_plain(Fe& out, const u8* bytes) {

@@ -1,5 +1,7 @@
 // Many multiples of one point: a table of all small multiples of every power of the window base.
 #pragma once
+#include "batch_add.hpp"
+#include "digits.hpp"
 #include "encoding.hpp"
 
 namespace unveto {
@@ -10,8 +12,8 @@ class FixedBase {
   // expected: about how many multiples will be asked for; it decides the table size.
   FixedBase(const Context& ctx, const Affine<F>& base, std::size_t expected) {
     while (width_ < kMaxWidth && (std::size_t{1} << (width_ + 4)) < expected) ++width_;
-    windows_ = (254 + width_ - 1) / width_;
-    row_ = (std::size_t{1} << width_) - 1;
+    windows_ = Digits::windows_for(width_);
+    row_ = std::size_t{1} << (width_ - 1);
     table_.resize(windows_ * row_);
     std::vector<Affine<F>> bases(windows_);
     std::vector<Xyzz<F>> powers(windows_);
@@ -32,36 +34,36 @@ class FixedBase {
     });
   }
 
-  // out[i] = scalars[i] * base in zkey encoding; scalars in Montgomery form.
+  // out[i] = scalars[i] * base in zkey encoding; scalars in Montgomery form. Window by window for a block of scalars, so
+  // that one inversion serves the block.
   template <class Fr>
   void multiply(const Context& ctx, const Fr* scalars, std::size_t n, u8* out) const {
-    constexpr std::size_t kBlock = 512;
+    const Digits digits(ctx, n, width_, [&](std::size_t i, u64* limbs) {
+      const Fr plain = scalars[i].from_montgomery();
+      std::memcpy(limbs, plain.v, 32);
+    });
     ctx.run_tasks((n + kBlock - 1) / kBlock, [&](std::size_t block) {
       const std::size_t begin = block * kBlock, count = std::min(kBlock, n - begin);
-      std::vector<Xyzz<F>> sums(count);
-      std::vector<Affine<F>> points(count);
-      for (std::size_t i = 0; i < count; ++i) sums[i] = multiple(scalars[begin + i].from_montgomery().v);
-      normalise(sums.data(), points.data(), count);
-      for (std::size_t i = 0; i < count; ++i) store_zkey(out + (begin + i) * sizeof(Affine<F>), points[i]);
+      std::vector<Affine<F>> sums(count, Affine<F>::infinity());
+      BatchAdder<F> adder(count);
+      for (unsigned w = 0; w < windows_; ++w) {
+        const std::int16_t* digit = digits.window(w) + begin;
+        for (std::size_t i = 0; i < count; ++i) {
+          if (digit[i] == 0) continue;
+          const Affine<F>& multiple = table_[w * row_ + magnitude(digit[i]) - 1];
+          adder.add(&sums[i], digit[i] < 0 ? -multiple : multiple);
+        }
+        adder.flush();
+      }
+      for (std::size_t i = 0; i < count; ++i) store_zkey(out + (begin + i) * sizeof(Affine<F>), sums[i]);
     });
   }
 
  private:
-  static constexpr unsigned kMaxWidth = 13;
+  static constexpr unsigned kMaxWidth = 14;
+  static constexpr std::size_t kBlock = 1024;
 
-  Xyzz<F> multiple(const u64* plain) const {
-    Xyzz<F> sum = Xyzz<F>::infinity();
-    for (unsigned w = 0; w < windows_; ++w) {
-      const unsigned bit = w * width_, shift = bit % 64;
-      u64 digit = plain[bit / 64] >> shift;
-      if (shift + width_ > 64 && bit / 64 < 3) digit |= plain[bit / 64 + 1] << (64 - shift);
-      digit &= row_;
-      if (digit != 0) sum.add(table_[w * row_ + digit - 1]);
-    }
-    return sum;
-  }
-
-  unsigned width_ = 4, windows_ = 0;
+  unsigned width_ = 5, windows_ = 0;
   std::size_t row_ = 0;
   std::vector<Affine<F>> table_;
 };

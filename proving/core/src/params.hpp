@@ -10,7 +10,6 @@ struct FqParams {
   static constexpr u64 inv = 0x87d20782e4866389ull;  // -1 / modulus mod 2^64
   static constexpr u64 one[4] = {0xd35d438dc58f0d9dull, 0x0a78eb28f5c70b3dull, 0x666ea36f7879462cull, 0x0e0a77c19a07df2full};  // 2^256
   static constexpr u64 r2[4] = {0xf32cfc5b538afa89ull, 0xb5e71911d44501fbull, 0x47ab1eff0a417ff6ull, 0x06d89f71cab8351full};  // 2^512
-  static constexpr u64 modulus_minus_2[4] = {0x3c208c16d87cfd45ull, 0x97816a916871ca8dull, 0xb85045b68181585dull, 0x30644e72e131a029ull};
   static constexpr u64 non_residue = 3;
 };
 
@@ -19,7 +18,6 @@ struct FrParams {
   static constexpr u64 inv = 0xc2e1f593efffffffull;  // -1 / modulus mod 2^64
   static constexpr u64 one[4] = {0xac96341c4ffffffbull, 0x36fc76959f60cd29ull, 0x666ea36f7879462eull, 0x0e0a77c19a07df2full};  // 2^256
   static constexpr u64 r2[4] = {0x1bb8e645ae216da7ull, 0x53fe3ab1e35c59e3ull, 0x8c49833d53bb8085ull, 0x0216d0b17f4e44a5ull};  // 2^512
-  static constexpr u64 modulus_minus_2[4] = {0x43e1f593efffffffull, 0x2833e84879b97091ull, 0xb85045b68181585dull, 0x30644e72e131a029ull};
   static constexpr u64 non_residue = 5;
 };
 

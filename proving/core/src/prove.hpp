@@ -103,11 +103,11 @@ class Prover {
   // The proof for r = s = 0: alpha + A(tau), beta + B(tau), and L + H.
   Groth16Proof<B> multi_exponentiate(const SecretVector<Fr>& z, const SecretVector<Fr>& quotient) const {
     using Fq = typename C::Fq;
-    const Digits z_digits(ctx_, z.size(), Digits::best_width(z.size()), [&](std::size_t i, u64* limbs) {
+    const Digits z_digits(ctx_, z.size(), best_width(z.size()), [&](std::size_t i, u64* limbs) {
       const Fr plain = z[i].from_montgomery();
       std::memcpy(limbs, plain.v, 32);
     });
-    const Digits h_digits(ctx_, quotient.size(), Digits::best_width(quotient.size()),
+    const Digits h_digits(ctx_, quotient.size(), best_width(quotient.size()),
                           [&](std::size_t i, u64* limbs) { std::memcpy(limbs, quotient[i].v, 32); });
     Msm<typename C::F2> b(z_digits, key_.b2);
     Msm<Fq> a(z_digits, key_.a), l(z_digits, key_.l, std::size_t{key_.n_public} + 1), h(h_digits, key_.h);

@@ -1,8 +1,6 @@
 // Rows of an iden3 .r1cs constraint section: three linear combinations A, B, C, each a u32 count and that many
 // (u32 wire, 32-byte plain value). Every index, count and value is checked here, once, before any use.
 #pragma once
-#include <algorithm>
-
 #include "context.hpp"
 
 namespace unveto {

@@ -56,13 +56,27 @@ def test_field_operations_agree_on_all_pairs_of_edge_values(options: Options, fi
     assert out == plain([OPERATIONS[operation](a, b, modulus) for a, b in pairs])
 
 
+@pytest.mark.parametrize("field", FIELDS)
+def test_inverses_agree_for_numbers_of_every_length(options: Options, field: int) -> None:
+    """Runs of zeros and ones at every bit position drive the approximations of the binary GCD to their edges."""
+    modulus, rng = FIELDS[field], random.Random(field)
+    shaped = [(rng.getrandbits(1 + n % 64) | 1) << n for n in range(253)] + [(1 << n) - 1 for n in range(1, 255)]
+    values = [v % modulus for v in shaped] + [modulus - 1 - (v % modulus) for v in shaped]
+    inputs = [v * pow(1 << 256, -1, modulus) % modulus for v in values]  # the shape is that of the Montgomery form
+    out = bytearray(32 * len(inputs))
+
+    load().call("probe_field", options, field, 3, view(plain(inputs)), view(plain(inputs)), writable(out))
+
+    assert out == plain([pow(v, -1, modulus) if v else 0 for v in inputs])
+
+
 def test_a_field_operand_equal_to_the_modulus_is_refused(options: Options) -> None:
     out = bytearray(32)
     with pytest.raises(errors.CoreCallFailed, match="out of range"):
         load().call("probe_field", options, 0, 0, view(plain([ref.Q])), view(plain([1])), writable(out))
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 40, 300])
+@pytest.mark.parametrize("count", [1, 2, 3, 40, 300, 2000])
 def test_g1_multi_scalar_multiplication_agrees(options: Options, count: int) -> None:
     """Repeated points, negated points, infinity, and scalars 0, 1, r - 1 meet in the same buckets."""
     rng = random.Random(count)
