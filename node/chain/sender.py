@@ -31,6 +31,7 @@ from node.chain.records import Fees, Receipt
 from node.chain.rpc import Rpc
 
 BUMP_PERCENT: Final = 13  # execution clients ask for at least 10 on both fees; rounding must not fall below
+SUPERSEDED_LOOKS: Final = 4  # looks in a row; with a poll between them this outlasts a node's own bookkeeping
 GAS_MARGIN_PERCENT: Final = 20  # added to an estimate: the state may have changed when the transaction lands
 
 
@@ -102,6 +103,7 @@ class Sender:
         self._persist = persist
         self._max_fee_limit_wei = max_fee_limit_wei
         self._by_nonce: dict[int, list[SignedTransaction]] = {}
+        self._suspected: dict[int, int] = {}  # nonce -> looks in a row that found it used by none of ours
         self._lock = trio.Lock()
         for transaction in sorted(known, key=lambda each: (each.nonce, each.max_fee_wei)):
             self._admit(transaction)
@@ -203,9 +205,15 @@ class Sender:
                     if not receipt.succeeded:
                         raise TransactionFailed(receipt.tx_hash, receipt.block_number, receipt.gas_used)
                     return receipt
-            # The chain may move between two reads: only a nonce that is used before and after condemns.
+            # The chain may move between two reads, and a node may count a nonce before it shows the receipt: only a
+            # nonce that stays used, over several looks and without a receipt, condemns.
             if used and not await self._any_mined(group) and await self._is_used(group[0].nonce):
-                raise Superseded(self.account, group[0].nonce)
+                looks = self._suspected.get(group[0].nonce, 0) + 1
+                self._suspected[group[0].nonce] = looks
+                if looks >= SUPERSEDED_LOOKS:
+                    raise Superseded(self.account, group[0].nonce)
+            else:
+                self._suspected.pop(group[0].nonce, None)
         raise NotYetMined(self.transactions(purpose)[-1].tx_hash, polls)
 
     def forget(self, purpose: str) -> None:
