@@ -147,10 +147,6 @@ class Builder(ABC):
         """Constrain a = b."""
         self.enforce(a - b, 1, 0)
 
-    def equal_if(self, condition: Expr, a: Expr, b: Expr) -> None:
-        """Constrain a = b where condition is not 0."""
-        self.enforce(condition, a - b, 0)
-
     def boolean(self, value: Callable[[], int]) -> Expr:
         """A new wire that is 0 or 1."""
         bit = self.hint(value)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from protocol.constants import ADDRESS_BITS, ENDPOINT_BITS, TAG_DATA, TAG_FRAME
 from protocol.vm.poseidon import P
-from proving.circuit.bits import flags, from_bits, is_zero, raw_bits, weighted
+from proving.circuit.bits import flags, from_bits, is_zero, raw_bits, select, weighted
 from proving.circuit.builder import Builder, Expr, plus, total, value
 from proving.circuit.compare import CANONICAL_BITS
 from proving.circuit.list_hash import absorb, list_hash
@@ -255,7 +256,7 @@ def _continued(b: Builder, call: Expr, fresh: Frame, replies: Sequence[Expr], ea
     if not earlier:
         return fresh
     columns = zip(fresh.kept(), *(frame.kept() for frame in earlier), strict=True)
-    kept = [plus(b.mul(flag, x) for flag, x in zip((call, *replies), column, strict=True)) for column in columns]
+    kept = [select(b, (call, *replies), column) for column in columns]
     words = len(fresh.arguments)
     return Frame(
         address=kept[0],
@@ -293,9 +294,7 @@ def resumed_machine(
         )
         return state, 0
 
-    def chosen(options: Sequence[Expr]) -> Expr:
-        return plus(b.mul(reply, x) for reply, x in zip(entry.replies, options, strict=True))
-
+    chosen = partial(select, b, entry.replies)
     registers = [b.define(chosen([e.machine.registers[i] for e in earlier])) for i in range(REGISTERS)]
     state = Machine(
         pc=b.define(chosen([e.machine.pc for e in earlier]) + entry.result + entry.failed_result),

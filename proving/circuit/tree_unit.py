@@ -22,7 +22,7 @@ from functools import partial
 from typing import Final
 
 from protocol.constants import FIELD_ORDER as R
-from proving.circuit.bits import flags, is_zero
+from proving.circuit.bits import flags, is_zero, select
 from proving.circuit.builder import Builder, Expr, plus, value
 from proving.circuit.compare import BETWEEN
 from proving.circuit.merkle import PathHint, climb
@@ -113,7 +113,7 @@ def open_unit(b: Builder, role: Role, *, addresses: Sequence[Expr], hint: UnitHi
     slot = b.hint(lambda: hint.slot if hint else 0)
     b.enforce(is_account, slot, 0)
 
-    address = b.define(plus(b.mul(owner, x) for owner, x in zip(owners, addresses, strict=True)))
+    address = b.define(select(b, owners, addresses))
     namespace = b.define(1 + is_account)
     (key,) = b.stamp(poseidon(3), [namespace, address, slot])
     leaf = b.hints(4, lambda: hint.leaf if hint else (0, 0, 0, 0))
@@ -142,7 +142,7 @@ def keep_cells_apart(b: Builder, units: Sequence[Unit]) -> None:
     """Constrain storage cells of one entry to have different keys."""
     for i, one in enumerate(units):
         for other in units[:i]:
-            same = plus(b.mul(x, y) for x, y in zip(one.cells, other.cells, strict=True))
+            same = select(b, one.cells, other.cells)
             difference = one.key - other.key
 
             def inverse(difference: Expr = difference, same: Expr = same) -> int:
@@ -229,8 +229,8 @@ def close_units(
     places: list[tuple[Expr, Expr, Expr]] = []
     for i, (unit, end) in enumerate(zip(units, ends, strict=True)):
         path = hint.paths[i] if hint else None
-        undone = plus(b.mul(owner, entry.failed) for owner, entry in zip(unit.owners, entries, strict=True))
-        credit = plus(b.mul(account, entry.credit) for account, entry in zip(unit.accounts, entries, strict=True))
+        undone = select(b, unit.owners, [entry.failed for entry in entries])
+        credit = select(b, unit.accounts, [entry.credit for entry in entries])
         last = (end.value + credit, end.type)
         if unit.role is not Role.SECOND:
             # An absent key stays absent, and no value arrives there, unless all is undone.

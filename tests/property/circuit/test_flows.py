@@ -36,6 +36,7 @@ def test_constraint_counts_are_the_committed_ones() -> None:
     assert committed == {
         "constraints": made.n_constraints,
         "wires": made.n_wires,
+        "hash": made.hash,
         "public": made.n_public,
         "domain_log2": (rows - 1).bit_length(),
     }

@@ -249,6 +249,34 @@ def test_a_key_is_inserted_only_behind_the_next_smaller_one() -> None:
     assert all("between" in gadgets for gadgets in found)
 
 
+def test_insertions_cannot_change_places() -> None:
+    """The tree as it would be if the program had written the two slots in the other order."""
+    source = "ARGLO r1, 0\nARGLO r2, 1\nLDI r3, 9\nITOF f1, r1\nITOF f2, r2\nSSTORE f1, r3\nSSTORE f2, r3\nRETURN 0"
+    story, other = (Story(state_of(assemble(source))) for _ in range(2))
+    story.call(b"abcd" + words(10, 20))
+    other.call(b"abcd" + words(20, 10))
+    hints, honest = told(story)
+    swapped = honest_hints(other)
+    lie = claim(hints, root=other.runs[0].new_root)
+    lie = replace(lie, units=swapped.units, tree=swapped.tree, cells=swapped.cells)
+
+    assert other.runs[0].new_root != story.runs[0].new_root
+    assert set(refusals(lie, honest)) == {"step"}
+
+
+def test_value_cannot_be_left_out() -> None:
+    """The account is only read, although the call brings value."""
+    source = assemble("RETURN 0")
+    story, other = Story(state_of(source)), Story(state_of(source))
+    run = story.call(value=5)
+    other.call(value=0)
+    hints, honest = told(story)
+    without = honest_hints(other)
+    lie = replace(claim(hints, root=run.pre.root), units=without.units, tree=without.tree)
+
+    assert refusals(lie, honest) == ["glue"]
+
+
 def test_a_present_key_cannot_be_called_absent() -> None:
     """A read that claims the slot is not there, with its real neighbour as the low leaf."""
     story = Story(state_of(assemble("SLOAD r0, f0\nOUT r1, r0, 0\nRETURN 1"), {0: OLD, 1: OLD, 2: OLD}))

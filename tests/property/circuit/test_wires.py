@@ -122,7 +122,7 @@ def test_every_changed_wire_is_noticed() -> None:
 
 
 # What the machine does not read (SPEC §4.6): the coinbase, the time if no TIME ran, gas and scope of a trigger.
-HEADER, ENTRY, RECORD = 4, 3 + 2 * SHAPE.tier.record_words, SHAPE.tier.record_words
+HEADER, ENTRY = 4, 3 + 2 * SHAPE.tier.record_words
 IGNORED = {1: "l2Time", 2: "feeRecipient"}
 for _place in range(2):
     _trigger = HEADER + _place * ENTRY + 3
