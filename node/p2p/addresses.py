@@ -95,10 +95,6 @@ class AddressBook:
         if len(self._transports) > MAX_PEERS:
             del self._transports[next(iter(self._transports))]
 
-    def forget(self, peer_id: str) -> None:
-        """Drop all addresses of a peer, known or not."""
-        self._transports.pop(peer_id, None)
-
     def transports(self, peer_id: str) -> tuple[str, ...]:
         """Addresses of a peer without /p2p/, most recent first; empty if unknown."""
         return self._transports.get(peer_id, ())

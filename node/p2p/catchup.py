@@ -147,8 +147,6 @@ class CatchUp:
         self._retries: dict[str, dict[str, dict[bytes, int]]] = {}
         self._deaf: set[str] = set()
         self._busy: set[str] = set()
-        self.fetched = 0
-        """Frames accepted that gossip had not brought."""
 
     @property
     def protocol(self) -> Protocol:
@@ -239,7 +237,6 @@ class CatchUp:
                 verdict = self._intake.judge(topic, frame, peer_id)
                 if verdict is Verdict.OVERLOAD:
                     return False
-                self.fetched += verdict is Verdict.ACCEPT
                 self._remember(name, verdict, retries)
             if names:
                 # What did not fit into the response comes after its last frame, in the order asked.

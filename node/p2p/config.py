@@ -80,7 +80,7 @@ class P2PConfig:
     """Bytes of frames kept for others."""
 
     drain_s: float = 1.0
-    """On shutdown, time for requests in progress to end."""
+    """On shutdown, time for requests in progress to end and for their clients to read the answers."""
     close_s: float = 3.0
     """On shutdown, time to close connections politely before sockets are cut."""
 

@@ -64,12 +64,6 @@ class Gossip:
         """Frames by verdict (`accept`, `duplicate`, `ignore`, `reject`, `overload`), `fault` and `unread`."""
         return MappingProxyType(self._intake.state(topic).counts)
 
-    def subscribers(self, topic: str) -> frozenset[str]:
-        """Connected peers that have announced the topic."""
-        return frozenset(
-            peer_text(peer) for peer in self._pubsub.peer_topics.get(topic, ()) if peer in self._pubsub.peers
-        )
-
     async def wait_for_subscriber(self, topic: str, peer_id: str) -> None:
         """Return once a frame published on the topic would be sent to the peer."""
         peer = ID.from_base58(peer_id)

@@ -10,8 +10,7 @@ A host is used once. Everything it starts ends with `serve`.
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from typing import NoReturn, cast
 
 import trio
@@ -284,18 +283,6 @@ class Host:
 
     async def _ask_catchup(self, peer_id: str, body: bytes) -> bytes:
         return await self._requests.request(peer_id, CATCHUP, body, timeout_s=REQUEST_TIMEOUT_S)
-
-
-@asynccontextmanager
-async def open_host(
-    config: P2PConfig, key: HostKey, topics: Iterable[Topic] = (), *, store: FrameStore | None = None
-) -> AsyncIterator[Host]:
-    """A serving host for the length of the block."""
-    host = Host(config, key, topics, store=store)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(host.serve)
-        yield host
-        nursery.cancel_scope.cancel()
 
 
 def _monotonic() -> float:

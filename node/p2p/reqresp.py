@@ -79,8 +79,8 @@ class RequestService:
         self._strike = strike
         self._protocols: dict[str, Protocol] = {}
         self._active: Counter[tuple[str, str]] = Counter()  # by peer and protocol
-        self._idle = trio.Event()
-        self._idle.set()
+        self._open = 0  # streams being answered, refusals and farewells included
+        self._idle = trio.Event()  # set whenever `_open` returns to 0
         self._is_draining = False
         self.counts: Counter[str] = Counter()
         """Requests served, by status name in lower case."""
@@ -147,34 +147,51 @@ class RequestService:
 
     async def answer(self, protocol_id: str, stream: FramedStream) -> None:
         """Serve one inbound stream of a registered protocol, from its first byte to its end."""
+        self._open += 1
+        try:
+            sent = False
+            try:
+                sent = await self._admit(protocol_id, stream)
+            except StreamBroken as fault:
+                log.debug("request on %s: %s", protocol_id, fault)
+                self.counts["broken"] += 1
+            if sent:
+                await stream.part()
+            else:
+                await stream.reset()
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
+                self._idle = trio.Event()
+
+    async def drain(self) -> None:
+        """Refuse new requests and wait until the present ones have ended and their clients have read the answer.
+
+        The last point matters: when a connection closes, the client's library drops what it has not yet read.
+        """
+        self._is_draining = True
+        while self._open:
+            await self._idle.wait()
+
+    async def _admit(self, protocol_id: str, stream: FramedStream) -> bool:
+        """Answer, or say that there is no room. Returns whether the answer was sent."""
         share = stream.peer_id, protocol_id
         if (
             self._is_draining
             or self._active.total() >= self._config.max_inbound_requests
             or self._active[share] >= self._config.max_inbound_requests_per_peer
         ):
-            sent = await self._reply(stream, Status.BUSY, b"", BUSY_REPLY_S)
-        else:
-            self._enter(share)
-            try:
-                protocol = self._protocols[protocol_id]
-                status, body = await self._handle(protocol, stream)
-                sent = await self._reply(stream, status, body, protocol.timeout_s)
-            except StreamBroken as fault:
-                log.debug("request on %s: %s", protocol_id, fault)
-                self.counts["broken"] += 1
-                sent = False
-            finally:
-                self._leave(share)
-        if sent:
-            await stream.part()
-        else:
-            await stream.reset()
-
-    async def drain(self) -> None:
-        """Refuse new requests and wait until the present ones have ended."""
-        self._is_draining = True
-        await self._idle.wait()
+            return await self._reply(stream, Status.BUSY, b"", BUSY_REPLY_S)
+        self._active[share] += 1
+        try:
+            protocol = self._protocols[protocol_id]
+            status, body = await self._handle(protocol, stream)
+            return await self._reply(stream, status, body, protocol.timeout_s)
+        finally:
+            self._active[share] -= 1
+            if not self._active[share]:
+                del self._active[share]
 
     async def _exchange(self, stream: FramedStream, body: bytes, limit: int) -> tuple[Status, bytes]:
         refusal: Unreachable | None = None
@@ -228,18 +245,6 @@ class RequestService:
             await stream.send(body)
             sent = True
         return sent
-
-    def _enter(self, share: tuple[str, str]) -> None:
-        self._active[share] += 1
-        if self._idle.is_set():
-            self._idle = trio.Event()
-
-    def _leave(self, share: tuple[str, str]) -> None:
-        self._active[share] -= 1
-        if not self._active[share]:
-            del self._active[share]
-        if not self._active:
-            self._idle.set()
 
 
 def _printable(code: bytes) -> str:

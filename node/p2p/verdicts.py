@@ -162,10 +162,6 @@ class Intake:
         """Show every further distinct frame to `tap`."""
         self._taps.append(tap)
 
-    def has_accepted(self, name: bytes) -> bool:
-        """Whether the frame with this id was accepted or published here."""
-        return self._seen.get(name) is Verdict.ACCEPT
-
     def is_settled(self, name: bytes) -> bool:
         """Whether the frame with this id needs no further look."""
         return name in self._seen

@@ -66,7 +66,7 @@ async def test_accepted_frame_is_delivered_kept_and_settled() -> None:
 
     assert [b"x"] == bench.validated == bench.delivered()
     assert [(TOPIC, frame_id(b"x"), b"x")] == bench.kept
-    assert bench.intake.has_accepted(frame_id(b"x"))
+    assert bench.intake.is_settled(frame_id(b"x"))
     assert [] == bench.struck
 
 
@@ -80,7 +80,7 @@ async def test_rejected_frame_strikes_each_time_but_is_validated_once() -> None:
     assert [b"x"] == bench.validated
     assert ["peer"] * 3 == bench.struck
     assert [] == bench.delivered() == bench.kept
-    assert not bench.intake.has_accepted(frame_id(b"x"))
+    assert bench.intake.is_settled(frame_id(b"x"))
 
 
 async def test_ignored_frame_leaves_no_trace_and_may_be_accepted_later() -> None:
