@@ -95,7 +95,7 @@ class InnerCall:
     depth: int
     """1 for calls of the outermost frame."""
     address: bytes
-    """Whose code ran."""
+    """Whose code ran; empty for a creation."""
     gas_used: int
     """Everything below it included, refunds not subtracted."""
 
@@ -241,8 +241,8 @@ def _calls_of(computation: ComputationAPI) -> Iterator[InnerCall]:
     frames = [(1, child) for child in reversed(computation.children)]
     while frames:
         depth, frame = frames.pop()
-        if not frame.msg.is_create:
-            yield InnerCall(depth=depth, address=bytes(frame.msg.code_address), gas_used=frame.get_gas_used())
+        address = b"" if frame.msg.is_create else bytes(frame.msg.code_address)
+        yield InnerCall(depth=depth, address=address, gas_used=frame.get_gas_used())
         frames.extend((depth + 1, child) for child in reversed(frame.children))
 
 

@@ -24,10 +24,10 @@ UP_TIMEOUT_S: Final = 90
 CONNECTED_TIMEOUT_S: Final = 30
 RELAYS: Final = ("relay-1", "relay-2")
 PROVERS: Final = (
-    # name, price of a proof, price of a step, delay before bidding: three that differ
-    ("prover-1", 40 * 10**12, 2 * 10**9, 50),
-    ("prover-2", 30 * 10**12, 10**9, 250),
-    ("prover-3", 90 * 10**12, 10**9, 0),
+    # name, price of a proof, price of a step, delay before bidding, promised ms, threads: three that differ
+    ("prover-1", 40 * 10**12, 2 * 10**9, 50, 7_000, 2),
+    ("prover-2", 30 * 10**12, 10**9, 250, 9_000, 2),
+    ("prover-3", 90 * 10**12, 10**9, 0, 14_000, 1),
 )
 
 
@@ -69,11 +69,16 @@ def casting(stage: Stage, root: Path, auction: AuctionSection) -> Cast:
             NodeConfig(
                 role="prover",
                 prover=ProverSection(
-                    wei_per_proof=per_proof, wei_per_step=per_step, bid_delay_ms=delay_ms, allow_dev_key=True
+                    wei_per_proof=per_proof,
+                    wei_per_step=per_step,
+                    bid_delay_ms=delay_ms,
+                    ms_per_proof=proof_ms,
+                    threads=threads,
+                    allow_dev_key=True,
                 ),
             ),
         )
-        for name, per_proof, per_step, delay_ms in PROVERS
+        for name, per_proof, per_step, delay_ms, proof_ms, threads in PROVERS
     )
     return Cast(
         user=node(

@@ -82,7 +82,7 @@ def read_findings(
     replay: Outcome,
     roots_before: Mapping[int, int],
     roots_after: Mapping[int, int],
-    payee_delta_wei: int,
+    balances: Mapping[str, tuple[int, int]],
     disks_before_landing: Mapping[str, Sequence[tuple[str, bytes]]],
 ) -> Findings:
     """Gather everything; checks nothing but that what must be there is there."""
@@ -105,6 +105,7 @@ def read_findings(
     verify_gas = sum(c.gas_used for c in replay.calls if c.address == stage.deployment.proof_system)
     settle_gas = sum(c.gas_used for c in replay.calls if c.address == stage.deployment.market)
     all_calls = sum(c.gas_used for c in replay.calls if c.depth == 1)
+    creation_gas = sum(c.gas_used for c in replay.calls if not c.address)
     proof_tier = delivery.proofs[0].proof[0]
     value: dict[str, Any] = {
         "l1": {"kind": stage.l1.kind},
@@ -123,7 +124,10 @@ def read_findings(
         "winner": "0x" + deal.winner.prover.hex(),
         "price_wei": str(deal.opening.price_wei),
         "payee": "0x" + deal.opening.payee.hex(),
-        "payee_balance_delta_wei": str(payee_delta_wei),
+        "payee_balance_delta_wei": str(balances["payee"][1] - balances["payee"][0]),
+        "balances": {
+            name: {"before_wei": str(before), "after_wei": str(after)} for name, (before, after) in balances.items()
+        },
         "proof": {
             "system": "groth16-bn254",
             "key": "developer key, known secrets",
@@ -137,7 +141,8 @@ def read_findings(
             "total": receipt.gas_used,
             "verify": verify_gas,
             "settle": settle_gas,
-            "other_calls": all_calls - verify_gas - settle_gas,
+            "first_proxy": creation_gas,
+            "other_calls": all_calls - verify_gas - settle_gas - creation_gas,
             "replayed_total": replay.gas_used,
         },
         "roots": {

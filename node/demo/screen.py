@@ -39,7 +39,7 @@ def show(findings: Findings, out: Output) -> None:
     )
     out.title("The proof and the one transaction")
     proof, gas, table = value["proof"], value["gas"], value["table"]
-    spent = gas["verify"] + gas["settle"] + gas["other_calls"]
+    spent = gas["verify"] + gas["settle"] + gas["first_proxy"] + gas["other_calls"]
     out.table(
         ("part", "value"),
         [
@@ -53,6 +53,7 @@ def show(findings: Findings, out: Output) -> None:
             ("gas, whole transaction", f"{gas['total']:,}"),
             ("  verifying the proof", f"{gas['verify']:,}"),
             ("  settling the fee", f"{gas['settle']:,}"),
+            ("  creating the caller's proxy, once", f"{gas['first_proxy']:,}"),
             ("  other calls (reader, oracle, proxy)", f"{gas['other_calls']:,}"),
             ("  calldata, load, storage, logs", f"{gas['replayed_total'] - spent:,}"),
         ],
@@ -71,8 +72,12 @@ def show(findings: Findings, out: Output) -> None:
             for rollup, before in value["roots"]["before"].items()
         ],
     )
-    out.title("Paid and ready")
-    out.say(f"payee {value['payee']} received {value['payee_balance_delta_wei']} wei, the agreed price")
+    out.title("Balances, wei")
+    out.table(
+        ("whose", "before", "after"),
+        [(name, pair["before_wei"], pair["after_wei"]) for name, pair in value["balances"].items()],
+    )
+    out.say(f"payee {value['payee']} received {value['payee_balance_delta_wei']} wei; agreed: {value['price_wei']} wei")
     for table_id, ready in value["ready_tables"].items():
         out.say(
             f"the proposer pulled table {table_id[:12]}… before landing: {ready['bytes']} bytes, checked at its head"

@@ -20,6 +20,7 @@ from node.demo.findings import Findings, disks, read_findings
 from node.demo.stage import READER, L1Kind, Stage, open_l1, raise_stage
 from node.errors import NodeError
 from node.inbox import Inbox
+from node.l1 import address_from_text
 from node.launch import stop_all
 from node.orderview import OrderView
 from node.output import Output
@@ -30,6 +31,7 @@ from proving.keys import cached_dev_key
 from proving.zkey import read_zkey
 
 TIER: Final = 0
+TICKET: Final = 0  # the first ticket of an account
 STORY_TIMEOUT_S: Final = 240
 ANSWER_TIMEOUT_S: Final = 60
 FOLLOWER_TIMEOUT_S: Final = 20
@@ -98,6 +100,8 @@ def _key(out: Output) -> Path:
 
 async def _act(stage: Stage, cast: Cast, out: Output) -> Findings:
     roots_before = {r: (await stage.contracts.rollup(r)).root for r in (stage.rollup_a, stage.rollup_b)}
+    user = address_from_text(str(status_of(cast.user, "node")["account"]))
+    ticket_before = (await stage.contracts.ticket(user, TICKET)).amount_wei
     out.title("3. The user wants: call A's option from L1; it asks the L1 oracle, whose answer decides A's state")
     order_id = await _wish(stage, cast)
     view = OrderView(cast.user.folder)
@@ -109,7 +113,8 @@ async def _act(stage: Stage, cast: Cast, out: Output) -> Findings:
         raise StoryFailed(state=order.state.value, reason=order.reason or "no reason")
     receipt = await stage.rpc.wait_receipt(view.landing(order_id).tx_hash)
     await _follower_at(cast, receipt.block_number)
-    credit_wei = await _collect(stage, view.payee(order_id))
+    payee = view.payee(order_id)
+    payee_before, payee_after = await _collect(stage, payee)
     return read_findings(
         stage=stage,
         cast=cast,
@@ -119,7 +124,10 @@ async def _act(stage: Stage, cast: Cast, out: Output) -> Findings:
         replay=await _replay(stage, view, order_id, receipt),
         roots_before=roots_before,
         roots_after={r: (await stage.contracts.rollup(r)).root for r in roots_before},
-        payee_delta_wei=credit_wei,
+        balances={
+            "payee": (payee_before, payee_after),
+            "user_ticket": (ticket_before, (await stage.contracts.ticket(user, TICKET)).amount_wei),
+        },
         disks_before_landing=disks_before_landing,
     )
 
@@ -176,11 +184,11 @@ async def _follower_at(cast: Cast, number: int) -> None:
                 await trio.sleep(LOOK_EVERY_S)
 
 
-async def _collect(stage: Stage, payee: bytes) -> int:
-    """Anybody may send a payee its credit; how much ether arrived."""
+async def _collect(stage: Stage, payee: bytes) -> tuple[int, int]:
+    """Anybody may send a payee its credit; the payee's ether before and after."""
     before = await stage.rpc.balance(payee)
     await stage.deployer.send(stage.deployment.market, call_data("IProofMarket", "collect", payee))
-    return await stage.rpc.balance(payee) - before
+    return before, await stage.rpc.balance(payee)
 
 
 async def _replay(stage: Stage, view: OrderView, order_id: bytes, receipt: Receipt) -> Outcome:
