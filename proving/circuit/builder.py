@@ -123,6 +123,10 @@ class Builder(ABC):
     def hints(self, count: int, values: Callable[[], Sequence[int]]) -> list[Expr]:
         """`count` new wires; `values` must return exactly that many field elements."""
 
+    def choices(self, count: int, values: Callable[[], Sequence[int]]) -> list[Expr]:
+        """`hints` that are the prover's to choose: inputs, openings. A test checks that all others follow from them."""
+        return self.hints(count, values)
+
     @abstractmethod
     def enforce(self, a: Expr, b: Expr, c: Expr) -> None:
         """Constrain a * b = c."""

@@ -202,14 +202,14 @@ def open_entry(
     if replies:
         b.equal(plus(replies), result + failed_result)
 
-    tree_in = b.hint(lambda: hint.tree_root if hint else 0)
-    next_in = b.hint(lambda: hint.next_index if hint else 0)
-    frames = b.hint(lambda: hint.frames if hint else 0)
+    tree_in, next_in, frames = b.choices(
+        3, lambda: (hint.tree_root, hint.next_index, hint.frames) if hint else (0, 0, 0)
+    )
     (root,) = b.stamp(poseidon(3), [tree_in, next_in, frames])
     b.enforce(enabled, root - words.pre_root, 0)
 
     selector, length, count = data_meta(b, trigger.meta, len(trigger.high))
-    code_hash = b.hint(lambda: hint.code_hash if hint else 0)
+    (code_hash,) = b.choices(1, lambda: (hint.code_hash if hint else 0,))
     fresh = Frame(
         address=trigger.target - rollup_id * (1 << ADDRESS_BITS),
         code_hash=code_hash,

@@ -41,7 +41,7 @@ def _level(nodes: int) -> Template[_LevelHint]:
         low, high = raw_bits(b, lambda: hint.digit if hint else 0, 2)
         both = b.mul(low, high)
         places = [1 - low - high + both, low - both, high - both, both]
-        children = b.hints(4, lambda: hint.children if hint else ())
+        children = b.choices(4, lambda: hint.children if hint else ())
         for place, child in zip(places, children, strict=True):
             b.enforce(place, child - inputs[0], 0)
         parents = b.stamp(poseidon(4), children)

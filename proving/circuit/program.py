@@ -21,8 +21,8 @@ def load_program(b: Builder, size: int, program: Sequence[tuple[int, int]]) -> t
         constrained: only well-formed programs are in a state.
     """
     padded = [*program, *[(0, 0)] * (size - len(program))]
-    words = b.hints(size, lambda: [word for word, _ in padded])
-    immediates = b.hints(size, lambda: [imm for _, imm in padded])
+    words = b.choices(size, lambda: [word for word, _ in padded])
+    immediates = b.choices(size, lambda: [imm for _, imm in padded])
     later = b.hints(size - 1, lambda: [int(i < len(program)) for i in range(1, size)])
     used: list[Expr] = [1, *later]
     for i in range(1, size):

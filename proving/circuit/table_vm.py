@@ -72,8 +72,8 @@ class Hints:
 
 def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
     """The circuit's body."""
-    h, z, y = b.hints(PUBLIC, lambda: hints.public if hints else ())
-    words = b.hints(shape.tier.words_total, lambda: hints.words if hints else ())
+    h, z, y = b.choices(PUBLIC, lambda: hints.public if hints else ())
+    words = b.choices(shape.tier.words_total, lambda: hints.words if hints else ())
     _bind_statement(b, words, h, z, y)
     rollup_id, time = words[0], words[1]
     enabled = _enabled(b, words[3], shape.tier.entries)
@@ -215,7 +215,7 @@ def _entry_words(words: Sequence[Expr], shape: Shape, place: int) -> EntryWords:
 def _hash_units(b: Builder, count: int, hints: Hints | None) -> list[tuple[Expr, Expr, Expr]]:
     units = []
     for i in range(count):
-        pair = b.hints(2, lambda i=i: hints.hashes[i] if hints else ())  # type: ignore[misc]
+        pair = b.choices(2, lambda i=i: hints.hashes[i] if hints else ())  # type: ignore[misc]
         (digest,) = b.stamp(poseidon(2), pair)
         units.append((pair[0], pair[1], digest))
     return units

@@ -110,13 +110,13 @@ def open_unit(b: Builder, role: Role, *, addresses: Sequence[Expr], hint: UnitHi
     b.equal(plus(owners), used)
     has_key = kind[Kind.HIT] + kind[Kind.ABSENT] + kind[Kind.LOW]
     b.enforce(is_account, 1 - has_key, 0)
-    slot = b.hint(lambda: hint.slot if hint else 0)
+    (slot,) = b.choices(1, lambda: (hint.slot if hint else 0,))
     b.enforce(is_account, slot, 0)
 
     address = b.define(select(b, owners, addresses))
     namespace = b.define(1 + is_account)
     (key,) = b.stamp(poseidon(3), [namespace, address, slot])
-    leaf = b.hints(4, lambda: hint.leaf if hint else (0, 0, 0, 0))
+    leaf = b.choices(4, lambda: hint.leaf if hint else (0, 0, 0, 0))
     b.enforce(kind[Kind.HIT], leaf[0] - key, 0)
     if role is not Role.SECOND:
         beside = kind[Kind.ABSENT] + kind[Kind.LOW]
@@ -224,7 +224,7 @@ def close_units(
     Returns:
         For each entry the tree root and nextIndex after its units.
     """
-    blocks_in = b.hints(len(entries), lambda: hint.blocks_in if hint else ())
+    blocks_in = b.choices(len(entries), lambda: hint.blocks_in if hint else ())
     blocks, nexts = list(blocks_in), [entry.next_in for entry in entries]
     places: list[tuple[Expr, Expr, Expr]] = []
     for i, (unit, end) in enumerate(zip(units, ends, strict=True)):

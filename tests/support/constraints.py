@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import numpy as np
 
@@ -80,8 +80,8 @@ class Constraints:
         values[wire] = kept
         return free
 
-    def undetermined(self, values: Sequence[int], known: int) -> list[int]:
-        """Wires that could move together without breaking a constraint to first order, if wires 0..known stay.
+    def undetermined(self, values: Sequence[int], known: Container[int]) -> list[int]:
+        """Wires that could move together without breaking a constraint to first order, if the known ones stay.
 
         The constraints' derivative at the assignment is brought to echelon form over Fr; wires without a pivot are
         returned. None means that the assignment is locally the only one.
@@ -94,7 +94,7 @@ class Constraints:
             row: dict[int, int] = {}
             for terms, factor in ((a, right), (b, left), (c, -1)):
                 for wire, k in terms:
-                    if wire > known:
+                    if wire not in known:
                         row[wire] = (row.get(wire, 0) + k * factor) % R
             row = {wire: k for wire, k in row.items() if k}
             while row:
@@ -111,4 +111,4 @@ class Constraints:
                         row[w] = rest
                     else:
                         row.pop(w, None)
-        return [wire for wire in range(known + 1, self.wires) if wire not in pivots]
+        return [wire for wire in range(self.wires) if wire not in known and wire not in pivots]

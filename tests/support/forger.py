@@ -29,6 +29,12 @@ class Forger(Assigner):
     """Puts lies into wires as they are allocated; all that follows is computed from them."""
 
     lies: Lies = field(default_factory=dict)
+    chosen: set[int] = field(default_factory=set)
+    """Wires that are the prover's to choose."""
+
+    def choices(self, count: int, values: Callable[[], Sequence[int]]) -> list[Expr]:
+        self.chosen.update(range(len(self.values), len(self.values) + count))
+        return self.hints(count, values)
 
     def hint(self, value: Callable[[], int]) -> Expr:
         return self.hints(1, lambda: [value() % R])[0]
@@ -62,6 +68,13 @@ def forge(hints: Hints, lies: Lies | None = None) -> list[int]:
     if not lies:
         finish_public(forger.values, words, Z)
     return forger.values
+
+
+def chosen_wires(hints: Hints) -> set[int]:
+    """Wires that are the prover's to choose, the constant one among them."""
+    forger = Forger()
+    table_vm(forger, SHAPE, hints)
+    return {0} | forger.chosen
 
 
 @cache

@@ -19,7 +19,7 @@ from protocol.vm.state import FIELD_WORD, INTEGER_WORD
 from proving.circuit.operations import ENVIRONMENT, WORD_OPERATIONS
 from proving.circuit.table_vm import PUBLIC
 from tests.support.circuits import circuit
-from tests.support.forger import SHAPE, broken_beside, constraints, forge, honest_hints, step_wires
+from tests.support.forger import SHAPE, broken_beside, chosen_wires, constraints, forge, honest_hints, step_wires
 from tests.support.stories import Story, state_of, words
 
 ORACLE = endpoint(0, Address(bytes.fromhex("0c" * 20)))
@@ -119,6 +119,18 @@ def test_lies_about_wires_are_noticed_when_all_else_follows_them() -> None:
 def test_every_changed_wire_is_noticed() -> None:
     """All of them."""
     assert noticed(list(range(1, circuit().n_wires)), 2) == []
+
+
+def test_the_whole_witness_follows_from_what_the_prover_may_choose() -> None:
+    """Given the statement, the program and the openings, no other wire can move, not even together with others.
+
+    To first order: the derivative of all constraints at an honest witness has full rank in the other wires, but for
+    the listed ones.
+    """
+    known = chosen_wires(honest_hints(story()))
+    loose = constraints().undetermined(honest(), known)
+
+    assert [wire for wire in loose if not may_be_free(wire)] == []
 
 
 # What the machine does not read (SPEC §4.6): the coinbase, the time if no TIME ran, gas and scope of a trigger.

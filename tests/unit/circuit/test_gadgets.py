@@ -101,7 +101,7 @@ def test_honest_witnesses_hold_and_are_determined(name: str) -> None:
 
         assert len(values) == circuit.n_wires
         assert list(constraints.broken(values)) == []
-        loose = constraints.undetermined(values, len(inputs))
+        loose = constraints.undetermined(values, range(len(inputs) + 1))
         assert len(loose) == gadget.free + gadget.chosen
 
 
