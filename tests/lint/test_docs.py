@@ -89,6 +89,7 @@ def test_each_folder_readme_is_one_page() -> None:
     """Purpose, files in reading order, what does not belong there."""
     pages = [path for path in files(*PACKAGES, "configs", "tests") if path.name == "README.md"]
 
+    assert {Path(package, "README.md") for package in PACKAGES} <= set(pages)
     assert [] == [problem for path in pages for problem in page_problems(path, text(path))]
 
 
