@@ -21,6 +21,7 @@ import trio
 from trio_typing import TaskStatus
 
 from market.admission import Capability
+from market.lifecycle import Role
 from market.pricing import Curve
 from node.chain.reverts import ErrorBook
 from node.chain.rpc import Rpc
@@ -31,7 +32,7 @@ from node.desk import Desk
 from node.errors import ChainMismatch, ConfigError
 from node.evidence import FrameLog
 from node.follower import Follower, Snapshot
-from node.frames import FrameWriter, gossip_judge
+from node.frames import FrameWriter, gossip_judge, recall_requests
 from node.identity import load_or_create_account, load_or_create_host_key
 from node.inbox import Inbox
 from node.jobs import Machine, TableProver
@@ -176,7 +177,10 @@ async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
     database = Database(f"sqlite:///{folder / 'node.db'}", now_ms=clock.now_ms(), on_commit=hook_for_tests(os.environ))
     market = MarketId(chain_id=contracts.chain_id, contract=contracts.market)
     book = TicketBook(rpc, contracts.market, start_block=chain.start_block, poll_s=chain.poll_ms / 1000)
+    store = OrderStore(database, Vault(folder / "vault.key"))
     memory = GossipMemory()
+    for role in Role:
+        recall_requests(store, role, memory)  # blocks, but nothing runs yet
     book.know_requests(partial(_ticket_of, memory))
     host = Host(
         P2PConfig(
@@ -215,7 +219,7 @@ async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
             contracts=contracts,
             proof_system=proof_system,
             port=await _port(config, contracts, account.secret, TransactionStore(database), in_thread),
-            store=OrderStore(database, Vault(folder / "vault.key")),
+            store=store,
             in_thread=in_thread,
             clock=clock,
             follower=follower,

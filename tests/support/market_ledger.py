@@ -238,12 +238,12 @@ class ToyRunning:
             raise Refused(self._owner.refuses)
 
     async def prove(self) -> tuple[tuple[RollupProof, ...], int]:
-        """After PROVE_S seconds."""
-        await trio.sleep(PROVE_S if not self._owner.hangs else 10**6)
+        """After the prover's time."""
+        await trio.sleep(self._owner.prove_s if not self._owner.hangs else 10**6)
         if self._owner.crashes:
             raise Refused("CHILD_DIED")
         proof = b"wrong" if self._owner.lies else toy_proof(self._work.agreement_hash, planned_table().core_id)
-        return (RollupProof(rollup_id=1, system=SYSTEM, proof=proof),), PROVE_S * 1000
+        return (RollupProof(rollup_id=1, system=SYSTEM, proof=proof),), round(self._owner.prove_s * 1000)
 
 
 @dataclass
@@ -254,6 +254,8 @@ class ToyProver:
     hangs: bool = False
     lies: bool = False
     crashes: bool = False
+    prove_s: float = PROVE_S
+    """Time of one proof."""
 
     @property
     def free(self) -> int:

@@ -23,6 +23,8 @@ from node.frames import FrameWriter, gossip_judge, recall_requests
 from node.ports import (
     Answer,
     ChainCall,
+    Direct,
+    Gossip,
     Peer,
     PlannedTable,
     Refused,
@@ -58,6 +60,17 @@ from tests.support.market_ledger import (
 T = TypeVar("T")
 
 POLL_MS = 2_000
+TERMS = Terms(
+    bid_window_ms=2_500,
+    accept_window_ms=2_000,
+    ack_window_ms=15_000,
+    prove_window_ms=60_000,
+    claim_window_s=120,
+    max_price_wei=10**16,
+    bond_min_wei=BOND_WEI,
+    ready_wait_ms=3_000,
+    is_submitted=True,
+)
 
 
 async def inline(function: Callable[[], T]) -> T:
@@ -205,7 +218,8 @@ class Party:
     prover: ToyProver = field(default_factory=ToyProver)
     sidecars: tuple[bytes, ...] = ()
     deaf_to: frozenset[str] = frozenset()
-    claim_window_s: int = 120
+    terms: Terms = TERMS
+    poll_ms: int = POLL_MS
     prepared: dict[str, ChainCall] = field(default_factory=dict)
     points: list[str] = field(default_factory=list)
     kill_at: str = ""
@@ -244,20 +258,17 @@ class Party:
         frames = FrameWriter(
             market=MARKET, key=self.key, sequences=Sequences(database, self.key.address), clock=clock, in_thread=inline
         )
-        if self.role is Role.REQUESTER:
-            self.node = self._requester(store, clock, link, chain, frames)
-        else:
-            self.node = self._prover(store, clock, link, chain, frames)
+        node = self.make_node(store, clock, link, link, chain, frames)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(link.run)
-                await nursery.start(self.node.serve)
-                nursery.start_soon(self._watch, self.node.loop, store)
+                await nursery.start(node.serve)
+                nursery.start_soon(self._watch, node.loop, store)
                 link.catch_up()
                 task_status.started()
                 if self.asks is not None and not store.recent(1):
-                    assert isinstance(self.node, Requester)
-                    await self.node.request(self.asks, ticket=0)
+                    assert isinstance(node, Requester)
+                    await node.request(self.asks, ticket=0)
         except BaseExceptionGroup as group:
             killed, rest = group.split(Killed)
             if rest is not None:
@@ -285,43 +296,59 @@ class Party:
             task_status = trio.TASK_STATUS_IGNORED
             await trio.sleep(0.5)  # somebody starts it again
 
+    def make_node(
+        self,
+        store: OrderStore,
+        clock: TestClock,
+        gossip: Gossip,
+        direct: Direct,
+        chain: LedgerChain,
+        frames: FrameWriter,
+    ) -> Requester | ProvingNode:
+        """The node's loop on a given network."""
+        make = self._requester if self.role is Role.REQUESTER else self._prover
+        self.node = make(store, clock, gossip, direct, chain, frames)
+        return self.node
+
     def _requester(
-        self, store: OrderStore, clock: TestClock, link: Link, chain: LedgerChain, frames: FrameWriter
+        self,
+        store: OrderStore,
+        clock: TestClock,
+        gossip: Gossip,
+        direct: Direct,
+        chain: LedgerChain,
+        frames: FrameWriter,
     ) -> Requester:
         return Requester(
             store=store,
             in_thread=inline,
             clock=clock,
-            gossip=link,
-            direct=link,
+            gossip=gossip,
+            direct=direct,
             chain=chain,
             verifier=ToyVerifier(),
             frames=frames,
-            ready=ReadyTables(gossip=link, direct=link, frames=frames, clock=clock, sidecars=self.sidecars),
-            terms=Terms(
-                bid_window_ms=2_500,
-                accept_window_ms=2_000,
-                ack_window_ms=15_000,
-                prove_window_ms=60_000,
-                claim_window_s=self.claim_window_s,
-                max_price_wei=10**16,
-                bond_min_wei=BOND_WEI,
-                ready_wait_ms=3_000,
-                is_submitted=True,
-            ),
+            ready=ReadyTables(gossip=gossip, direct=direct, frames=frames, clock=clock, sidecars=self.sidecars),
+            terms=self.terms,
             rollups=ROLLUPS,
-            poll_ms=POLL_MS,
+            poll_ms=self.poll_ms,
         )
 
     def _prover(
-        self, store: OrderStore, clock: TestClock, link: Link, chain: LedgerChain, frames: FrameWriter
+        self,
+        store: OrderStore,
+        clock: TestClock,
+        gossip: Gossip,
+        direct: Direct,
+        chain: LedgerChain,
+        frames: FrameWriter,
     ) -> ProvingNode:
         return ProvingNode(
             store=store,
             in_thread=inline,
             clock=clock,
-            gossip=link,
-            direct=link,
+            gossip=gossip,
+            direct=direct,
             chain=chain,
             prover=self.prover,
             able=lambda bond_wei: Capability(
@@ -345,7 +372,7 @@ class Party:
                 ticket=0,
                 bid_delay_ms=100,
             ),
-            poll_ms=POLL_MS,
+            poll_ms=self.poll_ms,
         )
 
     def order(self) -> Order | None:
