@@ -41,6 +41,8 @@ class Artifact:
     """Creation code without constructor arguments; empty for an interface."""
     deployed_bytecode: bytes
     """Runtime code with zeros where immutables go."""
+    storage: tuple[AbiItem, ...]
+    """Storage layout: label, slot (decimal text), offset in the slot, type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,7 @@ def artifact(name: str) -> Artifact:
         abi=tuple(raw["abi"]),
         bytecode=bytes.fromhex(raw["bytecode"]),
         deployed_bytecode=bytes.fromhex(raw["deployedBytecode"]),
+        storage=tuple(raw["storage"]),
     )
 
 
