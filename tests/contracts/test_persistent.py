@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from protocol.actions import Action
 from protocol.constants import NONE
 from protocol.contracts.artifacts import call_data
 from protocol.load import Expectation, encode_expects
@@ -28,11 +27,13 @@ from tests.support.rollupworld import (
     ORACLE_PRICE,
     PROGRAM,
     Setup,
+    abi_executions,
     answer,
     call_out,
     direct,
     expect_revert,
     l1_call,
+    load_header,
     proxy_of,
     word,
 )
@@ -40,45 +41,12 @@ from tests.support.rollupworld import (
 BOND = 5 * 10**15
 
 
-def abi_action(action: Action) -> tuple[Any, ...]:
-    """The Action struct of the ABI."""
-    return (
-        int(action.kind),
-        action.rollup_id,
-        action.destination,
-        action.value,
-        action.gas,
-        action.failed,
-        action.opaque,
-        action.source_rollup,
-        action.source_address,
-        list(action.scope),
-        action.data,
-    )
-
-
-def abi_executions(core: Core) -> list[tuple[Any, ...]]:
-    """The Execution structs of the ABI."""
-    return [
-        (
-            e.parent,
-            e.reply_to,
-            e.revert_of,
-            e.mid,
-            word(e.new_root),
-            abi_action(e.trigger),
-            abi_action(e.next_action),
-        )
-        for e in core.entries
-    ]
-
-
 def load(made: Setup, core: Core, sender: bytes | None = None, value: int | None = None) -> Receipt:
     """loadL2Executions."""
     return made.rollups.send(
         "loadL2Executions",
         abi_executions(core),
-        encode_header(core) + made.proofs(core),
+        load_header(core) + made.proofs(core),
         sender=sender or made.user,
         value=BOND * len(core.entries) if value is None else value,
     )

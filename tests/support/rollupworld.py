@@ -16,7 +16,7 @@ from protocol.actions import Action, ActionKind
 from protocol.contracts.artifacts import call_data
 from protocol.hashing import keccak256
 from protocol.load import Expectation, ProofItem, Proofs, encode_expects, encode_proofs
-from protocol.table import Core, Entry, Member, encode_core, encode_triggers, triggers_hash
+from protocol.table import Core, Entry, Member, encode_core, encode_header, encode_triggers, triggers_hash
 from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, RollupId
 from tests.support.evmworld import Contract, Receipt, Reverted, World
 
@@ -245,3 +245,41 @@ def load_step(made: Setup, core: Core, triggers: Sequence[int]) -> tuple[bytes, 
         b"",
     )
     return made.rollups.address, 0, data
+
+
+def abi_action(action: Action) -> tuple[Any, ...]:
+    """The Action struct of the ABI."""
+    return (
+        int(action.kind),
+        action.rollup_id,
+        action.destination,
+        action.value,
+        action.gas,
+        action.failed,
+        action.opaque,
+        action.source_rollup,
+        action.source_address,
+        list(action.scope),
+        action.data,
+    )
+
+
+def abi_executions(core: Core) -> list[tuple[Any, ...]]:
+    """The Execution structs of the ABI."""
+    return [
+        (
+            e.parent,
+            e.reply_to,
+            e.revert_of,
+            e.mid,
+            word(e.new_root),
+            abi_action(e.trigger),
+            abi_action(e.next_action),
+        )
+        for e in core.entries
+    ]
+
+
+def load_header(core: Core) -> bytes:
+    """What `proof` of loadL2Executions begins with."""
+    return encode_header(core)
