@@ -49,6 +49,12 @@ MAX_SKEW: Final = 3600
 """Seconds between l2Time and the block that loads the table."""
 WITHDRAW_DELAY: Final = 7200
 """Seconds between requestWithdraw and withdraw of a ticket."""
+SLASH_WINDOW: Final = 3600
+"""Seconds after claimBy in which a bond can be taken."""
+BOND_PER_ENTRY: Final = 5000000000000000
+"""wei for each entry of a table in the persistent lane."""
+MAX_SYSTEMS: Final = 8
+"""Proof systems of a rollup's configuration."""
 
 # §9 wire
 MAX_GOSSIP_BODY: Final = 4096

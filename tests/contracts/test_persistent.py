@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from protocol.constants import NONE
+from protocol.constants import BOND_PER_ENTRY, MAX_SKEW, MAX_SYSTEMS, NONE, SLASH_WINDOW, WITHDRAW_DELAY
 from protocol.contracts.artifacts import call_data
 from protocol.load import Expectation, encode_expects
 from protocol.table import (
@@ -38,7 +38,7 @@ from tests.support.rollupworld import (
     word,
 )
 
-BOND = 5 * 10**15
+BOND = BOND_PER_ENTRY
 
 
 def load(made: Setup, core: Core, sender: bytes | None = None, value: int | None = None) -> Receipt:
@@ -357,10 +357,11 @@ def test_bad_configurations_and_geneses_are_refused(made: Setup) -> None:
     a, b = sorted((made.accept_all.hex, made.oracle.hex))
     family, root, genesis = ZERO_HASH, word(5), b"\x01\x00\x00"
     good = ([a], [family], 1)
+    odd = sorted(made.world.deploy("OddProofSystem").hex for _ in range(MAX_SYSTEMS + 1))
     samples: list[tuple[str, Any, bytes, bytes]] = [
         ("BadConfig", ([], [], 1), root, genesis),
         ("BadConfig", ([a], [], 1), root, genesis),
-        ("BadConfig", ([a] * 9, [family] * 9, 1), root, genesis),
+        ("BadConfig", (odd[: MAX_SYSTEMS + 1], [family] * (MAX_SYSTEMS + 1), 1), root, genesis),
         ("BadConfig", ([a], [family], 0), root, genesis),
         ("BadConfig", ([a], [family], 2), root, genesis),
         ("BadConfig", ([b, a], [family] * 2, 1), root, genesis),
@@ -372,9 +373,11 @@ def test_bad_configurations_and_geneses_are_refused(made: Setup) -> None:
     for error, config, first_root, bytes_ in samples:
         with expect_revert(error):
             made.rollups.send("createRollup", config, made.user, 0, first_root, bytes_, sender=made.user)
+    many = (odd[:MAX_SYSTEMS], [family] * MAX_SYSTEMS, MAX_SYSTEMS)
+    made.rollups.send("createRollup", many, made.user, 0, root, genesis, sender=made.user)
     receipt = made.rollups.send("createRollup", good, made.user, 0, root, bytes(65536), sender=made.user)
     (created,) = receipt.events
-    assert (created.name, created.values["rollupId"], created.values["genesis"]) == ("RollupCreated", 3, bytes(65536))
+    assert (created.name, created.values["rollupId"], created.values["genesis"]) == ("RollupCreated", 4, bytes(65536))
 
 
 def test_the_epoch_in_a_bundle_is_pinned_by_its_expectation(made: Setup) -> None:
@@ -386,3 +389,14 @@ def test_the_epoch_in_a_bundle_is_pinned_by_its_expectation(made: Setup) -> None
     arguments = (encode_core(core), made.proofs(core), encode_expects(()), encode_triggers((0,)), b"")
     made.rollups.send("loadAndRun", *arguments, sender=made.user)
     assert made.root(1) == 1001
+
+
+def test_the_contracts_have_the_specified_constants(made: Setup) -> None:
+    found = {name: made.rollups.view(name) for name in ("BOND_PER_ENTRY", "MAX_SKEW")}
+    found |= {name: made.market.view(name) for name in ("WITHDRAW_DELAY", "SLASH_WINDOW")}
+    assert found == {
+        "BOND_PER_ENTRY": BOND_PER_ENTRY,
+        "MAX_SKEW": MAX_SKEW,
+        "WITHDRAW_DELAY": WITHDRAW_DELAY,
+        "SLASH_WINDOW": SLASH_WINDOW,
+    }

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from node.chain.evm import GAS_NONZERO, GAS_TX, GAS_ZERO, Call
+from protocol.constants import BOND_PER_ENTRY
 from protocol.contracts.artifacts import artifact, call_data
 from protocol.load import encode_expects
 from protocol.table import Core, Entry, encode_core, encode_triggers
@@ -97,7 +98,7 @@ def first_call(proven: Proven) -> int:
 def persistent(made: Setup) -> dict[str, int]:
     """Tables of one and of two entries that are answered at once, and the call that meets one."""
     point = made.world.snapshot()
-    bond = 5 * 10**15
+    bond = BOND_PER_ENTRY
     figures = {}
     for count in (1, 2):
         core = made.open_core([direct(made, 1, 1001 + i, bytes((i,))) for i in range(count)])
