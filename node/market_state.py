@@ -4,7 +4,7 @@ forms."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
 
@@ -33,13 +33,16 @@ TABLE: Final = "table"  # salt and transaction of a ready table
 
 def pack_plan(plan: PlannedTable) -> bytes:
     """A planned table for the vault; read back by this program only."""
-    packed: bytes = msgpack.packb([getattr(plan, name) for name in PlannedTable.__slots__])
+    # Numbers as text: wei may exceed the 64 bits of msgpack.
+    values = [getattr(plan, name) for name in PlannedTable.__slots__]
+    packed: bytes = msgpack.packb([str(value) if isinstance(value, int) else value for value in values])
     return packed
 
 
 def unpack_plan(data: bytes) -> PlannedTable:
     """The reverse of `pack_plan`."""
-    values = msgpack.unpackb(data, use_list=False)
+    packed: list[Any] = msgpack.unpackb(data)
+    values = [int(value) if isinstance(value, str) else value for value in packed]
     return PlannedTable(**dict(zip(PlannedTable.__slots__, values, strict=True)))
 
 

@@ -350,6 +350,9 @@ class ProvingNode:
                 await running.checked()
                 await self._acknowledge(order, deal)
                 await self.loop.happen(order.order_id, Event.PROOF_STARTED)
+                now = self.loop.order(order.order_id)
+                if now is None or now.state is not State.AT_WORK:
+                    return  # its time has passed while the witness was built: nobody waits for this proof
                 proofs, prove_ms = await running.prove()
         except PayloadRefused as refused:
             await self._decline(order, deal, refused.verdict, refused.reason)
@@ -371,8 +374,14 @@ class ProvingNode:
         await self.loop.happen(order.order_id, Event.PROOF_MADE, document={kept.DELIVERY: encode_body(delivery)})
 
     async def _acknowledge(self, order: Order, deal: Deal) -> None:
-        """Signs and stores the Ack, unless that happened before a restart."""
+        """Signs and stores the Ack, unless that happened before a restart.
+
+        Raises:
+            Refused: TOO_LATE, L1 would not take an Ack of this moment.
+        """
         now_s = self._clock.now_ms() // 1000
+        if order.state is State.HOLDING and now_s > order.ack_by:
+            raise Refused("TOO_LATE", f"ackBy was {order.ack_by}")
         ack = Ack(agreement_hash=deal.agreement_hash, payload_commit=deal.request.payload_commit, ack_at=now_s)
         market = self._frames.market
         message = ProverAck(

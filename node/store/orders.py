@@ -23,6 +23,7 @@ from node.store.schema import bids, documents, events, orders, outbox, secrets
 from node.store.vault import Vault
 
 WIPE_AFTER_MS: Final = 600_000  # secrets outlive their order by ten minutes, for questions asked again
+BULKY: Final = ("box",)  # the sealed payload, up to 4 MiB; its plaintext goes at the same time
 NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
@@ -295,7 +296,7 @@ class OrderStore:
         return tuple(StoredBid(prover=row.prover, body=row.body, received_ms=row.received_ms) for row in rows)
 
     def wipe(self, now_ms: int) -> int:
-        """Deletes the secrets of orders that ended at least WIPE_AFTER_MS ago; returns of how many."""
+        """Deletes secrets and BULKY documents of orders that ended at least WIPE_AFTER_MS ago; returns of how many."""
         ended = and_(orders.c.is_over == 1, orders.c.is_wiped == 0, orders.c.updated_ms <= now_ms - WIPE_AFTER_MS)
         found = self._database.read(
             lambda connection: connection.execute(select(orders.c.order_id, orders.c.role).where(ended)).all()
@@ -306,6 +307,9 @@ class OrderStore:
         def work(connection: Connection) -> int:
             for row in found:
                 connection.execute(delete(secrets).where(_is(secrets.c, row.order_id, Role(row.role))))
+                connection.execute(
+                    delete(documents).where(_is(documents.c, row.order_id, Role(row.role)), documents.c.name.in_(BULKY))
+                )
                 connection.execute(update(orders).where(_is(orders.c, row.order_id, Role(row.role))).values(is_wiped=1))
             return len(found)
 

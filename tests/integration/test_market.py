@@ -181,6 +181,20 @@ async def test_a_declined_payload_costs_neither_side(folder: Path, autojump_cloc
     }
 
 
+async def test_a_witness_that_takes_too_long_is_declined_not_acknowledged(folder: Path, autojump_clock: object) -> None:
+    """An Ack after ackBy would bind nobody on L1; neither side loses anything."""
+    world = World(folder)
+    world.winner.prover.check_s = 30  # the window of the Ack has 15
+    async with running(world):
+        await ask(world)
+        await until_over(world.requester, world.winner)
+
+    assert (State.REFUNDED, "NO_ACK") == ends(world)["requester"]
+    assert (State.RELEASED, "NO_PAYLOAD") == ends(world)["prover2"]
+    assert BOND_WEI == world.ledger.tickets[(world.winner.key.address, 0)]
+    assert [] == world.ledger.payments
+
+
 async def test_a_requester_that_hides_from_the_delivery_pays_by_claim(folder: Path, autojump_clock: object) -> None:
     """The prover takes its price on L1 with the proof alone, and the requester's order ends as paid."""
     world = World(folder)

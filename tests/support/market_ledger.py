@@ -233,7 +233,7 @@ class ToyRunning:
 
     async def checked(self) -> None:
         """Refuses with the prover's code, if it has one."""
-        await trio.sleep(0.2)
+        await trio.sleep(self._owner.check_s)
         if self._owner.refuses:
             raise Refused(self._owner.refuses)
 
@@ -256,6 +256,8 @@ class ToyProver:
     crashes: bool = False
     prove_s: float = PROVE_S
     """Time of one proof."""
+    check_s: float = 0.2
+    """Time of building and checking the witness."""
 
     @property
     def free(self) -> int:

@@ -215,7 +215,7 @@ def test_secrets_are_unreadable_without_the_key_and_gone_after_the_end(disk: Dis
     store = disk.orders()
     seen = draft(store)
     assert SECRET not in disk.all_bytes()
-    store.advance(seen, Event.CANCEL, now_ms=NOW_MS)
+    store.advance(seen, Event.CANCEL, now_ms=NOW_MS, document={"box": b"sealed"})
 
     assert 0 == store.wipe(NOW_MS + WIPE_AFTER_MS - 1)
     assert SECRET == store.secret(ORDER.order_id, Role.REQUESTER, "payload")
@@ -223,6 +223,7 @@ def test_secrets_are_unreadable_without_the_key_and_gone_after_the_end(disk: Dis
     assert store.secret(ORDER.order_id, Role.REQUESTER, "payload") is None
     assert 0 == store.wipe(NOW_MS + WIPE_AFTER_MS)
     assert b"body" == store.document(ORDER.order_id, Role.REQUESTER, "request")
+    assert store.document(ORDER.order_id, Role.REQUESTER, "box") is None
 
 
 def test_a_box_opens_only_in_its_own_row(disk: Disk) -> None:
