@@ -42,7 +42,7 @@ def pack_plan(plan: PlannedTable) -> bytes:
 def unpack_plan(data: bytes) -> PlannedTable:
     """The reverse of `pack_plan`."""
     packed: list[Any] = msgpack.unpackb(data)
-    values = [int(value) if isinstance(value, str) else value for value in packed]
+    values: list[Any] = [int(value) if isinstance(value, str) else value for value in packed]
     return PlannedTable(**dict(zip(PlannedTable.__slots__, values, strict=True)))
 
 
