@@ -141,6 +141,7 @@ class Intake:
         self._strike = strike
         self._seen: OrderedDict[bytes, Verdict] = OrderedDict()
         self._taps: list[Tap] = []
+        self._is_closed = False
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -211,7 +212,8 @@ class Intake:
         return Verdict.ACCEPT, ""
 
     def close(self) -> None:
-        """Stop delivering: receivers get what is queued, then the end of the channel."""
+        """Stop delivering: receivers get what is queued, then the end of the channel. Further frames are OVERLOAD."""
+        self._is_closed = True
         for state in self._topics.values():
             state.send.close()
 
@@ -228,7 +230,8 @@ class Intake:
         if is_authentic is not None and not is_authentic():
             return Verdict.REJECT  # not settled: the frame inside may be sound, only this envelope is forged
         waiting = state.send.statistics()
-        if waiting.current_buffer_used >= waiting.max_buffer_size and not waiting.tasks_waiting_receive:
+        is_full = waiting.current_buffer_used >= waiting.max_buffer_size and not waiting.tasks_waiting_receive
+        if self._is_closed or is_full:
             return Verdict.OVERLOAD
         self._show(state, frame)
         try:

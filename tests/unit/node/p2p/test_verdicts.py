@@ -216,6 +216,8 @@ async def test_closing_lets_the_application_finish_what_is_queued() -> None:
 
     bench.intake.close()
 
+    assert Verdict.OVERLOAD is bench.judge(b"late")  # peers go on sending while we shut down
+    assert [b"x"] == bench.validated
     receive = bench.intake.state(TOPIC).receive
     assert b"x" == (await receive.receive()).frame
     with pytest.raises(trio.EndOfChannel):
