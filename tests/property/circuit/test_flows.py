@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -12,8 +13,10 @@ from protocol.vm.assembler import assemble
 from protocol.vm.execution import Outcome, Trap
 from protocol.vm.poseidon import P
 from protocol.vm.programs import program
-from protocol.vm.state import FIELD_WORD, INTEGER_WORD
+from protocol.vm.state import FIELD_WORD, INTEGER_WORD, VmState, account_key
 from proving.circuit.errors import ClaimMismatch, TierExceeded
+from proving.circuit.plan import execute, fits
+from proving.circuit.tiers import SHAPE_S, Shape
 from proving.circuit.witness import prepare
 from tests.support.circuits import TIER, broken, circuit, witness_of
 from tests.support.stories import ROLLUP, USER, Story, state_of, words
@@ -209,6 +212,41 @@ def test_what_does_not_fit_is_refused_by_name(reason: str) -> None:
 
     assert caught.value.reason == reason
     assert caught.value.needed > caught.value.available
+
+
+def limit(story: Story, shape: Shape = SHAPE_S) -> str | None:
+    """The reason for which a story does not fit, asked as a planner does."""
+    core = story.core()
+    found = fits(shape, core, ROLLUP, execute(core, ROLLUP, story.first))
+    return None if found is None else found.reason
+
+
+def test_limits_of_a_whole_table_are_refused_by_name() -> None:
+    """Entries, programs, a call that no later place can answer, leaves that lie far apart."""
+    asks = assemble("LDF f0, 12\nXCALL f0, 1, 0, 2\nRETURN 0")
+    story = Story(state_of(asks))
+    for _ in range(3):
+        story.call()
+    assert limit(story) == "TIER_SUSPENDED"
+    story.answer()
+    assert limit(story) == "TIER_ENTRIES"
+
+    other = assemble("RETURN 1")
+    both = Story(state_of(other))
+    both.call()
+    tree, _ = both.first.tree.insert(account_key(7), 0, asks.code_hash)
+    both = Story(VmState(tree=tree, frames=None, programs={p.code_hash: p for p in (asks, other)}))
+    both.call()
+    both.call(to=Address((7).to_bytes(20, "big")))
+    both.answer()
+    assert limit(both) == "TIER_PROGRAMS"
+
+    spread = Story(
+        state_of(assemble("SLOAD r0, f0\nRETURN 0"), {s: (1, INTEGER_WORD) for s in range(1, 8)} | {0: (1, 0)})
+    )
+    spread.call()
+    assert limit(spread) is None
+    assert limit(spread, replace(SHAPE_S, block_levels=1)) == "TIER_BLOCK"
 
 
 def test_a_core_that_says_something_else_has_no_witness() -> None:

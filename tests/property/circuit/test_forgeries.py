@@ -70,8 +70,7 @@ def test_a_trap_cannot_be_hidden(name: str) -> None:
     hints, honest = told(story)
     lie = claim(hints, head=DONE)
 
-    assert refusals(lie, honest, {step_wire(0, step, "carry"): 0})[0].startswith("step")
-    assert set(refusals(lie, honest)) == {"glue"}
+    assert set(refusals(lie, honest, {step_wire(0, step, "carry"): 0})) == {"step"}
 
 
 INVENTED = {
