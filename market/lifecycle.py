@@ -50,6 +50,7 @@ from typing import Final
 
 from market.effects import Effect
 from market.errors import InvalidTransition
+from protocol.constants import SLASH_WINDOW
 
 
 class Role(StrEnum):
@@ -322,7 +323,7 @@ def deadline(order: Order) -> tuple[int, Event, str] | None:
         case s.LANDED | s.OWING | s.LAPSED | s.DEFAULTED:
             return order.claim_by * 1000 + GRACE_MS, e.CLAIMS_OVER, ""
         case s.SLASH_DUE | s.SLASHING:
-            return (order.claim_by + SLASH_WINDOW_S) * 1000 + GRACE_MS, e.SLASH_FAILED, "SLASH_WINDOW_OVER"
+            return (order.claim_by + SLASH_WINDOW) * 1000 + GRACE_MS, e.SLASH_FAILED, "SLASH_WINDOW_OVER"
         case s.SEEN:
             return order.bid_close_ms, e.SKIP, "CLOSED"
         case s.BID:
@@ -336,7 +337,7 @@ def deadline(order: Order) -> tuple[int, Event, str] | None:
         case s.OWED | s.CLAIMING:
             return order.claim_by * 1000 + GRACE_MS, e.CLAIM_FAILED, "CLAIMS_OVER"
         case s.MISSED:
-            return (order.claim_by + SLASH_WINDOW_S) * 1000 + GRACE_MS, e.CLAIMS_OVER, ""
+            return (order.claim_by + SLASH_WINDOW) * 1000 + GRACE_MS, e.CLAIMS_OVER, ""
         case _:
             return None
 
@@ -344,7 +345,6 @@ def deadline(order: Order) -> tuple[int, Event, str] | None:
 GRACE_MS: Final = 1_000  # what a counterparty's clock and the way may take beyond a deadline
 INCLUSION_MS: Final = 60_000  # how long after validUntil a block may still turn up that holds our transaction
 CLAIM_AFTER_S: Final = 30  # after deliverBy; a claim shows the table to everybody, so landing comes first
-SLASH_WINDOW_S: Final = 3_600  # after claimBy (ProofMarket.SLASH_WINDOW)
 
 
 def diagram() -> str:

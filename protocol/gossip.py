@@ -24,6 +24,7 @@ from protocol.constants import (
     MAX_LOCKSET,
     MAX_PAYLOAD_LOG2,
     MIN_PAYLOAD_LOG2,
+    WITHDRAW_DELAY,
 )
 from protocol.errors import Ignore, Reject
 from protocol.gossip_memory import GossipMemory, KnownRequest
@@ -42,7 +43,6 @@ from protocol.messages import (
 from protocol.signing import agreement_digest, recover_signer, verify_frame
 from protocol.verdicts import WireCode
 
-MAX_AGREEMENT_S: Final = 7_200  # claimBy after creation; a ticket cannot be withdrawn sooner (SPEC §8.2)
 MAX_WORK_LOG2: Final = 40
 MAX_TABLE_LOG2: Final = 17  # 128 KiB, the largest transaction that execution clients pool
 AD_INTERVAL_MS: Final = 30_000  # one advertisement per prover and interval
@@ -152,7 +152,7 @@ def _check_request(
     if (
         any(earlier >= later for earlier, later in zip(times, times[1:], strict=False))
         or not message.ack_by <= message.deliver_by < message.claim_by
-        or message.claim_by > created_ms // 1000 + MAX_AGREEMENT_S
+        or message.claim_by > created_ms // 1000 + WITHDRAW_DELAY
     ):
         raise Reject(WireCode.BAD_TIMES, bid_close_ms=message.bid_close_ms, claim_by=message.claim_by)
     _check_addresses(message.addresses)
