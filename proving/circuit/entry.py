@@ -171,6 +171,8 @@ class CloseEntry:
     suspended: Expr
     """1 if it ended in an outgoing call."""
     frame_hash: Expr
+    frames: Expr
+    """The frames word of the new root."""
     failed: Expr
 
 
@@ -316,12 +318,8 @@ def close_entry(
     ends: Sequence[StepEnd],
     earlier: Sequence[CloseEntry],
     can_suspend: bool,
-) -> tuple[CloseEntry, Expr]:
-    """Constrain the next action of an entry by its last step.
-
-    Returns:
-        The closed entry and the frames word of its new root.
-    """
+) -> CloseEntry:
+    """Constrain the next action of an entry by its last step."""
     frame, following = entry.frame, entry.words.next
     own = frame.address + rollup_id * (1 << ADDRESS_BITS)
     for one, other in zip(ends, ends[1:], strict=False):
@@ -357,10 +355,15 @@ def close_entry(
     nested = b.mul(1 - suspended, 1 - is_zero(b, frame.parent))
     ordinal = total((i + 1, reply) for i, reply in enumerate(entry.replies))
     b.equal(entry.words.link, suspended + nested + 2 * ordinal)
-    closed = CloseEntry(
-        opened=entry, machine=last.machine, steps=steps, suspended=suspended, frame_hash=frame_hash, failed=failed
+    return CloseEntry(
+        opened=entry,
+        machine=last.machine,
+        steps=steps,
+        suspended=suspended,
+        frame_hash=frame_hash,
+        frames=frame.parent + mid_hash,
+        failed=failed,
     )
-    return closed, frame.parent + mid_hash
 
 
 def _call_allowed(b: Builder, callee: Expr, xcall: Expr, rollup_id: Expr) -> Expr:

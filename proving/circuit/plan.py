@@ -3,7 +3,7 @@
 API:
     execute(core, rollup_id, state) -> runs            the reference machine on every own entry, compared with the core
     plan(shape, core, rollup_id, runs) -> Hints        raises TierExceeded
-    fits(core, rollup_id, runs) -> None or TierExceeded
+    fits(shape, core, rollup_id, runs) -> None or TierExceeded
 """
 
 from __future__ import annotations

@@ -80,31 +80,8 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
     code, immediates, code_hash = load_program(b, shape.program, hints.program if hints else ())
     hashes = _hash_units(b, shape.hashes, hints)
 
-    opened: list[OpenEntry] = []
-    for place in range(shape.tier.entries):
-        opened.append(
-            open_entry(
-                b,
-                words=_entry_words(words, shape, place),
-                enabled=enabled[place],
-                rollup_id=rollup_id,
-                earlier=opened,
-                can_suspend=_can_suspend(shape, place),
-                hint=hints.entries[place] if hints else None,
-            )
-        )
-        b.enforce(opened[-1].run, opened[-1].frame.code_hash - code_hash, 0)
-
-    addresses = [entry.frame.address for entry in opened]
-    units = [
-        open_unit(b, role, addresses=addresses, hint=hints.units[i] if hints else None)
-        for i, role in enumerate(shape.roles)
-    ]
-    keep_cells_apart(b, units)
-    for place, entry in enumerate(opened):
-        b.equal(plus(unit.accounts[place] for unit in units), entry.call)
-        for unit in units:
-            b.enforce(unit.accounts[place], unit.start[1] - entry.frame.code_hash, 0)
+    opened = _open_entries(b, shape, words, enabled, code_hash, hints)
+    units = _open_units(b, shape, opened, hints)
 
     zero = b.define(0)
     cells = Machine(
@@ -116,7 +93,6 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
         present=[unit.hit for unit in units],
     )
     closed: list[CloseEntry] = []
-    after: list[Expr] = []
     for place, entry in enumerate(opened):
         machine, steps_before = resumed_machine(b, entry, closed, zero, cells)
         around = Surroundings(
@@ -132,27 +108,73 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
         )
         ends = _run(b, shape, machine, around, units, place, hints)
         cells = ends[-1].machine
-        end, frames = close_entry(
-            b,
-            entry=entry,
-            rollup_id=rollup_id,
-            steps_before=steps_before,
-            ends=ends,
-            earlier=closed,
-            can_suspend=_can_suspend(shape, place),
+        closed.append(
+            close_entry(
+                b,
+                entry=entry,
+                rollup_id=rollup_id,
+                steps_before=steps_before,
+                ends=ends,
+                earlier=closed,
+                can_suspend=_can_suspend(shape, place),
+            )
         )
-        closed.append(end)
-        after.append(frames)
+    _close_trees(b, shape, units, cells, closed, hints)
 
+
+def _open_entries(
+    b: Builder, shape: Shape, words: Sequence[Expr], enabled: Sequence[Expr], code_hash: Expr, hints: Hints | None
+) -> list[OpenEntry]:
+    """All entries; those that run a program run the one of `code_hash`."""
+    opened: list[OpenEntry] = []
+    for place in range(shape.tier.entries):
+        opened.append(
+            open_entry(
+                b,
+                words=_entry_words(words, shape, place),
+                enabled=enabled[place],
+                rollup_id=words[0],
+                earlier=opened,
+                can_suspend=_can_suspend(shape, place),
+                hint=hints.entries[place] if hints else None,
+            )
+        )
+        b.enforce(opened[-1].run, opened[-1].frame.code_hash - code_hash, 0)
+    return opened
+
+
+def _open_units(b: Builder, shape: Shape, opened: Sequence[OpenEntry], hints: Hints | None) -> list[Unit]:
+    """All tree units; each CALL has exactly one for its account, which shows the code hash."""
+    addresses = [entry.frame.address for entry in opened]
+    units = [
+        open_unit(b, role, addresses=addresses, hint=hints.units[i] if hints else None)
+        for i, role in enumerate(shape.roles)
+    ]
+    keep_cells_apart(b, units)
+    for place, entry in enumerate(opened):
+        b.equal(plus(unit.accounts[place] for unit in units), entry.call)
+        for unit in units:
+            b.enforce(unit.accounts[place], unit.start[1] - entry.frame.code_hash, 0)
+    return units
+
+
+def _close_trees(
+    b: Builder,
+    shape: Shape,
+    units: Sequence[Unit],
+    cells: Machine,
+    closed: Sequence[CloseEntry],
+    hints: Hints | None,
+) -> None:
     views = [
         EntryView(
-            enabled=entry.enabled,
-            credit=entry.credit,
+            enabled=end.opened.enabled,
+            credit=end.opened.credit,
             failed=end.failed,
-            tree_in=entry.tree_in,
-            next_in=entry.next_in,
+            tree_in=end.opened.tree_in,
+            next_in=end.opened.next_in,
         )
-        for entry, end in zip(opened, closed, strict=True)
+        for end in closed
     ]
     states = zip(cells.values, cells.types, cells.present, strict=True)
     trees = close_units(
@@ -164,8 +186,8 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
         tree_levels=TREE_DEPTH,
         hint=hints.tree if hints else None,
     )
-    for end, frames, (tree, following) in zip(closed, after, trees, strict=True):
-        _new_root(b, end, frames, tree, following)
+    for end, (tree, following) in zip(closed, trees, strict=True):
+        _new_root(b, end, tree, following)
 
 
 def _can_suspend(shape: Shape, place: int) -> bool:
@@ -257,12 +279,12 @@ def _run(
     return ends
 
 
-def _new_root(b: Builder, end: CloseEntry, frames: Expr, tree: Expr, following: Expr) -> None:
+def _new_root(b: Builder, end: CloseEntry, tree: Expr, following: Expr) -> None:
     """A failed run leaves the tree from before its frame began (SPEC §4.6)."""
     frame = end.opened.frame
     kept_tree = b.mul_add(end.failed, frame.start_tree - tree, tree)
     kept_next = b.mul_add(end.failed, frame.start_next - following, following)
-    (root,) = b.stamp(poseidon(3), [kept_tree, kept_next, b.define(frames)])
+    (root,) = b.stamp(poseidon(3), [kept_tree, kept_next, b.define(end.frames)])
     b.enforce(end.opened.enabled, root - end.opened.words.new_root, 0)
 
 

@@ -1,4 +1,4 @@
-"""Sizes of the table-VM circuit in each tier, and whether a run fits (SPEC §6)."""
+"""Sizes of the table-VM circuit in each tier (SPEC §6)."""
 
 from __future__ import annotations
 
