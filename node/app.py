@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -206,30 +206,33 @@ async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
     frames = FrameWriter(
         market=market, key=key, sequences=Sequences(database, key.address), clock=clock, in_thread=in_thread
     )
-    async with trio.open_nursery() as nursery:
-        await nursery.start(follower.serve)
-        await nursery.start(book.serve)
+    with ExitStack() as closing:
         if config.role == "relay":
             # Before the host listens: a relay's evidence has no gap at its beginning.
-            host.gossip.add_tap(FrameLog(folder))
-        await nursery.start(host.serve)
-        yield Parts(
-            config=config,
-            key=key,
-            contracts=contracts,
-            proof_system=proof_system,
-            port=await _port(config, contracts, account.secret, TransactionStore(database), in_thread),
-            store=store,
-            in_thread=in_thread,
-            clock=clock,
-            follower=follower,
-            host=host,
-            gossip=gossip,
-            direct=MarketDirect(host),
-            frames=frames,
-            status=StatusFile(folder),
-        )
-        nursery.cancel_scope.cancel()
+            evidence = FrameLog(folder)
+            closing.callback(evidence.close)
+            host.gossip.add_tap(evidence)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(follower.serve)
+            await nursery.start(book.serve)
+            await nursery.start(host.serve)
+            yield Parts(
+                config=config,
+                key=key,
+                contracts=contracts,
+                proof_system=proof_system,
+                port=await _port(config, contracts, account.secret, TransactionStore(database), in_thread),
+                store=store,
+                in_thread=in_thread,
+                clock=clock,
+                follower=follower,
+                host=host,
+                gossip=gossip,
+                direct=MarketDirect(host),
+                frames=frames,
+                status=StatusFile(folder),
+            )
+            nursery.cancel_scope.cancel()
 
 
 def _errors() -> ErrorBook:

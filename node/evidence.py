@@ -25,6 +25,10 @@ class FrameLog:
         if self._file.tell() > MAX_LOG_BYTES:
             self._halve()
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
     def _halve(self) -> None:
         self._file.close()
         records = list(read_frames(self._path.parent))

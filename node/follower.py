@@ -41,6 +41,9 @@ class Followed:
     """Consumed entries so far."""
 
 
+NOTHING_KNOWN: Mapping[int, Followed] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Everything known after one block."""
@@ -54,11 +57,10 @@ class Snapshot:
 class RollupLog:
     """Replays logs of Rollups in block order."""
 
-    def __init__(self) -> None:
-        self._snapshots: deque[Snapshot] = deque(
-            [Snapshot(number=-1, block_hash=b"", rollups=MappingProxyType({}), cores=MappingProxyType({}))],
-            maxlen=MAX_ROLLBACK_BLOCKS,
-        )
+    def __init__(self, known: Mapping[int, Followed] = NOTHING_KNOWN) -> None:
+        """Start before any block, with what is known by other means."""
+        start = Snapshot(number=-1, block_hash=b"", rollups=known, cores=MappingProxyType({}))
+        self._snapshots: deque[Snapshot] = deque([start], maxlen=MAX_ROLLBACK_BLOCKS)
 
     @property
     def latest(self) -> Snapshot:

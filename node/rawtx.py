@@ -7,11 +7,26 @@ from typing import Final
 
 import rlp  # type: ignore[import-untyped]
 from eth_account import Account
+from eth_keys.exceptions import BadSignature
+from eth_utils.exceptions import ValidationError
+from rlp.exceptions import RLPException  # type: ignore[import-untyped]
 
 from node.ports import Refused
 
 EIP1559: Final = 2
 MAX_RAW_BYTES: Final = 1 << 17  # 128 KiB, the largest that execution clients pool
+
+MALFORMED: Final = (
+    RLPException,
+    BadSignature,
+    ValidationError,
+    ValueError,
+    IndexError,
+    TypeError,
+    KeyError,
+    AttributeError,
+)
+"""What the libraries raise over bytes that are no transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,5 +62,5 @@ def decode_raw(raw: bytes) -> RawCall:
             value=int.from_bytes(fields[6], "big"),
             data=bytes(fields[7]),
         )
-    except (rlp.DecodingError, ValueError, IndexError, TypeError) as error:
+    except MALFORMED as error:
         raise Refused("READY_FORM", type(error).__name__) from error
