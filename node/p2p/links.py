@@ -129,7 +129,10 @@ class Links:
                 self._nursery.start_soon(self._keep, peer_id)
             for peer_id in self.connected():  # came in before we ran
                 self._welcome(peer_id)
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None  # connections still come and go while the host shuts down
         raise AssertionError("runs until cancelled")
 
     async def connect(self, peer_id: str) -> None:
@@ -175,7 +178,6 @@ class Links:
 
     async def close_all(self) -> None:
         """Say goodbye on all connections in parallel, then cut what is left."""
-        self._nursery = None
         connections: list[Any] = self._swarm.get_connections()
         with trio.move_on_after(self._config.close_s):
             async with trio.open_nursery() as nursery:

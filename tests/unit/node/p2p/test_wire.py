@@ -193,6 +193,20 @@ def test_peers_outside_the_mesh_are_offered_recent_messages_even_in_back_off() -
     assert {pruned: {"ours": [b"author1"]}} == dict(router.gossip_heartbeat())
 
 
+async def test_delivery_times_can_be_forgotten() -> None:
+    """The library keeps one for each message of the node's life."""
+    router = _Recorder()
+    router.pubsub = SimpleNamespace(  # type: ignore[assignment]
+        my_id=ID(b"me"), peers={}, peer_topics={}, peer_queues={}, get_message_id=lambda message: b"id"
+    )
+    await router.publish(ID(b"me"), rpc_pb2.Message(from_id=b"me", seqno=b"1", topicIDs=["ours"]))
+    assert 1 == len(router.recent_message_deliveries["ours"])
+
+    router.forget_deliveries()
+
+    assert {} == dict(router.recent_message_deliveries)
+
+
 async def test_control_messages_are_cut_to_what_an_honest_peer_sends() -> None:
     """Made-up topics, repeated ids, endless lists, endless back-offs and peer exchange do not get through."""
     ids = [struct.pack(">Q", number) for number in range(3 * MAX_IDS_PER_RPC)]
