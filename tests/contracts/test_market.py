@@ -152,6 +152,29 @@ def test_an_agreement_about_another_request_of_the_same_id_blocks_nobody(made: S
     assert paid(made, who) == PRICE
 
 
+def test_a_requester_cannot_settle_by_an_agreement_with_itself_and_use_the_provers_proof(
+    made: Setup, who: Party
+) -> None:
+    """Whether the false agreement spends the ticket or only the request id: the load pays the prover or reverts."""
+    core = table(made, who)
+    agreement = agree(made, who, core)
+    alone = Party(requester=who.requester, prover=who.requester, payee=who.requester.address)
+    made.market.send("deposit", 1, sender=who.requester.address, value=1)
+    trivial = table(made, who, new_root=1777)
+    for false, error in (
+        (agree(made, alone, trivial, price_wei=1, requester_ticket=1), "RequestSettled"),
+        (agree(made, alone, trivial, request_id=b"\x88" * 32, price_wei=TICKET), "Unfunded"),
+    ):
+        point = made.world.snapshot()
+        claim(made, alone, trivial, false)
+        with expect_revert(error):
+            land(made, who, core, agreement)
+        assert made.root(1) == 1000
+        made.world.restore(point)
+    land(made, who, core, agreement)
+    assert paid(made, who) == PRICE
+
+
 CHANGES = {
     "request_id": b"\x78" * 32,
     "rank": 2,

@@ -117,7 +117,10 @@ contract ProofMarket is IProofMarket {
         Agreement memory a = _read(settlement);
         _checkBinding(a, settlement, coreId, agreed, payee, familyHash);
         bytes32 requestKey = _requestKey(a.requester, a.requestId);
-        if (_settled[requestKey] != 0) return;
+        bytes32 paid = _settled[requestKey];
+        if (paid == agreed) return;
+        // else a requester could settle its request by an agreement with itself and use this proof for nothing
+        if (paid != 0) revert RequestSettled(paid);
         if (block.timestamp > a.claimBy) revert AgreementExpired(a.claimBy, block.timestamp);
         if (_flags[agreed] & CANCELLED != 0) revert AgreementIsCancelled(agreed);
         uint256 held = _held(a.requester, a.requesterTicket);

@@ -65,6 +65,8 @@ interface IProofMarket {
     error AgreementIsCancelled(bytes32 agreementHash);
     error Unfunded(address owner, uint32 ticket, uint256 wanted, uint256 held);
     error AlreadySettled(bytes32 agreementHash);
+    /// @notice The request was paid under another agreement.
+    error RequestSettled(bytes32 agreementHash);
     error AlreadyDelivered(bytes32 agreementHash);
     error AlreadySlashed(bytes32 agreementHash);
     error SlashTooEarly(uint64 claimBy, uint256 time);
@@ -85,7 +87,7 @@ interface IProofMarket {
     function withdraw(uint32 ticket) external;
 
     /// @notice Called by Rollups inside a load whose triggers run. Pays the payee's credit out of the requester's ticket and
-    ///         frees the rest of it. Does nothing if the request is settled already.
+    ///         frees the rest of it. Does nothing if this agreement was paid already.
     function settle(
         bytes32 coreId,
         bytes32 agreementHash,
