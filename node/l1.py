@@ -145,16 +145,6 @@ def claim_with_proof(core: bytes, proofs: bytes, settlement: bytes) -> bytes:
     return call_data("IProofMarket", "claimWithProof", core, proofs, settlement)
 
 
-def selector(declaration: str) -> bytes:
-    """First four bytes of the hash of `name(type,...)`."""
-    return keccak256(declaration.encode())[:4]
-
-
-def calldata(declaration: str, *arguments: object) -> bytes:
-    """Calldata of a market function named by its declaration, for example `slash(bytes,bytes)`."""
-    return call_data("IProofMarket", declaration.partition("(")[0], *arguments)
-
-
 def load_and_run(core: bytes, proofs: bytes, expects: bytes, triggers: bytes, settlement: bytes) -> bytes:
     """Calldata of the user's one transaction."""
     return call_data("IRollups", "loadAndRun", core, proofs, expects, triggers, settlement)
