@@ -101,10 +101,6 @@ def fq12_pow(a: Fq12, exponent: int) -> Fq12:
 # Curve groups: affine points, None is the point at infinity.
 
 
-def g1_is_on_curve(p: G1) -> bool:
-    return p is None or (p[1] * p[1] - p[0] ** 3 - 3) % Q == 0
-
-
 def g1_neg(p: G1) -> G1:
     return None if p is None else (p[0], -p[1] % Q)
 
