@@ -12,49 +12,49 @@ namespace unveto {
 // Montgomery multiplication row by row over five rotating accumulators s0..s4. A row adds a * b_i, a reduction adds m * q
 // so that s0 becomes zero and is the empty top word of the next row. Low halves ride the CF chain (adcx), high halves
 // the OF chain (adox). 16 + 16 mulx and 4 imul.
-#define UNVETO_ROW_FIRST                     \
-  "movq %[b0], %%rdx\n\t"                    \
-  "mulxq %[a0], %[t0], %[t1]\n\t"            \
-  "mulxq %[a1], %[lo], %[t2]\n\t"            \
-  "addq %[lo], %[t1]\n\t"                    \
-  "mulxq %[a2], %[lo], %[t3]\n\t"            \
-  "adcq %[lo], %[t2]\n\t"                    \
-  "mulxq %[a3], %[lo], %[t4]\n\t"            \
-  "adcq %[lo], %[t3]\n\t"                    \
+#define UNVETO_ROW_FIRST             \
+  "movq 0(%[b]), %%rdx\n\t"          \
+  "mulxq 0(%[a]), %[t0], %[t1]\n\t"  \
+  "mulxq 8(%[a]), %[lo], %[t2]\n\t"  \
+  "addq %[lo], %[t1]\n\t"            \
+  "mulxq 16(%[a]), %[lo], %[t3]\n\t" \
+  "adcq %[lo], %[t2]\n\t"            \
+  "mulxq 24(%[a]), %[lo], %[t4]\n\t" \
+  "adcq %[lo], %[t3]\n\t"            \
   "adcq $0, %[t4]\n\t"
 
 #define UNVETO_ACCUMULATE(x0, x1, x2, x3, s0, s1, s2, s3, s4) \
   "xorl %k[lo], %k[lo]\n\t"                                   \
-  "mulxq %[" x0 "], %[lo], %[hi]\n\t"                         \
+  "mulxq " x0 ", %[lo], %[hi]\n\t"                            \
   "adcxq %[lo], %[" s0 "]\n\t"                                \
   "adoxq %[hi], %[" s1 "]\n\t"                                \
-  "mulxq %[" x1 "], %[lo], %[hi]\n\t"                         \
+  "mulxq " x1 ", %[lo], %[hi]\n\t"                            \
   "adcxq %[lo], %[" s1 "]\n\t"                                \
   "adoxq %[hi], %[" s2 "]\n\t"                                \
-  "mulxq %[" x2 "], %[lo], %[hi]\n\t"                         \
+  "mulxq " x2 ", %[lo], %[hi]\n\t"                            \
   "adcxq %[lo], %[" s2 "]\n\t"                                \
   "adoxq %[hi], %[" s3 "]\n\t"                                \
-  "mulxq %[" x3 "], %[lo], %[hi]\n\t"                         \
+  "mulxq " x3 ", %[lo], %[hi]\n\t"                            \
   "adcxq %[lo], %[" s3 "]\n\t"                                \
   "adoxq %[hi], %[" s4 "]\n\t"                                \
   "movl $0, %k[lo]\n\t"                                       \
   "adcxq %[lo], %[" s4 "]\n\t"
 
 #define UNVETO_ROW(b, s0, s1, s2, s3, s4) \
-  "movq %[" b "], %%rdx\n\t" UNVETO_ACCUMULATE("a0", "a1", "a2", "a3", s0, s1, s2, s3, s4)
+  "movq " b "(%[b]), %%rdx\n\t" UNVETO_ACCUMULATE("0(%[a])", "8(%[a])", "16(%[a])", "24(%[a])", s0, s1, s2, s3, s4)
 
 #define UNVETO_REDUCE(s0, s1, s2, s3, s4) \
   "movq %[inv], %%rdx\n\t"                \
-  "imulq %[" s0 "], %%rdx\n\t" UNVETO_ACCUMULATE("q0", "q1", "q2", "q3", s0, s1, s2, s3, s4)
+  "imulq %[" s0 "], %%rdx\n\t" UNVETO_ACCUMULATE("%[q0]", "%[q1]", "%[q2]", "%[q3]", s0, s1, s2, s3, s4)
 
 struct Adx {
   template <class P>
   static inline void mul(u64* r, const u64* a, const u64* b) {
     u64 t0, t1, t2, t3, t4, lo, hi, top;
-    asm inline(UNVETO_ROW_FIRST UNVETO_REDUCE("t0", "t1", "t2", "t3", "t4")                                     //
-        UNVETO_ROW("b1", "t1", "t2", "t3", "t4", "t0") UNVETO_REDUCE("t1", "t2", "t3", "t4", "t0")       //
-        UNVETO_ROW("b2", "t2", "t3", "t4", "t0", "t1") UNVETO_REDUCE("t2", "t3", "t4", "t0", "t1")       //
-        UNVETO_ROW("b3", "t3", "t4", "t0", "t1", "t2") UNVETO_REDUCE("t3", "t4", "t0", "t1", "t2")       //
+    asm inline(UNVETO_ROW_FIRST UNVETO_REDUCE("t0", "t1", "t2", "t3", "t4")  //
+        UNVETO_ROW("8", "t1", "t2", "t3", "t4", "t0") UNVETO_REDUCE("t1", "t2", "t3", "t4", "t0")  //
+        UNVETO_ROW("16", "t2", "t3", "t4", "t0", "t1") UNVETO_REDUCE("t2", "t3", "t4", "t0", "t1")  //
+        UNVETO_ROW("24", "t3", "t4", "t0", "t1", "t2") UNVETO_REDUCE("t3", "t4", "t0", "t1", "t2")  //
         // the value is (t4, t0, t1, t2), below 2q: keep it or subtract q
         "movq %[t4], %[t3]\n\t"
         "subq %[q0], %[t3]\n\t"
@@ -70,10 +70,9 @@ struct Adx {
         "cmovcq %[t2], %%rdx\n\t"
         : [t0] "=&r"(t0), [t1] "=&r"(t1), [t2] "=&r"(t2), [t3] "=&r"(t3), [t4] "=&r"(t4), [lo] "=&r"(lo),
           [hi] "=&r"(hi), "=&d"(top)
-        : [a0] "m"(a[0]), [a1] "m"(a[1]), [a2] "m"(a[2]), [a3] "m"(a[3]), [b0] "m"(b[0]), [b1] "m"(b[1]),
-          [b2] "m"(b[2]), [b3] "m"(b[3]), [q0] "m"(P::modulus[0]), [q1] "m"(P::modulus[1]),
+        : [a] "r"(a), [b] "r"(b), [q0] "m"(P::modulus[0]), [q1] "m"(P::modulus[1]),
           [q2] "m"(P::modulus[2]), [q3] "m"(P::modulus[3]), [inv] "m"(P::inv)
-        : "cc");
+        : "cc", "memory");
     r[0] = t3;
     r[1] = lo;
     r[2] = hi;
