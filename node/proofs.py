@@ -24,6 +24,11 @@ class RunningProof:
         self._process = process
         self._buffer = b""
 
+    @property
+    def pid(self) -> int:
+        """Process id of the child."""
+        return self._process.pid
+
     async def checked(self) -> Mapping[str, Any]:
         """Wait until the witness satisfies the circuit.
 
@@ -53,8 +58,8 @@ class RunningProof:
             raise ProofFailed(reason=f"the child process ended with status {status}")
         event = json.loads(line)
         if not isinstance(event, dict) or event.get("event") != wanted:
-            detail = event.get("message", line.decode(errors="replace")) if isinstance(event, dict) else "bad event"
-            raise ProofFailed(reason=str(detail))
+            known = isinstance(event, dict) and event.get("event") == "failed"
+            raise ProofFailed(reason=f"{event['code']}: {event['message']}" if known else "the child speaks nonsense")
         return event
 
     async def _line(self) -> bytes:

@@ -120,6 +120,10 @@ def main() -> int:
     except (ProtocolError, CircuitError, ProvingError, JobFailed) as error:
         _say("failed", code=getattr(error, "code", "PRV-000"), message=str(error))
         return 1
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        # The parent's mistake: no such tier or key file, or a line that is no job.
+        _say("failed", code="PRV-052", message=f"{type(error).__name__}: {error}")
+        return 1
     except MemoryError:
         _say("failed", code="PRV-051", message="out of the memory that the job may use")
         return 1
