@@ -101,7 +101,7 @@ class World:
     def account(self, name: str, wei: int = RICH) -> bytes:
         """A funded address without a known key."""
         address = keccak256(name.encode())[:20]
-        self._state.set_balance(address, wei)
+        self.fund(address, wei)
         return address
 
     def balance(self, address: bytes) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from protocol.load import ProofItem, Proofs, encode_expects, encode_proofs, lockset_family_hash
 from protocol.table import Core, Entry, core_id, encode_core, encode_triggers, public_input
 from protocol.types import Address, Hash32, RollupId
-from tests.support.evmworld import CHAIN_ID, Contract, Receipt
+from tests.support.evmworld import CHAIN_ID, Contract, Receipt, World
 from tests.support.marketworld import Party, agree, digest, parties, settle_bytes
 from tests.support.rollupworld import (
     GENESIS,
@@ -104,13 +104,14 @@ class Proven:
         )
 
 
-def proven_world(with_proxy: bool = True) -> Proven:
+def proven_world(world: World | None = None, *, with_proxy: bool = True) -> Proven:
     """Everything but the landing.
 
     Args:
+        world: a fresh chain; py-evm unless given.
         with_proxy: the calling program's proxy exists on L1 already.
     """
-    made, toy = setup(), toy_prover()
+    made, toy = setup(world), toy_prover()
     system = made.world.deploy("Groth16ProofSystem")
     vk_hash = system.send("registerKey", toy.vk, sender=made.stranger).value
     assert system.send("registerFamily", [vk_hash], sender=made.stranger).value == toy.family

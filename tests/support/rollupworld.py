@@ -182,9 +182,9 @@ ORACLE_PRICE = bytes.fromhex("a035b1fe")
 """Selector of price()."""
 
 
-def setup() -> Setup:
+def setup(world: World | None = None) -> Setup:
     """Deploy everything; rollups 1 and 2 exist."""
-    world = World()
+    world = World() if world is None else world
     rollups = world.deploy("Rollups")
     market = Contract(world, "ProofMarket", bytes.fromhex(rollups.view("market")[2:]))
     made = Setup(
