@@ -7,6 +7,7 @@ from eth_abi.exceptions import EncodingError, ParseError
 
 from node.errors import UsageError
 from protocol.hashing import selector
+from protocol.types import Endpoint, endpoint
 
 
 def wei(text: str) -> int:
@@ -46,10 +47,7 @@ def call_bytes(call: str | None, data: str | None) -> bytes:
     if (call is None) == (data is None):
         raise UsageError(problem="give either --call or --data")
     if data is not None:
-        try:
-            return bytes.fromhex(data.removeprefix("0x"))
-        except ValueError as error:
-            raise UsageError(problem="--data is not hexadecimal") from error
+        return hexadecimal("--data", data)
     assert call is not None
     declaration, *values = call.split()
     if "(" not in declaration or not declaration.endswith(")"):
@@ -62,6 +60,44 @@ def call_bytes(call: str | None, data: str | None) -> bytes:
     except (EncodingError, ParseError, ValueError, TypeError, KeyError) as error:
         raise UsageError(problem=f"{declaration}: {error}") from error
     return selector(declaration).to_bytes(4, "big") + arguments
+
+
+def hexadecimal(name: str, text: str) -> bytes:
+    """Bytes from hex digits, with or without 0x.
+
+    Raises:
+        UsageError: naming the argument.
+    """
+    try:
+        return bytes.fromhex(text.removeprefix("0x"))
+    except ValueError as error:
+        raise UsageError(problem=f"{name} is not hexadecimal") from error
+
+
+def endpoint_of(text: str) -> Endpoint:
+    """An endpoint from `ADDRESS` (of L1) or `ROLLUP:ADDRESS`.
+
+    Raises:
+        UsageError.
+    """
+    rollup, _, account = text.rpartition(":")
+    address = hexadecimal("an address", account)
+    if len(address) != 20 or not (rollup or "0").isdecimal() or int(rollup or "0") >= 1 << 64:
+        raise UsageError(problem=f"not an account: {text}")
+    return endpoint(int(rollup or "0"), address)
+
+
+def slot_of(text: str) -> tuple[int, int]:
+    """A storage slot and its word from `SLOT=VALUE`, decimal or 0x-hexadecimal; their ranges are not checked.
+
+    Raises:
+        UsageError.
+    """
+    slot, _, value = text.partition("=")
+    try:
+        return int(slot, 0), int(value, 0)
+    except ValueError as error:
+        raise UsageError(problem=f"not SLOT=VALUE: {text}") from error
 
 
 def _value(kind: str, text: str) -> object:

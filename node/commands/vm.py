@@ -1,22 +1,33 @@
-"""`unveto vm`: write programs of the table VM."""
+"""`unveto vm`: write programs of the table VM, and try them."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Final
 
 from node.commands import Commands
-from node.errors import NotFound
+from node.commands.arguments import call_bytes, endpoint_of, hexadecimal, slot_of, wei
+from node.errors import NotFound, UsageError
 from node.output import Output
+from protocol.actions import ActionKind
+from protocol.constants import STEP_LIMIT
+from protocol.types import split_endpoint
 from protocol.vm.assembler import assemble
 from protocol.vm.disassembler import disassemble
-from protocol.vm.isa import decode_program, encode_program
+from protocol.vm.isa import PROGRAM_MAGIC, Program, decode_program, encode_program
+from protocol.vm.machine import EntryRun
+from protocol.vm.trial import TRIAL_CALLER, trace_lines, try_program
 
-MAX_FILE_BYTES = 1 << 20
+MAX_FILE_BYTES: Final = 1 << 20
+MAX_ANSWERS: Final = 64
+DEFAULT_STEPS: Final = 10_000
+"""Some seconds, were every step a write to storage."""
+FAILED_ANSWER: Final = "fail"
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
-    parser = commands.add_parser("vm", help="assemble and disassemble table VM programs")
+    parser = commands.add_parser("vm", help="assemble, disassemble and try table VM programs")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     asm = actions.add_parser("asm", parents=[common], help="source to program file")
     asm.add_argument("source", type=Path)
@@ -25,6 +36,27 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     dis = actions.add_parser("disasm", parents=[common], help="program file to source")
     dis.add_argument("program", type=Path)
     dis.set_defaults(run=run_disasm)
+    _add_run(actions.add_parser("run", parents=[common], help="call a program, without a rollup or a chain"))
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
+    run.add_argument("program", type=Path, help="program file or assembler source")
+    run.add_argument("--call", metavar="'NAME(TYPES) VALUES'", help="function to call, e.g. 'add(uint256) 5'")
+    run.add_argument("--data", metavar="HEX", help="call data instead of --call")
+    run.add_argument("--caller", metavar="[ROLLUP:]ADDRESS", help="who calls; without ROLLUP an account of L1")
+    run.add_argument("--value", default="0", metavar="AMOUNT", help="wei, or ether as in 0.5ether")
+    run.add_argument("--slot", action="append", default=[], metavar="SLOT=VALUE", help="storage from the start")
+    run.add_argument(
+        "--answer",
+        action="append",
+        default=[],
+        metavar="HEX",
+        help=f"what the next outgoing call answers, or '{FAILED_ANSWER}'; repeat it for more calls",
+    )
+    run.add_argument("--time", type=int, default=0, metavar="SECONDS", help="what TIME gives")
+    run.add_argument("--max-steps", type=int, default=DEFAULT_STEPS, metavar="N", help="give up after N steps")
+    run.add_argument("--trace", action="store_true", help="print each step")
+    run.set_defaults(run=run_run)
 
 
 def _read(path: Path) -> bytes:
@@ -51,3 +83,89 @@ def run_disasm(args: argparse.Namespace, out: Output) -> int:
     out.say(text.rstrip("\n"))
     out.result({"source": text, "code_hash": f"{program.code_hash:#066x}"})
     return 0
+
+
+def _program(path: Path) -> Program:
+    raw = _read(path)
+    return decode_program(raw) if raw.startswith(PROGRAM_MAGIC) else assemble(raw.decode(errors="replace"))
+
+
+def _answer(text: str) -> bytes | None:
+    return None if text == FAILED_ANSWER else hexadecimal("--answer", text)
+
+
+def run_run(args: argparse.Namespace, out: Output) -> int:
+    """Call a program in a world of its own. A program that fails is a result, not an error."""
+    if not 1 <= args.max_steps <= STEP_LIMIT:
+        raise UsageError(problem=f"--max-steps is from 1 to {STEP_LIMIT}")
+    if not 0 <= args.time < 1 << 64:
+        raise UsageError(problem="--time is in unix seconds, below 2^64")
+    if len(args.answer) > MAX_ANSWERS:
+        raise UsageError(problem=f"at most {MAX_ANSWERS} answers")
+    runs = try_program(
+        _program(args.program),
+        data=call_bytes(args.call, args.data),
+        value=wei(args.value),
+        caller=TRIAL_CALLER if args.caller is None else endpoint_of(args.caller),
+        slots=dict(slot_of(each) for each in args.slot),
+        answers=tuple(_answer(each) for each in args.answer),
+        l2_time=args.time,
+        budget=args.max_steps,
+    )
+    _show(runs, args.trace, len(args.answer), out)
+    return 0
+
+
+def _show(runs: tuple[EntryRun, ...], trace: bool, answers: int, out: Output) -> None:
+    last = runs[-1]
+    for number, run in enumerate(runs):
+        out.say(f"{run.trigger.kind.name.lower()}: {run.outcome.value} after {run.step_count} steps")
+        if trace:
+            for line in trace_lines(run):
+                out.say("  " + line)
+        if run.outcome.value == "XCALL" and number == len(runs) - 1:
+            out.say("the program waits for an answer: give --answer")
+    if answers > len(runs) - 1:
+        out.say(f"{answers - len(runs) + 1} answers were not asked for")
+    action = last.next_action
+    if action.kind is ActionKind.RESULT:
+        out.say(f"{'failed' if action.failed else 'answered'}: 0x{action.data.hex()}")
+    else:
+        out.say(f"calls {_where(action.target)}: 0x{action.data.hex()}")
+    out.result(
+        {
+            "outcome": last.outcome.value,
+            "failed": action.failed,
+            "data": "0x" + action.data.hex(),
+            "steps": sum(run.step_count for run in runs),
+            "unused_answers": answers - len(runs) + 1,
+            "runs": [_run_json(run, trace) for run in runs],
+        }
+    )
+
+
+def _run_json(run: EntryRun, trace: bool) -> dict[str, object]:
+    action = run.next_action
+    made: dict[str, object] = {
+        "trigger": run.trigger.kind.name,
+        "outcome": run.outcome.value,
+        "trap": None if run.trap is None else run.trap.value,
+        "steps": run.step_count,
+        "root": f"{run.new_root:#066x}",
+        "suspended": run.mid,
+        "next": {
+            "kind": action.kind.name,
+            "target": _where(action.target),
+            "failed": action.failed,
+            "gas": action.gas,
+            "data": "0x" + action.data.hex(),
+        },
+    }
+    if trace:
+        made["trace"] = list(trace_lines(run))
+    return made
+
+
+def _where(target: int) -> str:
+    rollup, account = split_endpoint(target)
+    return f"{rollup}:0x{account.hex()}"

@@ -1,7 +1,7 @@
 """One frame's run, instruction by instruction (SPEC §4.3).
 
 API:
-    Execution(frame, program, tree, rollup_id=, l2_time=, answer=, trace=).execute() -> (outcome, trap)
+    Execution(frame, program, tree, rollup_id=, l2_time=, answer=, trace=, budget=).execute() -> (outcome, trap)
     then .tree, .r, .out, .pc, .steps, .operations, .trace
     Step, StorageAccess: the trace; Trap, Outcome: how it ended
 """
@@ -15,6 +15,7 @@ from typing import Final
 
 from protocol.actions import Words
 from protocol.constants import ADDRESS_BITS, ENDPOINT_BITS, FIELD_ORDER, MAX_WORDS, STEP_LIMIT
+from protocol.errors import StateError
 from protocol.types import endpoint
 from protocol.vm.isa import U128, Instruction, Op, Program
 from protocol.vm.poseidon import P
@@ -88,6 +89,7 @@ class Execution:
         "address",
         "answer",
         "answer_meta",
+        "budget",
         "args",
         "args_meta",
         "caller",
@@ -117,6 +119,7 @@ class Execution:
         l2_time: int,
         answer: tuple[int, Words] | None,
         trace: bool,
+        budget: int = STEP_LIMIT,
     ) -> None:
         """Start a frame, or continue it behind its outgoing call.
 
@@ -125,6 +128,7 @@ class Execution:
             tree: the state that the run reads and changes; may be younger than the frame.
             answer: dataMeta and words of the answer to the frame's outgoing call; None for a fresh frame.
             trace: collect a `Step` for each instruction.
+            budget: steps after which `execute` gives up; no rule of the machine, for trials of unknown programs.
         """
         self.address = frame.address
         self.caller = frame.caller
@@ -145,12 +149,20 @@ class Execution:
         self.storage: StorageAccess | None = None
         self.ended: Outcome | None = None
         self.trace: list[Step] | None = [] if trace else None
+        self.budget = budget
 
     def execute(self) -> tuple[Outcome, Trap | None]:
-        """Run until the frame ends or is suspended; `pc` stays at the last instruction."""
+        """Run until the frame ends or is suspended; `pc` stays at the last instruction.
+
+        Raises:
+            StateError: STEP_BUDGET.
+        """
         code, steps = self.program.instructions, self.trace
+        stop = min(STEP_LIMIT, self.steps + self.budget)
         while True:
-            if self.steps >= STEP_LIMIT:
+            if self.steps >= stop:
+                if stop < STEP_LIMIT:
+                    raise StateError("STEP_BUDGET", budget=self.budget)
                 return Outcome.TRAP, Trap.STEPS
             pc = self.pc
             instruction = code[pc]

@@ -6,7 +6,8 @@ API:
     EntryRun.steps        with trace=True: per step pc, instruction, registers before and after, trap, storage access
 
 What a program does can never raise. A StateError means that the trigger is not provable here: data too long, a kind
-that does not exist yet, an answer without a frame, a balance past 2^128, or a node missing in a partial state.
+that does not exist yet, an answer without a frame, a balance past 2^128, a node missing in a partial state, or the end
+of a trial's budget of steps.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from protocol.actions import Action, ActionKind, Words, action_words, bytes_from_words
-from protocol.constants import MAX_DATA_BYTES, MAX_WORDS
+from protocol.constants import MAX_DATA_BYTES, MAX_WORDS, STEP_LIMIT
 from protocol.errors import StateError
 from protocol.types import Address, RollupId, split_endpoint
 from protocol.vm.execution import NO_WORDS, Execution, Outcome, Step, Trap
@@ -69,7 +70,9 @@ class EntryRun:
 # -- entries, SPEC §4.6 ------------------------------------------------------------------------------------------------
 
 
-def run_entry(state: VmState, *, rollup_id: int, l2_time: int, trigger: Action, trace: bool = False) -> EntryRun:
+def run_entry(
+    state: VmState, *, rollup_id: int, l2_time: int, trigger: Action, trace: bool = False, budget: int = STEP_LIMIT
+) -> EntryRun:
     """Execute an entry of `rollup_id`.
 
     Args:
@@ -79,10 +82,11 @@ def run_entry(state: VmState, *, rollup_id: int, l2_time: int, trigger: Action, 
         trigger: CALL or RESULT. Whether a RESULT answers the right call is for the caller to check: the frame that it
             continues is the innermost one of `state`.
         trace: collect `steps`.
+        budget: steps of this entry after which to give up; only for trials of unknown programs.
 
     Raises:
         StateError: TRIGGER_KIND, TRIGGER_ROLLUP, DATA_TOO_LONG, NO_FRAME, WRONG_FRAME, BALANCE_OVERFLOW,
-            PROGRAM_MISSING, NODE_MISSING, TREE_FULL.
+            PROGRAM_MISSING, NODE_MISSING, TREE_FULL, STEP_BUDGET.
     """
     if trigger.rollup_id != rollup_id:
         raise StateError("TRIGGER_ROLLUP", rollup_id=trigger.rollup_id)
@@ -91,9 +95,9 @@ def run_entry(state: VmState, *, rollup_id: int, l2_time: int, trigger: Action, 
         raise StateError("DATA_TOO_LONG", length=len(trigger.data), limit=limit)
     match trigger.kind:
         case ActionKind.CALL:
-            return _run_call(state, rollup_id, l2_time, trigger, trace)
+            return _run_call(state, rollup_id, l2_time, trigger, trace, budget)
         case ActionKind.RESULT:
-            return _run_result(state, rollup_id, l2_time, trigger, trace)
+            return _run_result(state, rollup_id, l2_time, trigger, trace, budget)
         case _:
             raise StateError("TRIGGER_KIND", kind=int(trigger.kind))
 
@@ -121,7 +125,7 @@ def _credit(tree: StateTree, key: int, value: int) -> tuple[StateTree, TreeOpera
     return tree, operation, code_hash
 
 
-def _run_call(state: VmState, rollup_id: int, l2_time: int, trigger: Action, trace: bool) -> EntryRun:
+def _run_call(state: VmState, rollup_id: int, l2_time: int, trigger: Action, trace: bool, budget: int) -> EntryRun:
     address = int.from_bytes(trigger.destination, "big")
     tree, operation, code_hash = _credit(state.tree, account_key(address), trigger.value)
     meta, words = action_words(trigger)
@@ -141,12 +145,12 @@ def _run_call(state: VmState, rollup_id: int, l2_time: int, trigger: Action, tra
     if code_hash == 0:
         return _finish(state, trigger, frame, None, Outcome.NO_CODE, None, tree, (operation,))
     program = _program(state, code_hash)
-    run = Execution(frame, program, tree, rollup_id=rollup_id, l2_time=l2_time, answer=None, trace=trace)
+    run = Execution(frame, program, tree, rollup_id=rollup_id, l2_time=l2_time, answer=None, trace=trace, budget=budget)
     outcome, trap = run.execute()
     return _finish(state, trigger, frame, run, outcome, trap, run.tree, (operation, *run.operations))
 
 
-def _run_result(state: VmState, rollup_id: int, l2_time: int, trigger: Action, trace: bool) -> EntryRun:
+def _run_result(state: VmState, rollup_id: int, l2_time: int, trigger: Action, trace: bool, budget: int) -> EntryRun:
     frame = state.frames
     if frame is None:
         raise StateError("NO_FRAME")
@@ -155,7 +159,9 @@ def _run_result(state: VmState, rollup_id: int, l2_time: int, trigger: Action, t
     if trigger.failed:
         return _finish(state, trigger, frame, None, Outcome.FAILED_RESULT, None, state.tree, ())
     program, answer = _program(state, frame.code_hash), action_words(trigger)
-    run = Execution(frame, program, state.tree, rollup_id=rollup_id, l2_time=l2_time, answer=answer, trace=trace)
+    run = Execution(
+        frame, program, state.tree, rollup_id=rollup_id, l2_time=l2_time, answer=answer, trace=trace, budget=budget
+    )
     outcome, trap = run.execute()
     return _finish(state, trigger, frame, run, outcome, trap, run.tree, tuple(run.operations))
 

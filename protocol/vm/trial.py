@@ -1,7 +1,7 @@
 """Trying a program without a rollup: one call, answers to its outgoing calls, and a trace to read.
 
 API:
-    try_program(program, data=, value=, caller=, slots=, answers=, l2_time=) -> (EntryRun, ..)
+    try_program(program, data=, value=, caller=, slots=, answers=, l2_time=, budget=) -> (EntryRun, ..)
     trace_lines(run) -> iterator of text lines
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from protocol.actions import Action, ActionKind
+from protocol.constants import STEP_LIMIT
 from protocol.types import Address, Endpoint, RollupId, split_endpoint
 from protocol.vm.disassembler import instruction_text
 from protocol.vm.execution import Outcome
@@ -33,6 +34,7 @@ def try_program(
     slots: Mapping[int, int] | None = None,
     answers: Sequence[bytes | None] = (),
     l2_time: int = 0,
+    budget: int = STEP_LIMIT,
 ) -> tuple[EntryRun, ...]:
     """Call a program at `TRIAL_ADDRESS` of an otherwise empty rollup, traced.
 
@@ -43,13 +45,15 @@ def try_program(
         answers: data for each outgoing call in turn, None for a failed one. Where they run out, the trial ends
             suspended.
         l2_time: unix seconds.
+        budget: steps, over all runs, after which the trial is given up: a step that touches storage hashes a path of
+            the tree, so that 65,536 of them take minutes.
 
     Returns:
         The run of the call, then one for each answer that was used.
 
     Raises:
         DecodeError: GENESIS_VALUE, GENESIS_ORDER: a slot or value out of range.
-        StateError: DATA_TOO_LONG.
+        StateError: DATA_TOO_LONG, BALANCE_OVERFLOW, STEP_BUDGET.
     """
     made = tuple(
         GenesisSlot(slot=slot, kind=FIELD_WORD if word >> 128 else INTEGER_WORD, value=word)
@@ -68,7 +72,8 @@ def try_program(
         source_address=source_address,
         data=data,
     )
-    run = run_entry(state_from_genesis(genesis), rollup_id=TRIAL_ROLLUP, l2_time=l2_time, trigger=trigger, trace=True)
+    state = state_from_genesis(genesis)
+    run = run_entry(state, rollup_id=TRIAL_ROLLUP, l2_time=l2_time, trigger=trigger, trace=True, budget=budget)
     runs = [run]
     for answer in answers:
         if run.outcome is not Outcome.XCALL:
@@ -83,7 +88,8 @@ def try_program(
             source_address=call.destination,
             data=answer or b"",
         )
-        run = run_entry(run.post, rollup_id=TRIAL_ROLLUP, l2_time=l2_time, trigger=result, trace=True)
+        budget -= run.step_count
+        run = run_entry(run.post, rollup_id=TRIAL_ROLLUP, l2_time=l2_time, trigger=result, trace=True, budget=budget)
         runs.append(run)
     return tuple(runs)
 
