@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.errors import ProofFailed
-from node.l1 import Contracts
+from node.l1 import Contracts, ProofConfig, RollupView
 from node.ports import ProofWork, Refused
 from node.proofs import ProofRunner, RunningProof
 from protocol.errors import ProtocolError
@@ -16,7 +16,7 @@ from protocol.load import lockset_family_hash
 from protocol.messages import RollupProof
 from protocol.payload import Payload, decode_payload, encode_witness
 from protocol.table import core_id, encode_core, public_input
-from protocol.types import Address, Hash32
+from protocol.types import ZERO_ADDRESS, Address, Hash32
 from proving.table_job import TableJob
 
 
@@ -88,22 +88,29 @@ class TableProver:
             Refused: INVALID, STALE, UNSUPPORTED.
         """
         payload = _payload(work)
-        jobs = [await self._job(work, payload, place) for place in range(len(payload.witnesses))]
+        jobs, families = [], []
+        for place in range(len(payload.witnesses)):
+            job, config = await self._job(work, payload, place)
+            jobs.append(job)
+            families.append(config.families)
+        # L1 compares the same before it pays, so an Ack under another hash could only ever be slashed.
+        if work.agreement.family_hash != lockset_family_hash(families):
+            raise Refused("STALE", "the lockset has other configurations than were agreed")
         async with self.runner.slot(), AsyncExitStack() as stack:
             children = [(job.rollup_id, await stack.enter_async_context(self.runner.start(job))) for job in jobs]
             yield RunningTable(self.machine.proof_system, children)
 
-    async def _job(self, work: ProofWork, payload: Payload, place: int) -> TableJob:
+    async def _job(self, work: ProofWork, payload: Payload, place: int) -> tuple[TableJob, ProofConfig]:
         rollup_id, witness = payload.witnesses[place]
         view = await self.contracts.rollup(rollup_id)
-        if view.root != payload.core.lockset[place].pre_root:
-            raise Refused("STALE", f"rollup {rollup_id} has moved")
+        if not work.acknowledged:
+            if view.root != payload.core.lockset[place].pre_root:
+                raise Refused("STALE", f"rollup {rollup_id} has moved")
+            await self._require_settled(rollup_id, view, work.agreement.ack_by)
         config = await self.contracts.config(rollup_id, view.epoch)
         if self.machine.proof_system not in config.systems or config.threshold != 1:
             raise Refused("UNSUPPORTED", f"rollup {rollup_id} wants other proof systems")
         family = config.families[config.systems.index(self.machine.proof_system)]
-        if len(payload.witnesses) == 1 and work.agreement.family_hash != lockset_family_hash([config.families]):
-            raise Refused("STALE", f"rollup {rollup_id} has another configuration")
         core = encode_core(payload.core)
         inputs = public_input(
             chain_id=self.contracts.chain_id,
@@ -115,7 +122,7 @@ class TableProver:
             payee=Address(work.agreement.payee),
             agreement_hash=Hash32(work.agreement_hash),
         )
-        return TableJob(
+        job = TableJob(
             tier=work.request.tier,
             rollup_id=rollup_id,
             core=core.hex(),
@@ -126,6 +133,21 @@ class TableProver:
             threads=self.machine.threads,
             memory_mib=self.machine.memory_mib,
         )
+        return job, config
+
+    async def _require_settled(self, rollup_id: int, view: RollupView, ack_by: int) -> None:
+        """A claim is checked against the configuration of ackBy, which nobody must be able to change any more.
+
+        Raises:
+            Refused: UNSUPPORTED.
+        """
+        if 0 < view.pending_from <= ack_by:
+            raise Refused("UNSUPPORTED", f"rollup {rollup_id} changes its configuration before ackBy")
+        if view.owner == ZERO_ADDRESS:
+            return
+        now = (await self.contracts.rpc.head()).timestamp
+        if now + view.config_delay <= ack_by:
+            raise Refused("UNSUPPORTED", f"the owner of rollup {rollup_id} could change its configuration before ackBy")
 
 
 def _payload(work: ProofWork) -> Payload:

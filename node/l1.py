@@ -27,6 +27,11 @@ class RollupView:
     last_l2_time: int
     epoch: int
     owner: Address
+    """Zero for nobody: then the configuration is fixed."""
+    config_delay: int
+    """Seconds from an announcement of the owner to its effect."""
+    pending_from: int
+    """Unix seconds from which an announced configuration holds, 0 if there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +78,15 @@ class Contracts:
     async def rollup(self, rollup_id: int, tag: Tag = "latest") -> RollupView:
         """State of one rollup."""
         (view,) = await self._view(self.rollups, "IRollups", "rollup", rollup_id, tag=tag)
-        root, ether, last, epoch, owner, _delay, _pending = view
+        root, ether, last, epoch, owner, delay, pending = view
         return RollupView(
             root=int.from_bytes(root, "big"),
             ether_balance=ether,
             last_l2_time=last,
             epoch=epoch,
             owner=address_from_text(owner),
+            config_delay=delay,
+            pending_from=pending,
         )
 
     async def config(self, rollup_id: int, epoch: int, tag: Tag = "latest") -> ProofConfig:

@@ -205,6 +205,8 @@ class ProofWork:
     agreement: Agreement
     agreement_hash: bytes
     payload: bytes
+    acknowledged: bool = False
+    """Begun again after the Ack: it is owed, and can be claimed, wherever the rollups' roots have moved since."""
 
 
 class RunningProof(Protocol):

@@ -343,6 +343,7 @@ class ProvingNode:
             agreement=deal.agreement,
             agreement_hash=deal.agreement_hash,
             payload=payload,
+            acknowledged=order.state in (State.ACKED, State.AT_WORK),
         )
         try:
             await self._in_thread(lambda: judge_payload(deal.request, payload))
