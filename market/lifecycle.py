@@ -178,7 +178,7 @@ def _table() -> Iterator[tuple[tuple[State, Event], Step]]:
         (s.COMMITTED, e.BIDS_CLOSED, s.CLOSED, (f.CHOOSE_WINNER,)),
         (s.COMMITTED, e.CANCEL, s.CANCELLED, (f.PUBLISH_CANCEL,)),
         (s.CLOSED, e.WINNER_CHOSEN, s.AWARDED, (f.PUBLISH_AWARD, f.ASK_ACCEPTANCE)),
-        (s.CLOSED, e.NO_BIDS, s.EXPIRED, ()),
+        (s.CLOSED, e.NO_BIDS, s.EXPIRED, (f.PUBLISH_CANCEL,)),  # else its ticket stays taken for every peer
         (s.CLOSED, e.CANCEL, s.CANCELLED, (f.PUBLISH_CANCEL,)),
         (s.AWARDED, e.ACCEPT_RECEIVED, s.ACCEPTED, (f.SEAL_PAYLOAD,)),
         (s.AWARDED, e.ACCEPT_TIMEOUT, s.LAPSED, ()),
