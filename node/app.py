@@ -277,6 +277,7 @@ async def _port(
         sender=sender,
         start_block=config.chain.start_block,
         confirmations=config.chain.confirmations,
+        now_ms=SystemClock(time.time).now_ms,
     )
 
 

@@ -17,10 +17,11 @@ from node.chain.errors import (
     TransactionRefused,
 )
 from node.chain.evm import Call, Outcome
-from node.chain.localevm import LocalEvm
+from node.chain.localevm import LocalEvm, Overrides
 from node.chain.sender import Payload, Sender, SignedTransaction
 from node.l1 import Contracts
 from node.ports import ChainCall, Landing, Prepared, Refused, TryAgain
+from protocol.constants import MAX_CLOCK_SKEW_MS
 from protocol.contracts.artifacts import artifact, decode_revert, signature
 from protocol.hashing import keccak256
 
@@ -53,6 +54,8 @@ class L1Port:
     sender: Sender
     start_block: int
     confirmations: int
+    now_ms: Callable[[], int] = lambda: 0
+    """Unix ms. A block to come is not older, which matters where no block came for a while."""
 
     async def ticket_wei(self, owner: bytes, ticket: int) -> int | None:
         """Wei in a usable ticket, None if there is none."""
@@ -89,7 +92,11 @@ class L1Port:
         return _prepared(await _asked(lambda: self.sender.prepare(call.purpose, payload)))
 
     async def simulate(self, call: ChainCall, *, sender: bytes | None = None) -> Outcome:
-        """What a call would do at the head, computed here: the L1 node sees only which state is read.
+        """What a call would do on the head's state, computed here: the L1 node sees only which state is read.
+
+        Its time is the present or the head's, whichever is later: a chain that is quiet until we send something would
+        otherwise never come to the end of a deadline. By `MAX_CLOCK_SKEW_MS` less, so that a fast clock of ours does
+        not let us sign what L1 still finds too early.
 
         Args:
             sender: who would send it; None is this account.
@@ -97,9 +104,10 @@ class L1Port:
         head = await _asked(self.contracts.rpc.head)
         evm = LocalEvm(self.contracts.rpc.transport, head, chain_id=self.contracts.chain_id)
         message = Call(sender=sender or self.sender.account, to=call.to, value=call.value_wei, data=call.data)
+        time_s = max(head.timestamp, (self.now_ms() - MAX_CLOCK_SKEW_MS) // 1000)
 
         async def run() -> Outcome:
-            return await trio.to_thread.run_sync(lambda: evm.run(message))
+            return await trio.to_thread.run_sync(lambda: evm.run(message, Overrides(timestamp=time_s)))
 
         return await _asked(run)
 
