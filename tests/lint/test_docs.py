@@ -14,7 +14,7 @@ from tests.support.tools import ROOT
 
 PAGE: Final = 70  # lines, and none of them longer than a screen is wide
 ROW: Final = re.compile(r"^\| *(?P<feature>[^|]+?) *\| *(?P<status>[^|]*?) *\| *(?P<test>[^|]*?) *\|$")
-STAGES: Final = re.compile(r"^stage_\w+\(\) \{ run_tests (?P<folders>[a-z ]+)", re.MULTILINE)
+STAGES: Final = re.compile(r"^stage_\w+\(\) \{ run_tests (?P<folders>[a-z0-9 ]+)", re.MULTILINE)
 
 
 def status_problems(readme: str, exists: Callable[[str], bool]) -> Iterator[str]:
