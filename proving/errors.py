@@ -13,19 +13,15 @@ ProvingError
 │   ├── ZkeyMalformed           PRV-012
 │   ├── VerifyingKeyMalformed   PRV-013
 │   ├── ProofMalformed          PRV-014
-│   ├── PublicMalformed         PRV-015
-│   └── JobMalformed            PRV-016
+│   └── PublicMalformed         PRV-015
 ├── WitnessUnsatisfied      PRV-020   the finished proof does not verify
-├── ProofRefused            the proof is not a proof of these public inputs
-│   ├── PublicCountMismatch     PRV-030
-│   ├── PublicNotCanonical      PRV-031
-│   ├── PointNotCanonical       PRV-032
-│   ├── PointNotOnCurve         PRV-033
-│   ├── PointNotInSubgroup      PRV-034
-│   └── PairingFailed           PRV-035
-└── WorkerError             a proving child process
-    ├── WorkerCrashed           PRV-040
-    └── WorkerRefused           PRV-041
+└── ProofRefused            the proof is not a proof of these public inputs
+    ├── PublicCountMismatch     PRV-030
+    ├── PublicNotCanonical      PRV-031
+    ├── PointNotCanonical       PRV-032
+    ├── PointNotOnCurve         PRV-033
+    ├── PointNotInSubgroup      PRV-034
+    └── PairingFailed           PRV-035
 """
 
 from __future__ import annotations
@@ -115,11 +111,6 @@ class PublicMalformed(MalformedInput):
     code = "PRV-015"
 
 
-class JobMalformed(MalformedInput):
-    """A worker's job file is not what the parent writes."""
-
-    code = "PRV-016"
-
 
 class WitnessUnsatisfied(ProvingError):
     """The witness breaks a constraint of the circuit, or the key does not belong to it."""
@@ -153,25 +144,3 @@ class PointNotInSubgroup(ProofRefused):
 
 class PairingFailed(ProofRefused):
     code = "PRV-035"
-
-
-class WorkerError(ProvingError):
-    """A proving child process did not deliver a proof."""
-
-
-class WorkerCrashed(WorkerError):
-    code = "PRV-040"
-
-    def __init__(self, returncode: int | None, detail: str) -> None:
-        super().__init__(f"the proving process ended with {returncode} and no result: {detail}")
-        self.returncode = returncode
-
-
-class WorkerRefused(WorkerError):
-    """The child reported a coded error of its own; `cause_code` is that code."""
-
-    code = "PRV-041"
-
-    def __init__(self, cause_code: str, cause: str) -> None:
-        super().__init__(f"the proving process refused the job: {cause}")
-        self.cause_code = cause_code

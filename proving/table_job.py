@@ -91,6 +91,7 @@ def _witness(job: TableJob) -> Witness:
 
 
 def _run(job: TableJob) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the witness
     resource.setrlimit(resource.RLIMIT_AS, (job.memory_mib << 20, job.memory_mib << 20))
     options = Options(threads=job.threads)
     began = time.monotonic()
