@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 import trio
@@ -75,7 +77,8 @@ class RollupLog:
             if isinstance(event, RollupCreated):
                 rollups[event.rollup_id] = _created(event)
             elif isinstance(event, TableLoaded):
-                cores[event.core_id] = decode_core(event.core)
+                with suppress(ProtocolError):  # then what it moves cannot be followed; everything else still can
+                    cores[event.core_id] = decode_core(event.core)
             elif isinstance(event, ExecutionConsumed):
                 known = rollups.get(event.rollup_id)
                 if known is not None:
@@ -161,7 +164,7 @@ class Follower:
                 self._restart()
                 continue
             for event in events:
-                self._take(event)
+                await self._take(event)
             if events:
                 continue
             if not started:
@@ -180,9 +183,12 @@ class Follower:
         await self._moved.wait()
         return self.latest
 
-    def _take(self, event: Event) -> None:
+    async def _take(self, event: Event) -> None:
         if isinstance(event, BlockLogs):
-            self._log.apply(event.block.number, event.block.hash, event.logs)
+            # In a thread: anybody's rollup can make one entry cost a minute of replay, and orders have deadlines.
+            block = event.block
+            apply = partial(self._log.apply, block.number, block.hash, event.logs)
+            await trio.to_thread.run_sync(apply, abandon_on_cancel=True)  # type: ignore[call-arg]  # old stubs
         elif event.to is None or not self._log.rollback(event.to.number):
             self._restart()
         self._moved.set()

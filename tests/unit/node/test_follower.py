@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
+from typing import cast
 
+import pytest
+import trio
 from eth_abi.abi import encode
 
-from node.chain.records import Log
-from node.follower import RollupLog
+from node.chain.records import Block, Log
+from node.chain.rpc import Rpc
+from node.follower import Follower, RollupLog
 from protocol.contracts.artifacts import abi_type, artifact, signature
 from protocol.hashing import keccak256
 from protocol.table import Core, core_id, encode_core
@@ -18,6 +23,17 @@ from tests.support.machines import oracle_state, oracle_table
 from tests.support.scene import COUNTER
 
 ROLLUPS = Address(bytes(19) + b"\x07")
+BLOCK = Block(
+    number=1,
+    hash=b"1" * 32,
+    parent_hash=bytes(32),
+    timestamp=0,
+    base_fee_wei=0,
+    gas_limit=0,
+    gas_used=0,
+    coinbase=bytes(20),
+    prev_randao=bytes(32),
+)
 
 
 def _log(event: str, **values: object) -> Log:
@@ -151,3 +167,52 @@ def test_a_rollback_beyond_what_is_kept_says_so() -> None:
 
     assert not log.rollback(10)
     assert log.latest.number == 399
+
+
+def test_a_core_that_does_not_decode_ends_the_rollups_that_it_moves_and_no_node() -> None:
+    """Should L1 ever take what this decoder refuses, only what follows from it is lost."""
+    log, core = _oracle_log()
+    bad = _log("TableLoaded", coreId=b"\x0c" * 32, lane=0, core=b"\x02", payee=bytes(20), agreementHash=bytes(32))
+
+    assert log.apply(1, b"1", [bad, _loaded(core), _consumed(core, 0)]).rollups[1].fault is None
+    moved = _log("ExecutionConsumed", coreId=b"\x0c" * 32, index=0, rollupId=1, newRoot=bytes(32), epoch=1)
+    assert log.apply(2, b"2", [moved]).rollups[1].fault == "entry: UNKNOWN_CORE"
+
+
+async def test_an_entry_that_takes_long_to_replay_does_not_hold_the_node_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody's rollup may run 65,536 hashes in one entry; deadlines and peers are served meanwhile."""
+    replaying, served = threading.Event(), threading.Event()
+    in_time: list[bool] = []
+
+    def slow(_log: RollupLog, _number: int, _hash: bytes, _logs: object) -> None:
+        replaying.set()
+        in_time.append(served.wait(2))
+
+    monkeypatch.setattr(RollupLog, "apply", slow)
+    l1 = _OneBlock()
+    follower = Follower(cast(Rpc, l1), ROLLUPS, start_block=1, confirmations=0, poll_s=0.01)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follower.serve)
+        while not replaying.is_set():
+            await trio.sleep(0)
+        served.set()
+        while not in_time:
+            await trio.sleep(0)
+        nursery.cancel_scope.cancel()
+    assert in_time[0]
+
+
+class _OneBlock:
+    """An L1 of one block without logs."""
+
+    async def head(self) -> Block:
+        return BLOCK
+
+    async def blocks(self, _first: int, _last: int) -> list[Block]:
+        return [BLOCK]
+
+    async def block(self, _number: int) -> Block:
+        return BLOCK
+
+    async def logs(self, _first: int, _last: int, _addresses: object) -> list[Log]:
+        return []
