@@ -153,8 +153,8 @@ contract Groth16ProofSystem is IGroth16ProofSystem {
     function _evaluate(uint256[] memory words, uint256 z) private pure returns (uint256 y) {
         uint256 r = R;
         assembly ("memory-safe") {
-            for { let at_ := add(words, mul(mload(words), 32)) } gt(at_, words) { at_ := sub(at_, 32) } {
-                y := mulmod(addmod(y, mload(at_), r), z, r)
+            for { let place := add(words, mul(mload(words), 32)) } gt(place, words) { place := sub(place, 32) } {
+                y := mulmod(addmod(y, mload(place), r), z, r)
             }
         }
     }

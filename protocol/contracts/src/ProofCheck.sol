@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {ActionHash} from "./ActionHash.sol";
 import {IProofSystem} from "./interfaces/IProofSystem.sol";
 import {IRollups} from "./interfaces/IRollups.sol";
+import {ReturnData} from "./ReturnData.sol";
 
 /// @title Verification of the proofs of a core against configurations (SPEC §8). No state; the caller is the Rollups contract.
 abstract contract ProofCheck {
@@ -84,7 +85,7 @@ abstract contract ProofCheck {
         bytes32 input,
         bytes calldata proof
     ) private view {
-        bytes memory input_ = abi.encodeCall(
+        bytes memory question = abi.encodeCall(
             IProofSystem.verify, (family, input, abi.encodePacked(rollupId, core), proof)
         );
         bool ok;
@@ -92,24 +93,12 @@ abstract contract ProofCheck {
         uint256 size;
         // assembly: a system's return data must be neither copied without bound nor decoded leniently
         assembly ("memory-safe") {
-            ok := staticcall(VERIFY_GAS, system, add(input_, 32), mload(input_), 0, 32)
+            ok := staticcall(VERIFY_GAS, system, add(question, 32), mload(question), 0, 32)
             answer := mload(0)
             size := returndatasize()
         }
         if (!ok || size != 32 || answer != 1) {
-            revert IRollups.InvalidProof(rollupId, system, ok ? bytes("") : _returnData(MAX_REASON));
-        }
-    }
-
-    /// @dev The first bytes of the last call's return data.
-    function _returnData(uint256 limit) private pure returns (bytes memory data) {
-        assembly ("memory-safe") {
-            let size := returndatasize()
-            if gt(size, limit) { size := limit }
-            data := mload(64)
-            mstore(data, size)
-            returndatacopy(add(data, 32), 0, size)
-            mstore(64, add(add(data, 32), and(add(size, 31), not(31))))
+            revert IRollups.InvalidProof(rollupId, system, ok ? bytes("") : ReturnData.head(MAX_REASON));
         }
     }
 

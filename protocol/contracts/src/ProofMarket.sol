@@ -142,9 +142,9 @@ contract ProofMarket is IProofMarket {
         (bytes32 coreId, address payee, bytes32 proven, bytes32 familyHash) = ROLLUPS.checkProofs(core, proofs, time);
         _checkBinding(a, settlement, coreId, proven, payee, familyHash);
         uint256 held = _held(a.requester, a.requesterTicket);
-        bool payable_ = _settled[requestKey] == 0 && _flags[agreed] & CANCELLED == 0 && held != 0 && held >= a.priceWei;
+        bool canPay = _settled[requestKey] == 0 && _flags[agreed] & CANCELLED == 0 && held != 0 && held >= a.priceWei;
         _flags[agreed] |= DELIVERED;
-        if (payable_) _pay(a, agreed, requestKey, held, coreId, true);
+        if (canPay) _pay(a, agreed, requestKey, held, coreId, true);
         else emit DeliveredUnpaid(agreed, a.requestId, coreId);
     }
 

@@ -6,6 +6,7 @@ import {CoreCodec} from "./CoreCodec.sol";
 import {IProofMarket} from "./interfaces/IProofMarket.sol";
 import {IRollups} from "./interfaces/IRollups.sol";
 import {ProofMarket} from "./ProofMarket.sol";
+import {ReturnData} from "./ReturnData.sol";
 import {TableReader} from "./TableReader.sol";
 import {TableStore} from "./TableStore.sol";
 import {Transient} from "./Transient.sol";
@@ -366,9 +367,9 @@ contract Rollups is TableStore {
             ok := call(gas(), proxy, value, add(payload, 32), mload(payload), 0, 0)
             size := returndatasize()
         }
-        if (!ok) _revertWith(_returnData(MAX_REVERT_DATA));
+        if (!ok) _revertWith(ReturnData.head(MAX_REVERT_DATA));
         if (size > CoreCodec.MAX_ACTION_DATA) revert AnswerTooLong(size);
-        return _returnData(CoreCodec.MAX_ACTION_DATA);
+        return ReturnData.head(CoreCodec.MAX_ACTION_DATA);
     }
 
     /// @dev A missing entry deeper down is the planner's business and comes through as it is.
@@ -377,18 +378,6 @@ contract Rollups is TableStore {
             _bubble(reason);
         }
         revert CallFailed(reason);
-    }
-
-    /// @dev The first bytes of the last call's return data.
-    function _returnData(uint256 limit) private pure returns (bytes memory data) {
-        assembly ("memory-safe") {
-            let size := returndatasize()
-            if gt(size, limit) { size := limit }
-            data := mload(64)
-            mstore(data, size)
-            returndatacopy(add(data, 32), 0, size)
-            mstore(64, add(add(data, 32), and(add(size, 31), not(31))))
-        }
     }
 
     function _bubble(bytes memory reason) private pure {

@@ -78,11 +78,11 @@ library StatementWords {
 
     /// @dev A member's root on which an entry stands: that of the nearest ancestor that it owns, else the header's.
     function _rootBefore(CoreCodec.Core memory c, uint256 index, uint256 member) private pure returns (bytes32) {
-        uint256 at_ = c.entries[index].parent;
-        while (at_ != CoreCodec.NONE) {
-            CoreCodec.EntryView memory e = c.entries[at_];
+        uint256 ancestor = c.entries[index].parent;
+        while (ancestor != CoreCodec.NONE) {
+            CoreCodec.EntryView memory e = c.entries[ancestor];
             if (e.owner == member) return e.newRoot;
-            at_ = e.parent;
+            ancestor = e.parent;
         }
         return c.preRoots[member];
     }

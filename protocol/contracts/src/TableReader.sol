@@ -33,7 +33,7 @@ contract TableReader is ProofCheck {
         p.keys = new bytes32[](count);
         p.records = new bytes[](count);
         p.triggers = new uint256[](count);
-        bytes32[][] memory after_ = new bytes32[][](count);
+        bytes32[][] memory following = new bytes32[][](count);
         bytes32[] memory live = new bytes32[](epochs.length);
         for (uint256 i = 0; i < live.length; i++) {
             live[i] = ActionHash.stamp(c.preRoots[i], epochs[i]);
@@ -41,7 +41,7 @@ contract TableReader is ProofCheck {
         for (uint256 i = 0; i < count; i++) {
             CoreCodec.EntryView memory e = c.entries[i];
             _checkDestination(e.next, i, forbidden);
-            bytes32[] memory before = e.parent == CoreCodec.NONE ? live : after_[e.parent];
+            bytes32[] memory before = e.parent == CoreCodec.NONE ? live : following[e.parent];
             bytes32 link = e.trigger.kind == CoreCodec.RESULT
                 ? ActionHash.hash(data, c.entries[e.replyTo].next, 0)
                 : bytes32(0);
@@ -49,7 +49,7 @@ contract TableReader is ProofCheck {
             p.keys[i] = ActionHash.key(coreId, actionHash, keccak256(abi.encodePacked(before)));
             p.records[i] = _record(core, e, i);
             p.triggers[i] = e.trigger.start;
-            after_[i] = _replace(before, e.owner, ActionHash.stamp(e.newRoot, epochs[e.owner]));
+            following[i] = _replace(before, e.owner, ActionHash.stamp(e.newRoot, epochs[e.owner]));
             if (i == 0 && _isOpen(c)) p.openAction = actionHash;
         }
         _checkDistinct(p.keys);
