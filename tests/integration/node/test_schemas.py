@@ -1,0 +1,178 @@
+"""Every command's `--json` output is what its schema says, and nothing else: tools are written against the schemas."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from node.cli import build_parser, main
+from proving.r1cs import write_r1cs
+from proving.wtns import write_wtns
+from tests.support.market_ledger import planned_table
+from tests.support.market_sim import World
+from tests.support.schemas import check_output, check_schemas, problems, schemas
+from tests.unit.proving.circuits import square_and_product
+
+SHARED = {"error", "order"}
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs a command in an empty folder: command("vm asm", "a", "b") returns the object that it printed, validated."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(name: str, *arguments: str, status: int = 0) -> Any:
+        capsys.readouterr()
+        assert main([*name.split(), *arguments, "--json"]) == status
+        value = json.loads(capsys.readouterr().out)
+        check_output(name.replace(" ", "_"), value)
+        assert problems(name.replace(" ", "_"), value | {"more": 1}) != []
+        return value
+
+    return run
+
+
+def leaves(parser: Any, name: tuple[str, ...] = ()) -> list[str]:
+    """Commands that can be run, as users type them."""
+    groups = [action.choices for action in parser._actions if isinstance(action.choices, dict)]
+    if not groups:
+        return [" ".join(name)]
+    return [leaf for word, sub in groups[0].items() for leaf in leaves(sub, (*name, word))]
+
+
+def test_every_command_has_one_schema() -> None:
+    """Well-formed, and none is left over."""
+    assert sorted(name.replace(" ", "_") for name in leaves(build_parser())) == sorted(set(schemas()) - SHARED)
+    check_schemas()
+
+
+def test_programs(command: Command, tmp_path: Path) -> None:
+    """vm asm, disasm and run: results, a program that waits, one that traps, refusals."""
+    (tmp_path / "a.uvm").write_text("LDF f0, 170\nXCALL f0, 5, 0, 7\nRETLO r0, 0\nSUB r1, r1, r0\nRETURN 0\n")
+
+    command("vm asm", "a.uvm", "a.uvm1")
+    command("vm disasm", "a.uvm1")
+    assert command("vm run", "a.uvm1", "--data", "")["outcome"] == "XCALL"
+    assert command("vm run", "a.uvm1", "--data", "", "--answer", "01" * 32, "--trace")["outcome"] == "TRAP"
+    command("vm run", "a.uvm1", "--data", "", "--answer", "01" * 32, "--max-steps", "3", status=1)
+    command("vm asm", "absent", "b", status=1)
+    command("vm disasm", "a.uvm", status=1)
+
+
+def test_keys_and_proofs(command: Command, tmp_path: Path) -> None:
+    """setup dev, prove and verify, with a small circuit."""
+    circuit = square_and_product()
+    (tmp_path / "c.r1cs").write_bytes(write_r1cs(circuit.r1cs()))
+    (tmp_path / "c.wtns").write_bytes(write_wtns(circuit.witness()))
+
+    command("setup dev", "--r1cs", "c.r1cs", "--zkey", "c.zkey", "--vkey", "vk.json")
+    proved = command("prove", "c.zkey", "c.wtns", "proof.json", "public.json")
+    command("verify", "vk.json", "public.json", "proof.json")
+
+    (tmp_path / "public.json").write_text(json.dumps([str(int(proved["public"][0]) + 1)]))
+    assert command("verify", "vk.json", "public.json", "proof.json", status=1)["error"]["code"] == "PRV-035"
+    command("prove", "c.wtns", "c.zkey", "a", "b", status=1)
+    command("setup dev", "--r1cs", "c.zkey", "--zkey", "d.zkey", status=1)
+
+
+def test_the_machine(command: Command, tmp_path: Path) -> None:
+    """doctor, for this machine and for a configuration whose L1 does not answer."""
+    (tmp_path / "node.toml").write_text(
+        f'role = "relay"\ndata_dir = "{tmp_path}"\n[chain]\nrpc_url = "http://127.0.0.1:1"\n'
+    )
+
+    assert command("doctor")["ok"]
+    assert not command("doctor", "--config", "node.toml", status=1)["ok"]
+
+
+def test_orders(command: Command, tmp_path: Path) -> None:
+    """status, of a requester whose whole auction has been played on a mock clock, and of one without provers."""
+    played = trio.run(_auction, tmp_path / "paid", True, clock=MockClock(autojump_threshold=0))
+    config = _requester(tmp_path, played)
+
+    (listed,) = command("status", "--config", config)["orders"]
+    order = command("status", "--config", config, listed["request_id"])
+
+    assert (order["state"], order["reason"]) == ("paid", "")
+    assert order["history"][-1]["state"] == "paid"
+    assert len(order["bids"]) > 0
+    command("status", "--config", config, "00" * 32, status=1)
+    expired = trio.run(_auction, tmp_path / "expired", False, clock=MockClock(autojump_threshold=0))
+    config = _requester(tmp_path, expired)
+    (listed,) = command("status", "--config", config)["orders"]
+    order = command("status", "--config", config, listed["request_id"])
+    assert (order["state"], order["winner"], order["price_wei"]) == ("expired", None, None)
+
+
+async def _auction(folder: Path, provers: bool) -> Path:
+    folder.mkdir()
+    world = World(folder)
+    if not provers:
+        world.provers = ()
+    world.requester.asks = planned_table()
+    async with trio.open_nursery() as nursery:
+        for party in world.parties:
+            await nursery.start(party.run)
+        with trio.fail_after(20_000):  # of mock time
+            await world.requester.ended.wait()
+        nursery.cancel_scope.cancel()
+    return folder
+
+
+def _requester(tmp_path: Path, played: Path) -> str:
+    """Configuration of a node that has that requester's files."""
+    folder = played / "node"
+    folder.mkdir()
+    for path in played.glob("requester.db*"):
+        shutil.copy(path, folder / path.name.replace("requester.db", "node.db"))
+    shutil.copy(played / "requester.key", folder / "vault.key")
+    config = tmp_path / "requester.toml"
+    config.write_text(f'role = "requester"\ndata_dir = "{folder}"\n')
+    return str(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("node run", ("--config", "absent")),
+        ("request", ("--config", "absent", "--rollup", "1", "--to", "0x" + "11" * 20, "--data", "")),
+        ("status", ("--config", "absent")),
+        ("submit", ("--config", "absent", "00" * 32)),
+        ("demo", ("--keep", ".")),
+    ],
+)
+def test_refusals_of_commands_that_need_a_running_node(
+    name: str, arguments: tuple[str, ...], command: Command, tmp_path: Path
+) -> None:
+    """Their results are validated where nodes run; their refusals here."""
+    (tmp_path / "something").write_text("")
+
+    assert set(command(name, *arguments, status=1)) == {"error"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("error", {"error": {"code": "NOD-001", "message": "x"}}),
+        ("error", {"error": {"code": "", "message": "x", "values": {}}}),
+        ("error", {"error": {"code": "NOD-001", "message": "x", "values": {"wei": 5}}}),
+        ("verify", {"valid": False}),
+        ("verify", {"valid": True, "error": {"code": "NOD-001", "message": "x", "values": {}}}),
+        ("submit", {"request_id": "0x" + "00" * 32}),
+        ("vm_asm", {"instructions": 0, "code_hash": "0x" + "00" * 32}),
+        ("doctor", {"ok": True, "findings": [{"name": "a", "level": "fine", "text": ""}]}),
+        ("status", {"node": [], "orders": []}),
+        ("status", {"orders": []}),
+    ],
+)
+def test_other_values_are_refused(name: str, value: object) -> None:
+    """A schema that accepts everything would say nothing."""
+    assert problems(name, value) != []
