@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -71,3 +72,12 @@ def test_revert_data_is_named_with_its_values() -> None:
 def test_revert_data_of_nobody_has_no_name(data: bytes) -> None:
     revert = decode_revert(data)
     assert (revert.name, revert.data) == ("", data)
+
+
+@pytest.mark.parametrize("name", ["IRollups", "IProofMarket", "IGroth16ProofSystem", "CoreCodec"])
+def test_the_specification_lists_the_whole_surface(name: str) -> None:
+    surface = (tools.ROOT / "protocol" / "SPEC.md").read_text().partition("### 8.3 Surface")[2].partition("\n## 9")[0]
+    listed = {re.sub(r"\s+", " ", item) for item in re.findall(r"`([^`]*)`", surface)}
+    for item in artifact(name).abi:
+        arguments = ", ".join(each["name"] or each["type"] for each in item["inputs"])
+        assert f"{item['name']}({arguments})" in listed
