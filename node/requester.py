@@ -10,6 +10,7 @@ import logging
 import secrets
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Final, TypeVar
 
 import trio
@@ -59,6 +60,7 @@ from protocol.messages import (
     ProverAck,
     ReceiptVerdict,
     RequestCommit,
+    RollupProof,
 )
 from protocol.payload import payload_commit
 from protocol.reqresp import AWARD_EXCHANGE, KEY_EXCHANGE, PROOF_EXCHANGE
@@ -397,6 +399,7 @@ class Requester:
         delivery = decode_body(ProofDelivery, await self._document(order, kept.DELIVERY))
         now_s = self._clock.now_ms() // 1000
         try:
+            _require_order(delivery.proofs)
             await self._verifier.verify(plan, deal.agreement, deal.agreement_hash, delivery.proofs)
         except Refused as error:
             refusal = self._receipt(deal, plan, ReceiptVerdict.INVALID_PROOF, now_s, b"")
@@ -556,6 +559,17 @@ class Requester:
             raise Refused(error.reason, "a malformed answer") from error
         assert isinstance(message, kind)
         return message
+
+
+def _require_order(proofs: tuple[RollupProof, ...]) -> None:
+    """Valid proofs in another order, or one of them twice, are packed and taken by nobody: not even by us.
+
+    Raises:
+        Refused: PROOFS_ORDER.
+    """
+    places = [(proof.rollup_id, proof.system) for proof in proofs]
+    if any(earlier >= later for earlier, later in pairwise(places)):
+        raise Refused("PROOFS_ORDER", "proofs do not ascend by rollup and system")
 
 
 def _is_by(signer: bytes, digest: bytes, signature: bytes) -> bool:

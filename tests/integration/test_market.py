@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from market.lifecycle import Order, Role, State
+from node import market_state as kept
 from node.frames import FrameWriter
 from node.ports import Refused
 from node.ready import pull_table
@@ -18,7 +19,7 @@ from node.requester import Requester
 from node.store.database import Database
 from node.store.sequences import Sequences
 from protocol.codec import decode_body
-from protocol.messages import ReadyTable
+from protocol.messages import DeliveryReceipt, ReadyTable, ReceiptVerdict
 from protocol.reqresp import AWARD_EXCHANGE, KEY_EXCHANGE, PROOF_EXCHANGE
 from protocol.sealing import SealKeyPair
 from tests.support.market_ledger import BOND_WEI, MARKET, SALT, START_MS, TICKET_WEI, TestClock, planned_table
@@ -155,6 +156,26 @@ async def test_an_ack_without_a_valid_proof_costs_the_bond(folder: Path, autojum
     assert BOND_WEI == world.ledger.credit_wei[world.requester.key.address]
     assert TICKET_WEI == world.ledger.tickets[(world.requester.key.address, 0)]
     assert [] == world.ledger.payments
+
+
+async def test_a_valid_proof_delivered_twice_over_does_not_end_the_requester(
+    folder: Path, autojump_clock: object
+) -> None:
+    """Each verifies, but L1 takes only ascending ones: refused on delivery."""
+    world = World(folder)
+    world.winner.prover.repeats = True
+    async with running(world):
+        order = await ask(world)
+        node = world.requester.node
+        assert isinstance(node, Requester)
+        with trio.fail_after(LONG_S):
+            while (receipt := await node.loop.document(order.order_id, kept.RECEIPT)) is None:
+                await trio.sleep(0.1)
+        await trio.sleep(1)  # the next effect would have run
+        now = node.loop.order(order.order_id)
+
+    assert decode_body(DeliveryReceipt, receipt).verdict == ReceiptVerdict.INVALID_PROOF
+    assert now is not None and now.state is State.PROVING
 
 
 async def test_a_slashed_prover_knows_it(folder: Path, autojump_clock: object) -> None:

@@ -218,9 +218,9 @@ class ToyVerifier:
     async def verify(
         self, plan: PlannedTable, agreement: Agreement, agreement_hash: bytes, proofs: tuple[RollupProof, ...]
     ) -> None:
-        """One toy proof for rollup 1."""
+        """Each a toy proof for rollup 1; like the real one, it looks at one proof after the other."""
         await trio.lowlevel.checkpoint()
-        if [item.proof for item in proofs] != [toy_proof(agreement_hash, plan.core_id)]:
+        if {item.proof for item in proofs} != {toy_proof(agreement_hash, plan.core_id)}:
             raise Refused("PROOF_INVALID")
 
 
@@ -243,7 +243,8 @@ class ToyRunning:
         if self._owner.crashes:
             raise Refused("CHILD_DIED")
         proof = b"wrong" if self._owner.lies else toy_proof(self._work.agreement_hash, planned_table().core_id)
-        return (RollupProof(rollup_id=1, system=SYSTEM, proof=proof),), round(self._owner.prove_s * 1000)
+        delivered = (RollupProof(rollup_id=1, system=SYSTEM, proof=proof),) * (2 if self._owner.repeats else 1)
+        return delivered, round(self._owner.prove_s * 1000)
 
 
 @dataclass
@@ -253,6 +254,8 @@ class ToyProver:
     refuses: str = ""
     hangs: bool = False
     lies: bool = False
+    repeats: bool = False
+    """Delivers its proof twice."""
     crashes: bool = False
     prove_s: float = PROVE_S
     """Time of one proof."""
