@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +16,20 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from node.chain.launch import L1Process
+from node.chain.sender import Payload, Sender
+from node.chain.transport import HttpTransport
 from node.cli import build_parser, main
+from node.config import AuctionSection, ChainSection, NodeConfig, RequesterSection
+from node.launch import NodeProcess
+from protocol.contracts.artifacts import call_data
 from proving.r1cs import write_r1cs
 from proving.wtns import write_wtns
 from tests.support.market_ledger import planned_table
 from tests.support.market_sim import World
+from tests.support.scene import COUNTER, build_scene, never
 from tests.support.schemas import check_output, check_schemas, problems, schemas
+from tests.support.tools import ROOT
 from tests.unit.proving.circuits import square_and_product
 
 SHARED = {"error", "order"}
@@ -137,6 +149,63 @@ def _requester(tmp_path: Path, played: Path) -> str:
     config = tmp_path / "requester.toml"
     config.write_text(f'role = "requester"\ndata_dir = "{folder}"\n')
     return str(config)
+
+
+def test_a_running_node(command: Command, l1: L1Process, tmp_path: Path) -> None:
+    """node run, request, submit and status of a requester on a real chain, to whom nobody bids."""
+    node, rollup_id = trio.run(_requester_node, l1, tmp_path / "node")
+    config = str(node.config_path)
+    arguments = [sys.executable, "-m", "node", "node", "run", "--config", config, "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (tmp_path / "log").open("wb") as log:
+        node.process = subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=log, env=environment, start_new_session=True
+        )
+    try:
+        trio.run(partial(node.status, "node", timeout_s=120))
+        wanted = ("request", "--config", config, "--rollup", str(rollup_id), "--to", "0x" + COUNTER.hex())
+        assert command(*wanted, "--call", "increment()", status=1)["state"] == "expired"
+        ordered = command(*wanted, "--call", "increment()", "--detach")["request_id"]
+        command("submit", "--config", config, ordered)
+        assert len(command("status", "--config", config)["orders"]) == 2
+        command("submit", "--config", config, "00" * 32, status=1)
+        command("request", "--config", config, "--rollup", "99", "--to", "0x" + COUNTER.hex(), "--data", "", status=1)
+        node.process.terminate()
+        printed, _ = node.process.communicate(timeout=60)
+    finally:
+        node.kill()
+
+    assert node.process.returncode == 0
+    check_output("node_run", json.loads(printed))
+
+
+async def _requester_node(l1: L1Process, folder: Path) -> tuple[NodeProcess, int]:
+    """A requester's folder: an account with ether and a ticket, and a configuration."""
+    transport = HttpTransport(l1.url, timeout_s=30)
+    scene = await build_scene(transport, l1.accounts, 2000)
+    sender = Sender(scene.rpc, scene.user.key, chain_id=scene.contracts.chain_id, persist=never)
+    deposit = Payload(to=scene.deployment.market, data=call_data("IProofMarket", "deposit", 1), value=10**16)
+    await sender.send("deposit", deposit)
+    await sender.wait("deposit")
+    transport.close()
+    chain = ChainSection(
+        rpc_url=l1.url,
+        chain_id=scene.contracts.chain_id,
+        rollups="0x" + scene.deployment.rollups.hex(),
+        market="0x" + scene.deployment.market.hex(),
+        proof_system="0x" + scene.deployment.proof_system.hex(),
+        start_block=scene.deployment.start_block,
+        poll_ms=100,
+    )
+    # Long enough to type `submit` on a slow machine before the order ends.
+    section = RequesterSection(auction=AuctionSection(bid_window_ms=5000))
+    settings = NodeConfig(role="requester", data_dir=str(folder), chain=chain, requester=section)
+    node = NodeProcess(name="requester", config=settings)
+    node.write_config()
+    key = folder / "account.key"
+    key.touch(mode=0o600)
+    key.write_text("0x" + scene.user.key.hex() + "\n")
+    return node, scene.rollup_id
 
 
 @pytest.mark.parametrize(
