@@ -9,6 +9,7 @@ from pathlib import Path
 
 from node.errors import ProofFailed
 from node.l1 import Contracts, ProofConfig, RollupView
+from node.l1port import asked
 from node.ports import ProofWork, Refused
 from node.proofs import ProofRunner, RunningProof
 from protocol.errors import ProtocolError
@@ -85,7 +86,8 @@ class TableProver:
         """Start the children of one agreement; leaving the block ends them.
 
         Raises:
-            Refused: INVALID, STALE, UNSUPPORTED.
+            Refused: INVALID, STALE, UNSUPPORTED, or L1's own reason, for example that a rollup does not exist.
+            TryAgain: L1 cannot be asked.
         """
         payload = _payload(work)
         jobs, families = [], []
@@ -102,12 +104,12 @@ class TableProver:
 
     async def _job(self, work: ProofWork, payload: Payload, place: int) -> tuple[TableJob, ProofConfig]:
         rollup_id, witness = payload.witnesses[place]
-        view = await self.contracts.rollup(rollup_id)
+        view = await asked(lambda: self.contracts.rollup(rollup_id))
         if not work.acknowledged:
             if view.root != payload.core.lockset[place].pre_root:
                 raise Refused("STALE", f"rollup {rollup_id} has moved")
             await self._require_settled(rollup_id, view, work.agreement.ack_by)
-        config = await self.contracts.config(rollup_id, view.epoch)
+        config = await asked(lambda: self.contracts.config(rollup_id, view.epoch))
         if self.machine.proof_system not in config.systems or config.threshold != 1:
             raise Refused("UNSUPPORTED", f"rollup {rollup_id} wants other proof systems")
         family = config.families[config.systems.index(self.machine.proof_system)]
@@ -145,7 +147,7 @@ class TableProver:
             raise Refused("UNSUPPORTED", f"rollup {rollup_id} changes its configuration before ackBy")
         if view.owner == ZERO_ADDRESS:
             return
-        now = (await self.contracts.rpc.head()).timestamp
+        now = (await asked(self.contracts.rpc.head)).timestamp
         if now + view.config_delay <= ack_by:
             raise Refused("UNSUPPORTED", f"the owner of rollup {rollup_id} could change its configuration before ackBy")
 

@@ -36,8 +36,13 @@ def _topic(contract: str, event: str) -> bytes:
     return keccak256(signature(found).encode())
 
 
-async def _asked(question: Callable[[], Awaitable[T]]) -> T:
-    """Map the chain client's failures to those that the loops know."""
+async def asked(question: Callable[[], Awaitable[T]]) -> T:
+    """Map the chain client's failures to those that the loops know.
+
+    Raises:
+        TryAgain: L1 is away.
+        Refused: it answered no, for example that there is no such rollup.
+    """
     try:
         return await question()
     except Recoverable as error:
@@ -59,18 +64,18 @@ class L1Port:
 
     async def ticket_wei(self, owner: bytes, ticket: int) -> int | None:
         """Wei in a usable ticket, None if there is none."""
-        found = await _asked(lambda: self.contracts.ticket(owner, ticket))
+        found = await asked(lambda: self.contracts.ticket(owner, ticket))
         return None if found.amount_wei == 0 or found.withdrawable_at else found.amount_wei
 
     async def settled_by(self, requester: bytes, request_id: bytes) -> bytes:
         """Hash of the agreement that was paid for a request, 32 zero bytes for none."""
-        return await _asked(lambda: self.contracts.settled_by(requester, request_id))
+        return await asked(lambda: self.contracts.settled_by(requester, request_id))
 
     async def is_slashed(self, agreement_hash: bytes) -> bool:
         """Whether the market has logged the slash of an agreement."""
         topics = [frozenset({_topic("IProofMarket", "AgreementSlashed")}), frozenset({agreement_hash})]
-        head = await _asked(self.contracts.rpc.head)
-        logs = await _asked(
+        head = await asked(self.contracts.rpc.head)
+        logs = await asked(
             lambda: self.contracts.rpc.logs(self.start_block, head.number, [self.contracts.market], topics)
         )
         return bool(logs)
@@ -89,7 +94,7 @@ class L1Port:
             raise Refused("WOULD_FAIL", outcome.halt or decode_revert(outcome.output).name or outcome.output.hex())
         gas = (outcome.gas_used + outcome.gas_refund) * (100 + GAS_MARGIN_PERCENT) // 100 + SETTLE_GAS
         payload = Payload(to=call.to, data=call.data, value=call.value_wei, gas=gas)
-        return _prepared(await _asked(lambda: self.sender.prepare(call.purpose, payload)))
+        return _prepared(await asked(lambda: self.sender.prepare(call.purpose, payload)))
 
     async def simulate(self, call: ChainCall, *, sender: bytes | None = None) -> Outcome:
         """What a call would do on the head's state, computed here: the L1 node sees only which state is read.
@@ -101,7 +106,7 @@ class L1Port:
         Args:
             sender: who would send it; None is this account.
         """
-        head = await _asked(self.contracts.rpc.head)
+        head = await asked(self.contracts.rpc.head)
         evm = LocalEvm(self.contracts.rpc.transport, head, chain_id=self.contracts.chain_id)
         message = Call(sender=sender or self.sender.account, to=call.to, value=call.value_wei, data=call.data)
         time_s = max(head.timestamp, (self.now_ms() - MAX_CLOCK_SKEW_MS) // 1000)
@@ -109,7 +114,7 @@ class L1Port:
         async def run() -> Outcome:
             return await trio.to_thread.run_sync(lambda: evm.run(message, Overrides(timestamp=time_s)))
 
-        return await _asked(run)
+        return await asked(run)
 
     async def send(self, purpose: str) -> None:
         """Broadcast what was prepared."""

@@ -23,7 +23,7 @@ from market.lifecycle import Event, Order, Role, State
 from market.payload_check import PayloadRefused, judge_payload
 from market.pricing import Curve, quote
 from node import market_state as kept
-from node.broker import OrderLoop, Resender
+from node.broker import LAST_RETRY_MS, OrderLoop, Resender
 from node.frames import FrameWriter
 from node.l1 import claim_with_proof
 from node.market_state import Deal, pack_request, unpack_deal, unpack_request
@@ -160,7 +160,7 @@ class ProvingNode:
             await nursery.start(self.loop.serve)
             for order in self.loop.orders():
                 if order.state in (State.ACKED, State.AT_WORK):  # its process ended with ours
-                    nursery.start_soon(self._work, order)
+                    nursery.start_soon(self._work_again, order)
             self._direct.serve(AWARD_EXCHANGE, self._answer_award)
             self._direct.serve(KEY_EXCHANGE, self._answer_key)
             nursery.start_soon(self._read_requests, nursery)
@@ -334,6 +334,16 @@ class ProvingNode:
             await self._check_and_prove(order)
         finally:
             self._working.discard(order.order_id)
+
+    async def _work_again(self, order: Order) -> None:
+        """`_work` after a restart, while L1 may not answer yet; no effect of the outbox begins it."""
+        while (now := self.loop.order(order.order_id)) is not None and now.state in (State.ACKED, State.AT_WORK):
+            try:
+                await self._work(now)
+                return
+            except TryAgain as error:
+                log.debug("order %s: %s", order.order_id.hex()[:8], error)
+            await self._clock.sleep_until(self._clock.now_ms() + LAST_RETRY_MS)
 
     async def _check_and_prove(self, order: Order) -> None:
         deal = await self._deal(order)

@@ -8,6 +8,7 @@ from functools import partial
 import trio
 
 from node.l1 import Contracts, ProofConfig
+from node.l1port import asked
 from node.ports import PlannedTable, Refused
 from protocol.agreement import Agreement
 from protocol.challenge import challenge, evaluate
@@ -37,12 +38,13 @@ class ProofVerifier:
         """Check every proof that the lockset needs.
 
         Raises:
+            TryAgain: L1 cannot be asked.
             Refused: MISSING_PROOF, WRONG_SYSTEM, MALFORMED_PROOF, UNKNOWN_TIER, INVALID_PROOF.
         """
         core = decode_core(plan.core)
         for member in core.lockset:
-            view = await self.contracts.rollup(member.rollup_id)
-            config = await self.contracts.config(member.rollup_id, view.epoch)
+            view = await asked(partial(self.contracts.rollup, member.rollup_id))
+            config = await asked(partial(self.contracts.config, member.rollup_id, view.epoch))
             found = [proof for proof in proofs if proof.rollup_id == member.rollup_id]
             if len(found) < config.threshold:
                 raise Refused("MISSING_PROOF", f"rollup {member.rollup_id}")
@@ -73,7 +75,7 @@ class ProofVerifier:
     async def _key(self, family: Hash32, tier: int) -> VerifyingKey:
         known = self._keys.get((family, tier))
         if known is None:
-            raw = await self.contracts.verifying_key(self.proof_system, family, tier)
+            raw = await asked(partial(self.contracts.verifying_key, self.proof_system, family, tier))
             if raw is None:
                 raise Refused("UNKNOWN_TIER", str(tier))
             known = self._keys[(family, tier)] = VerifyingKey.from_bytes(raw)

@@ -11,10 +11,11 @@ from typing import Any, cast
 
 import pytest
 
+from node.chain.errors import ChainError, ExecutionReverted, RpcUnreachable
 from node.chain.rpc import Rpc
 from node.jobs import Machine, TableProver
 from node.l1 import Contracts, ProofConfig, RollupView
-from node.ports import ProofWork, Refused
+from node.ports import PortError, ProofWork, Refused, TryAgain
 from node.proofs import ProofRunner
 from protocol.agreement import Agreement
 from protocol.load import lockset_family_hash
@@ -52,8 +53,11 @@ class _Runner:
 class _L1(Contracts):
     views: dict[int, RollupView]
     configs: dict[int, ProofConfig]
+    fault: ChainError | None = None
 
     async def rollup(self, rollup_id: int, tag: Any = "latest") -> RollupView:
+        if self.fault is not None:
+            raise self.fault
         return self.views[rollup_id]
 
     async def config(self, rollup_id: int, epoch: int, tag: Any = "latest") -> ProofConfig:
@@ -175,3 +179,15 @@ async def test_a_moved_root_does_not_stop_a_restarted_prover_that_owes_the_proof
     with pytest.raises(Refused, match="STALE"):
         await _started(_l1(root=1), _work(core, [(FAMILY,)]))
     assert await _started(_l1(root=1), _work(core, [(FAMILY,)], acknowledged=True)) == [1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [(ExecutionReverted(b"", None), Refused), (RpcUnreachable("http://l1", "away"), TryAgain)],
+)
+async def test_a_payload_about_a_rollup_that_does_not_exist_is_declined_and_ends_no_node(
+    fault: ChainError, kind: type[PortError]
+) -> None:
+    """L1 reverts when asked about it; that, or an L1 that is away, must reach the loop as what it can handle."""
+    with pytest.raises(kind):
+        await _started(replace(_l1(), fault=fault), _work(oracle_table(STATE), [(FAMILY,)]))
