@@ -111,7 +111,6 @@ class PublicMalformed(MalformedInput):
     code = "PRV-015"
 
 
-
 class WitnessUnsatisfied(ProvingError):
     """The witness breaks a constraint of the circuit, or the key does not belong to it."""
 
