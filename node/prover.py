@@ -9,6 +9,7 @@ gossip showed everybody, and its own opening.
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -19,7 +20,7 @@ from trio_typing import TaskStatus  # the stubs of trio that libp2p brings along
 from market.admission import Capability, admit
 from market.effects import Effect
 from market.errors import Skip
-from market.lifecycle import Event, Order, Role, State
+from market.lifecycle import GRACE_MS, Event, Order, Role, State
 from market.payload_check import PayloadRefused, judge_payload
 from market.pricing import Curve, quote
 from node import market_state as kept
@@ -358,7 +359,10 @@ class ProvingNode:
         try:
             await self._in_thread(lambda: judge_payload(deal.request, payload))
             async with self._prover.start(work) as running:
-                await running.checked()
+                with trio.move_on_after(self._left_to_ack_s(order)) as waited:
+                    await running.checked()
+                if waited.cancelled_caught:
+                    raise Refused("TOO_LATE", "the witness was not built before ackBy")
                 await self._acknowledge(order, deal)
                 await self.loop.happen(order.order_id, Event.PROOF_STARTED)
                 now = self.loop.order(order.order_id)
@@ -383,6 +387,12 @@ class ProvingNode:
             prove_ms=prove_ms,
         )
         await self.loop.happen(order.order_id, Event.PROOF_MADE, document={kept.DELIVERY: encode_body(delivery)})
+
+    def _left_to_ack_s(self, order: Order) -> float:
+        """How long a check may hold a slot: who sends a long one pays nothing."""
+        if order.state is not State.HOLDING:
+            return math.inf
+        return max(0.0, order.ack_by + 1 + (GRACE_MS - self._clock.now_ms()) / 1000)
 
     async def _acknowledge(self, order: Order, deal: Deal) -> None:
         """Signs and stores the Ack, unless that happened before a restart.

@@ -216,6 +216,21 @@ async def test_a_witness_that_takes_too_long_is_declined_not_acknowledged(folder
     assert [] == world.ledger.payments
 
 
+async def test_a_payload_that_never_checks_out_holds_no_slot_after_its_ack_time(
+    folder: Path, autojump_clock: object
+) -> None:
+    """A payload may run for hours and costs its sender nothing; the next request must find the prover free."""
+    world = World(folder)
+    world.winner.prover.check_s = LONG_S / 2
+    async with running(world):
+        await ask(world)
+        await until_over(world.requester, world.winner)
+        await trio.sleep(5)
+        taken = world.winner.prover.at_work
+
+    assert taken == 0
+
+
 async def test_a_requester_that_hides_from_the_delivery_pays_by_claim(folder: Path, autojump_clock: object) -> None:
     """The prover takes its price on L1 with the proof alone, and the requester's order ends as paid."""
     world = World(folder)

@@ -261,6 +261,8 @@ class ToyProver:
     """Time of one proof."""
     check_s: float = 0.2
     """Time of building and checking the witness."""
+    at_work: int = 0
+    """Places taken."""
 
     @property
     def free(self) -> int:
@@ -270,4 +272,8 @@ class ToyProver:
     @asynccontextmanager
     async def start(self, work: ProofWork) -> AsyncIterator[ToyRunning]:
         """As `node.ports.Prover`."""
-        yield ToyRunning(self, work)
+        self.at_work += 1
+        try:
+            yield ToyRunning(self, work)
+        finally:
+            self.at_work -= 1
