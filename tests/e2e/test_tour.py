@@ -23,6 +23,7 @@ from node.demo.cast import PROVERS, RELAYS
 from node.evidence import read_frames
 from node.orderview import OrderView
 from node.statusfile import read_status
+from tests.support.schemas import check_output
 from tests.support.tools import ROOT, anvil
 
 DEMO_TIMEOUT_S = 270
@@ -63,6 +64,7 @@ def test_the_story_ends_well_and_prints_one_object(told: Told) -> None:
     assert 0 == told.status, told.output
     assert "anvil" in told.json["l1"]["kind"]
     assert 31337 == told.json["chain_id"]
+    check_output("demo", told.json)
 
 
 def test_every_node_was_a_process_with_a_folder_of_its_own(told: Told) -> None:
