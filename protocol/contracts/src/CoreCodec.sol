@@ -45,7 +45,6 @@ library CoreCodec {
     error BadRevertOf(uint256 index, uint256 revertOf);
     error BadSource(uint256 index, uint64 sourceRollup);
     error CallToSelf(uint256 index);
-    error NoLiveTrigger();
 
     /// @notice A packed action inside some bytes.
     struct ActionView {
@@ -99,13 +98,11 @@ library CoreCodec {
         if (count == 0 || count > MAX_ENTRIES) revert BadEntryCount(count);
         offset += 2;
         c.entries = new EntryView[](count);
-        bool live;
+        // entry 0 has no smaller index for a parent, so some trigger always stands on the pre-roots
         for (uint256 i = 0; i < count; i++) {
             offset = _readEntry(core, offset, c, i);
-            if (c.entries[i].parent == NONE) live = true;
         }
         if (offset != core.length) revert TrailingBytes(offset);
-        if (!live) revert NoLiveTrigger();
     }
 
     /// @notice Reads the header only; `offset` is the offset of the entry count.

@@ -118,7 +118,6 @@ interface IRollups {
     error InvalidProof(uint64 rollupId, address system, bytes reason);
     error ThresholdNotMet(uint64 rollupId, uint256 valid, uint256 threshold);
     error WrongValue(uint256 expected, uint256 actual);
-    error EntryTooLarge(uint256 index);
     // loadAndRun
     error NotExecutor(address caller, address executor);
     error WrongTriggers(bytes32 expected, bytes32 actual);
