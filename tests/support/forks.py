@@ -104,6 +104,7 @@ def _child(arguments: list[str], environment: Mapping[str, str], log: str) -> No
     try:
         os.setpgid(0, 0)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         os.dup2(output, 1)
@@ -134,7 +135,9 @@ def _serve() -> None:
     circuit_for(0)
     gc.collect()
     gc.freeze()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us says when it is over
+    # The end of our input says when it is over: a signal to the whole group must not leave forks behind.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     running: set[int] = set()
     for line in sys.stdin.buffer:
         request = json.loads(line)
