@@ -22,7 +22,7 @@ from protocol.codec import decode_body
 from protocol.messages import DeliveryReceipt, ReadyTable, ReceiptVerdict
 from protocol.reqresp import AWARD_EXCHANGE, KEY_EXCHANGE, PROOF_EXCHANGE
 from protocol.sealing import SealKeyPair
-from tests.support.market_ledger import BOND_WEI, MARKET, SALT, START_MS, TICKET_WEI, TestClock, planned_table
+from tests.support.market_ledger import BOND_WEI, MARKET, SALT, START_MS, TICKET_WEI, TestClock, let_pass, planned_table
 from tests.support.market_sim import Link, Party, World, inline, memory_folder
 
 LONG_S = 20_000  # of mock time: beyond every deadline
@@ -170,8 +170,8 @@ async def test_a_valid_proof_delivered_twice_over_does_not_end_the_requester(
         assert isinstance(node, Requester)
         with trio.fail_after(LONG_S):
             while (receipt := await node.loop.document(order.order_id, kept.RECEIPT)) is None:
-                await trio.sleep(0.1)
-        await trio.sleep(1)  # the next effect would have run
+                await let_pass(100)
+        await let_pass(1_000)  # the next effect would have run
         now = node.loop.order(order.order_id)
 
     assert decode_body(DeliveryReceipt, receipt).verdict == ReceiptVerdict.INVALID_PROOF
@@ -225,7 +225,7 @@ async def test_a_payload_that_never_checks_out_holds_no_slot_after_its_ack_time(
     async with running(world):
         await ask(world)
         await until_over(world.requester, world.winner)
-        await trio.sleep(5)
+        await let_pass(5_000)
         taken = world.winner.prover.at_work
 
     assert taken == 0

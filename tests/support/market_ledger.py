@@ -47,6 +47,11 @@ class TestClock:
         await trio.sleep(max(0, unix_ms - self.now_ms()) / 1000)
 
 
+async def let_pass(ms: int) -> None:
+    """Let milliseconds of the mock clock pass."""
+    await trio.sleep(ms / 1000)
+
+
 @cache
 def planned_table() -> PlannedTable:
     """The oracle table as a planner would hand it over."""
