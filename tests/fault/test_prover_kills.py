@@ -25,7 +25,7 @@ async def test_prover_killed_at_every_write_ends_its_orders_and_pays_once(tmp_pa
         world = await raise_world(forks, tmp_path / "nodes")
         try:
             before_wei = await world.money()
-            campaign = await kill_at_every_write(world, world.provers[0], tmp_path, bid_window_ms=4_000)
+            campaign = await kill_at_every_write(world, world.provers[0], tmp_path, bid_window_ms=4_000, submit=False)
             ends = [f"{order.state.value} {order.reason}".strip() for order in campaign.orders]
             print(f"{len(campaign.listed)} kill points, {campaign.starts} starts; orders: {', '.join(ends)}")
 

@@ -25,7 +25,7 @@ async def test_requester_killed_at_every_write_ends_its_orders_and_pays_once(tmp
         world = await raise_world(forks, tmp_path / "nodes")
         try:
             before_wei = await world.money()
-            campaign = await kill_at_every_write(world, world.user, tmp_path, bid_window_ms=8_000)
+            campaign = await kill_at_every_write(world, world.user, tmp_path, bid_window_ms=8_000, submit=True)
             ends = [f"{order.state.value} {order.reason}".strip() for order in campaign.orders]
             print(f"{len(campaign.listed)} kill points, {campaign.starts} starts; orders: {', '.join(ends)}")
 

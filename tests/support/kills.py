@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from market.effects import Effect
-from market.lifecycle import Event, Order, Role, State
+from market.lifecycle import TERMINAL, Event, Order, Role, State
 from node.killpoints import KILL_EACH_ONCE, LIST_POINTS
 from node.orderview import OrderView
 from node.store.database import Database
@@ -52,12 +52,16 @@ def only_at(point: str) -> tuple[str, ...]:
     return tuple(sorted(every - {point}))
 
 
-async def kill_at_every_write(world: World, victim: ForkedNode, folder: Path, *, bid_window_ms: int) -> Campaign:
+async def kill_at_every_write(
+    world: World, victim: ForkedNode, folder: Path, *, bid_window_ms: int, submit: bool
+) -> Campaign:
     """One undisturbed order, then wishes until the victim has died at every point that the first one wrote at.
 
     Args:
         bid_window_ms: of the disturbed orders. Long, and more deaths fit into one auction; short, and an auction that
             a death made useless is over sooner.
+        submit: of the disturbed orders. False holds each landing back until the prover has its receipt: paid while it
+            is down, a prover would have no use for one, and one of its writes would not come.
     """
     listing, killing = folder / "points", folder / "kills"
     victim.extra_env = {LIST_POINTS: str(listing)}
@@ -68,7 +72,7 @@ async def kill_at_every_write(world: World, victim: ForkedNode, folder: Path, *,
     await victim.stop()
     listed = frozenset(_lines(listing))
 
-    await world.with_ticket(bid_window_ms=bid_window_ms, accept_window_ms=ACCEPT_WINDOW_MS)
+    await world.with_ticket(bid_window_ms=bid_window_ms, accept_window_ms=ACCEPT_WINDOW_MS, submit=submit)
     await victim.stop()
     victim.extra_env = {KILL_EACH_ONCE: str(killing)}
     option = await world.new_option()
@@ -93,7 +97,10 @@ async def kill_at_every_write(world: World, victim: ForkedNode, folder: Path, *,
                 # The last words: effects that were performed and not crossed out yet.
                 await _until(lambda: listed <= set(_lines(killing)), timeout_s=LAST_WORDS_TIMEOUT_S)
                 break
-            orders.append(await world.end(await world.wish(option), timeout_s=ORDER_TIMEOUT_S))
+            order_id = await world.wish(option)
+            if not submit:
+                await _submit_after_receipt(world, order_id)
+            orders.append(await world.end(order_id, timeout_s=ORDER_TIMEOUT_S))
             await _settled(world)
         await _until(lambda: _is_up(victim))
         nursery.cancel_scope.cancel()
@@ -108,6 +115,14 @@ async def kill_at_every_write(world: World, victim: ForkedNode, folder: Path, *,
 
 def _all_orders(node: ForkedNode) -> tuple[Order, ...]:
     return OrderView(node.folder).recent(100)
+
+
+async def _submit_after_receipt(world: World, order_id: bytes) -> None:
+    order = await world.reach(order_id, {State.TX_STORED, *TERMINAL}, timeout_s=ORDER_TIMEOUT_S)
+    if order.state is State.TX_STORED:
+        store = _store(world.provers[0])
+        await _until(lambda: all(known.state is State.RECEIPTED for known in store.live(Role.PROVER)))
+        await world.submit(order_id)
 
 
 async def _settled(world: World) -> None:
