@@ -31,6 +31,11 @@ def test_committed_template_holds_every_key_at_its_default() -> None:
     assert sorted(written) == sorted(keys)
 
 
+@pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.toml")))
+def test_committed_configurations_are_read(name: str) -> None:
+    assert load_config(CONFIGS / name).role in ("relay", "requester")
+
+
 @pytest.mark.parametrize(
     ("text", "where"),
     [
