@@ -21,7 +21,7 @@ from node.chain.launch import L1Kind, L1Process, start_l1
 from node.chain.sender import Payload, Sender, SignedTransaction
 from node.config import AuctionSection, NetworkSection, NodeConfig, RequesterSection
 from node.demo.cast import casting
-from node.demo.stage import FUNDS_WEI, L1, READER, STRIKE, TICKET_WEI, Stage, raise_stage
+from node.demo.stage import FUNDS_WEI, L1, PRICE, READER, STRIKE, TICKET_WEI, Stage, raise_stage
 from node.identity import AccountKey, load_or_create_account
 from node.inbox import Inbox
 from node.l1 import TicketView
@@ -42,6 +42,7 @@ CONNECTED_TIMEOUT_S: Final = 30
 ANSWER_TIMEOUT_S: Final = 60
 LOOK_EVERY_S: Final = 0.05
 TICKETS: Final = 6
+PRICE_STEP: Final = 1_234_567_890_123_456_789_012_345_678_901_234
 SETTLE: Final = selector("settle()").to_bytes(4, "big")
 
 AUCTION: Final = AuctionSection(
@@ -66,6 +67,7 @@ class World:
     provers: tuple[ForkedNode, ...]
     relay: ForkedNode
     _ticket: int = -1
+    _options: int = 0
     _asked: list[bytes] = field(default_factory=list)
 
     @property
@@ -122,8 +124,10 @@ class World:
         return await self.stage.contracts.ticket(self.address(self.user), self._ticket)
 
     async def new_option(self) -> int:
-        """A rollup with an option that has not settled."""
-        reader = oracle_reader_account(READER, endpoint(0, self.stage.oracle), STRIKE)
+        """A rollup with an option that has not settled, on an oracle with a price that no table has shown yet."""
+        self._options += 1
+        oracle = await self.stage.deployer.create("PriceOracle", PRICE + self._options * PRICE_STEP)
+        reader = oracle_reader_account(READER, endpoint(0, oracle), STRIKE + self._options)
         return await self.stage.deployer.create_rollup(self.stage.deployment, Genesis(accounts=(reader,)))
 
     async def wish(self, rollup: int) -> bytes:
