@@ -46,8 +46,12 @@ class Cast:
         return (*self.relays, *self.provers, self.proposer, self.user)
 
 
-def casting(stage: Stage, root: Path, auction: AuctionSection) -> Cast:
-    """Configurations of all nodes; the peers of all but the relays are filled in when the relays listen."""
+def casting(stage: Stage, root: Path, auction: AuctionSection, zkey: Path | None = None) -> Cast:
+    """Configurations of all nodes; the peers of all but the relays are filled in when the relays listen.
+
+    Args:
+        zkey: proving key of tier S; None lets every prover find the cached one, which builds the circuit to name it.
+    """
     chain = ChainSection(
         rpc_url=stage.l1.url,
         chain_id=stage.contracts.chain_id,
@@ -69,6 +73,7 @@ def casting(stage: Stage, root: Path, auction: AuctionSection) -> Cast:
             NodeConfig(
                 role="prover",
                 prover=ProverSection(
+                    zkey="" if zkey is None else str(zkey),
                     wei_per_proof=per_proof,
                     wei_per_step=per_step,
                     bid_delay_ms=delay_ms,

@@ -82,7 +82,7 @@ async def play(options: Options, out: Output) -> Findings:
         out.say(
             f"rollup A = {stage.rollup_a} runs an option on the oracle's price, rollup B = {stage.rollup_b} a counter"
         )
-        cast = casting(stage, options.folder, options.auction)
+        cast = casting(stage, options.folder, options.auction, zkey)
         out.title("2. Seven nodes, one process each")
         await give_money(stage, cast)
         try:
