@@ -5,7 +5,6 @@ NodeError                  has a stable `code`, keeps its values, makes its mess
 ├── UsageError      NOD-002  the operator's command line
 ├── NotFound        NOD-003  no such order, file, key
 ├── ChainMismatch   NOD-004  the endpoint is another chain, or an address holds no contract
-├── RootMismatch    NOD-005  replayed state and L1 disagree: stop and look
 ├── PlanError       NOD-006  the intent cannot become a table (reason says why)
 └── ProofFailed     NOD-007  a proving child ended without a proof
 """
@@ -44,11 +43,6 @@ class NotFound(NodeError):
 class ChainMismatch(NodeError):
     code = "NOD-004"
     text = "{what}: expected {expected}, found {actual}"
-
-
-class RootMismatch(NodeError):
-    code = "NOD-005"
-    text = "rollup {rollup_id}: replayed root {computed} is not the root on L1 {actual}"
 
 
 class PlanError(NodeError):
