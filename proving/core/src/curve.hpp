@@ -13,20 +13,20 @@ template <class F>
 struct Affine {
   using Field = F;
   F x, y;
-  static Affine infinity() { return {F::zero(), F::zero()}; }
-  bool is_infinity() const { return x.is_zero() && y.is_zero(); }
-  Affine operator-() const { return {x, -y}; }
+  UNVETO_HD static Affine infinity() { return {F::zero(), F::zero()}; }
+  UNVETO_HD bool is_infinity() const { return x.is_zero() && y.is_zero(); }
+  UNVETO_HD Affine operator-() const { return {x, -y}; }
 };
 
 template <class F>
 struct Xyzz {
   F x, y, zz, zzz;
 
-  static Xyzz infinity() { return {F::zero(), F::zero(), F::zero(), F::zero()}; }
-  static Xyzz from_affine(const Affine<F>& p) { return p.is_infinity() ? infinity() : Xyzz{p.x, p.y, F::one(), F::one()}; }
-  bool is_infinity() const { return zz.is_zero(); }
+  UNVETO_HD static Xyzz infinity() { return {F::zero(), F::zero(), F::zero(), F::zero()}; }
+  UNVETO_HD static Xyzz from_affine(const Affine<F>& p) { return p.is_infinity() ? infinity() : Xyzz{p.x, p.y, F::one(), F::one()}; }
+  UNVETO_HD bool is_infinity() const { return zz.is_zero(); }
 
-  void add(const Affine<F>& p, bool negate = false) {  // madd-2008-s
+  UNVETO_HD void add(const Affine<F>& p, bool negate = false) {  // madd-2008-s
     if (p.is_infinity()) return;
     const F py = negate ? -p.y : p.y;
     if (is_infinity()) {
@@ -46,7 +46,7 @@ struct Xyzz {
     zzz = zzz * ppp;
   }
 
-  void add(const Xyzz& o) {  // add-2008-s
+  UNVETO_HD void add(const Xyzz& o) {  // add-2008-s
     if (o.is_infinity()) return;
     if (is_infinity()) {
       *this = o;
@@ -65,7 +65,7 @@ struct Xyzz {
     zzz = zzz * o.zzz * ppp;
   }
 
-  Xyzz dbl() const {  // dbl-2008-s-1; a point of order two cannot occur, both groups have odd order
+  UNVETO_HD Xyzz dbl() const {  // dbl-2008-s-1; a point of order two cannot occur, both groups have odd order
     if (is_infinity()) return *this;
     const F u = y.dbl(), v = u.sqr(), w = u * v, s = x * v, xx = x.sqr(), m = xx.dbl() + xx;
     const F x3 = m.sqr() - s.dbl();

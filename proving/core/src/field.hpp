@@ -5,6 +5,7 @@
 
 #include "invert.hpp"
 #include "params.hpp"
+#include "target.hpp"
 
 namespace unveto {
 
@@ -90,36 +91,36 @@ template <class P, class B>
 struct Fe {
   u64 v[4];
 
-  static Fe zero() { return Fe{{0, 0, 0, 0}}; }
-  static Fe one() { return from_limbs(P::one); }
-  static Fe from_limbs(const u64* limbs) { return Fe{{limbs[0], limbs[1], limbs[2], limbs[3]}}; }
-  static Fe from_u64(u64 value) { return Fe{{value, 0, 0, 0}}.to_montgomery(); }
+  UNVETO_HD static Fe zero() { return Fe{{0, 0, 0, 0}}; }
+  UNVETO_HD static Fe one() { return Fe{{P::one[0], P::one[1], P::one[2], P::one[3]}}; }
+  UNVETO_HD static Fe from_limbs(const u64* limbs) { return Fe{{limbs[0], limbs[1], limbs[2], limbs[3]}}; }
+  UNVETO_HD static Fe from_u64(u64 value) { return Fe{{value, 0, 0, 0}}.to_montgomery(); }
 
-  friend Fe operator+(const Fe& a, const Fe& b) {
+  UNVETO_HD friend Fe operator+(const Fe& a, const Fe& b) {
     Fe r;
     B::template add<P>(r.v, a.v, b.v);
     return r;
   }
-  friend Fe operator-(const Fe& a, const Fe& b) {
+  UNVETO_HD friend Fe operator-(const Fe& a, const Fe& b) {
     Fe r;
     B::template sub<P>(r.v, a.v, b.v);
     return r;
   }
-  friend Fe operator*(const Fe& a, const Fe& b) {
+  UNVETO_HD friend Fe operator*(const Fe& a, const Fe& b) {
     Fe r;
     B::template mul<P>(r.v, a.v, b.v);
     return r;
   }
-  Fe operator-() const { return zero() - *this; }
-  Fe sqr() const { return *this * *this; }
-  Fe dbl() const { return *this + *this; }
-  bool is_zero() const { return (v[0] | v[1] | v[2] | v[3]) == 0; }
-  bool operator==(const Fe& o) const {
+  UNVETO_HD Fe operator-() const { return zero() - *this; }
+  UNVETO_HD Fe sqr() const { return *this * *this; }
+  UNVETO_HD Fe dbl() const { return *this + *this; }
+  UNVETO_HD bool is_zero() const { return (v[0] | v[1] | v[2] | v[3]) == 0; }
+  UNVETO_HD bool operator==(const Fe& o) const {
     return ((v[0] ^ o.v[0]) | (v[1] ^ o.v[1]) | (v[2] ^ o.v[2]) | (v[3] ^ o.v[3])) == 0;
   }
 
-  Fe to_montgomery() const { return *this * from_limbs(P::r2); }
-  Fe from_montgomery() const { return *this * Fe{{1, 0, 0, 0}}; }
+  UNVETO_HD Fe to_montgomery() const { return *this * Fe{{P::r2[0], P::r2[1], P::r2[2], P::r2[3]}}; }
+  UNVETO_HD Fe from_montgomery() const { return *this * Fe{{1, 0, 0, 0}}; }
 
   Fe pow(const u64* exponent, int n_limbs) const {
     Fe r = one();

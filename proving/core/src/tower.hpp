@@ -9,24 +9,24 @@ struct Fq2 {
   using Fq = Fe<FqParams, B>;
   Fq c0, c1;
 
-  static Fq2 zero() { return {Fq::zero(), Fq::zero()}; }
-  static Fq2 one() { return {Fq::one(), Fq::zero()}; }
+  UNVETO_HD static Fq2 zero() { return {Fq::zero(), Fq::zero()}; }
+  UNVETO_HD static Fq2 one() { return {Fq::one(), Fq::zero()}; }
   static Fq2 from_limbs(const u64 (&limbs)[2][4]) { return {Fq::from_limbs(limbs[0]), Fq::from_limbs(limbs[1])}; }
 
-  friend Fq2 operator+(const Fq2& a, const Fq2& b) { return {a.c0 + b.c0, a.c1 + b.c1}; }
-  friend Fq2 operator-(const Fq2& a, const Fq2& b) { return {a.c0 - b.c0, a.c1 - b.c1}; }
-  friend Fq2 operator*(const Fq2& a, const Fq2& b) {
+  UNVETO_HD friend Fq2 operator+(const Fq2& a, const Fq2& b) { return {a.c0 + b.c0, a.c1 + b.c1}; }
+  UNVETO_HD friend Fq2 operator-(const Fq2& a, const Fq2& b) { return {a.c0 - b.c0, a.c1 - b.c1}; }
+  UNVETO_HD friend Fq2 operator*(const Fq2& a, const Fq2& b) {
     const Fq low = a.c0 * b.c0, high = a.c1 * b.c1;
     return {low - high, (a.c0 + a.c1) * (b.c0 + b.c1) - low - high};
   }
-  Fq2 operator-() const { return {-c0, -c1}; }
-  Fq2 sqr() const {
+  UNVETO_HD Fq2 operator-() const { return {-c0, -c1}; }
+  UNVETO_HD Fq2 sqr() const {
     const Fq cross = c0 * c1;
     return {(c0 + c1) * (c0 - c1), cross.dbl()};
   }
-  Fq2 dbl() const { return {c0.dbl(), c1.dbl()}; }
+  UNVETO_HD Fq2 dbl() const { return {c0.dbl(), c1.dbl()}; }
   Fq2 scale(const Fq& k) const { return {c0 * k, c1 * k}; }
-  Fq2 conj() const { return {c0, -c1}; }
+  UNVETO_HD Fq2 conj() const { return {c0, -c1}; }
   Fq2 times_xi() const {  // (9 + u)(c0 + c1 u)
     const Fq2 nine = dbl().dbl().dbl() + *this;
     return {nine.c0 - c1, nine.c1 + c0};
@@ -35,8 +35,8 @@ struct Fq2 {
     const Fq scale = (c0.sqr() + c1.sqr()).inv();
     return {c0 * scale, -(c1 * scale)};
   }
-  bool is_zero() const { return c0.is_zero() && c1.is_zero(); }
-  bool operator==(const Fq2& o) const { return c0 == o.c0 && c1 == o.c1; }
+  UNVETO_HD bool is_zero() const { return c0.is_zero() && c1.is_zero(); }
+  UNVETO_HD bool operator==(const Fq2& o) const { return c0 == o.c0 && c1 == o.c1; }
 };
 
 // Fq6 = Fq2[v] / (v^3 - (9 + u)), with v = w^2.
