@@ -31,14 +31,14 @@ def node() -> Path:
         candidate = Path(spec.origin).parent / name
         if candidate.is_file():
             return candidate
-    _missing("node")
+    missing("node")
 
 
 def npm_package(name: str) -> Path:
     """Folder of a package of package.json, e.g. `solc`; pass it to node's `require`."""
     folder = _node_modules() / name
     if not (folder / "package.json").is_file():
-        _missing(f"npm package {name}")
+        missing(f"npm package {name}")
     return folder
 
 
@@ -65,7 +65,7 @@ def anvil() -> Path:
     found = shutil.which("anvil")
     if found is not None:
         return Path(found)
-    _missing("anvil")
+    missing("anvil")
 
 
 def is_ci() -> bool:
@@ -77,7 +77,8 @@ def _node_modules() -> Path:
     return Path(os.environ.get("UNVETO_NODE_MODULES") or ROOT / "node_modules")
 
 
-def _missing(what: str) -> NoReturn:
+def missing(what: str) -> NoReturn:
+    """Skips, or in CI fails, the running test for want of `what`."""
     if is_ci():
         pytest.fail(f"{what} is missing; run: bash .ci/run setup", pytrace=False)
     pytest.skip(f"needs {what}; run: bash .ci/run setup")
