@@ -66,11 +66,12 @@ _ERRORS: Final[dict[int, type[errors.ProvingError]]] = {
 
 
 class CpuPath(IntEnum):
-    """Instruction-set paths; `$UNVETO_CPU` (best, portable, adx) overrides the choice of callers that leave it open."""
+    """Instruction-set paths; `$UNVETO_CPU` (best, portable, adx, ifma) overrides callers that leave the choice open."""
 
     BEST = 0
     PORTABLE = 1
     ADX = 2
+    IFMA = 3
 
 
 _ProgressFn = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32)
@@ -255,7 +256,7 @@ def chosen_path(options: Options) -> CpuPath:
         return options.cpu_path
     name = os.environ.get("UNVETO_CPU", "best").upper()
     if name not in CpuPath.__members__:
-        raise errors.CoreCallFailed(Code.BAD_ARGUMENT, f"UNVETO_CPU={name.lower()} is not best, portable or adx")
+        raise errors.CoreCallFailed(Code.BAD_ARGUMENT, f"UNVETO_CPU={name.lower()} is not best, portable, adx or ifma")
     return CpuPath[name]
 
 

@@ -54,7 +54,7 @@ typedef enum unveto_code {
   UNVETO_PAIRING_FAILED = 25
 } unveto_code;
 
-enum { UNVETO_PATH_BEST = 0, UNVETO_PATH_PORTABLE = 1, UNVETO_PATH_ADX = 2 };
+enum { UNVETO_PATH_BEST = 0, UNVETO_PATH_PORTABLE = 1, UNVETO_PATH_ADX = 2, UNVETO_PATH_IFMA = 3 };
 
 typedef struct unveto_context {
   uint32_t cpu_path;   /* one of UNVETO_PATH_*; a path the machine lacks is UNVETO_BAD_ARGUMENT */
@@ -135,7 +135,8 @@ UNVETO_API int unveto_verify(const unveto_context *, unveto_bytes vk, unveto_byt
 UNVETO_API int unveto_points_zkey_to_evm(const unveto_context *, int group, unveto_bytes in, unveto_buffer out);
 UNVETO_API int unveto_points_evm_to_zkey(const unveto_context *, int group, unveto_bytes in, unveto_buffer out);
 
-/* For tests and measurements. op: 0 add, 1 sub, 2 mul, 3 inverse of the left operand. field: 0 Fq, 1 Fr. Plain values. */
+/* For tests and measurements. op: 0 add, 1 sub, 2 mul, 3 inverse of the left operand. field: 0 Fq, 1 Fr. Plain values.
+ * On the IFMA path, 0 to 2 go through vectors, and a result that depends on how a class is represented is UNVETO_INTERNAL. */
 UNVETO_API int unveto_probe_field(const unveto_context *, int field, int op, unveto_bytes a, unveto_bytes b, unveto_buffer out);
 /* Sum of scalars[i] * points[i]: points evm, scalars plain and below r. */
 UNVETO_API int unveto_probe_msm(const unveto_context *, int group, unveto_bytes points, unveto_bytes scalars, unveto_buffer out);

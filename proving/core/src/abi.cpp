@@ -2,7 +2,7 @@
 #include <new>
 
 #include "engine.hpp"
-#include "field_adx.hpp"
+#include "vec52.hpp"
 
 #if defined(UNVETO_HAS_ADX_PATH)
 #include <cpuid.h>
@@ -13,17 +13,43 @@ extern template struct Engine<Portable>;
 #if defined(UNVETO_HAS_ADX_PATH)
 extern template struct Engine<Adx>;
 #endif
+#if defined(UNVETO_HAS_IFMA_PATH)
+extern template struct Engine<Ifma>;
+#endif
 
 namespace {
+
+#if defined(UNVETO_HAS_ADX_PATH)
+bool has_bits(unsigned word, std::initializer_list<unsigned> bits) {
+  return std::all_of(bits.begin(), bits.end(), [&](unsigned bit) { return word >> bit & 1; });
+}
+
+// The operating system keeps the 512-bit registers and the masks across context switches.
+bool saves_vector_registers() {
+  unsigned a, b, c, d, low, high;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !has_bits(c, {27})) return false;  // OSXSAVE
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return has_bits(low, {1, 2, 5, 6, 7});  // SSE, AVX, opmask, upper halves, upper registers
+}
+#endif
 
 // CPUID by hand: compiler built-ins for this need run-time support that some toolchains link as a stub.
 u32 available_paths() {
   u32 paths = 1u << UNVETO_PATH_PORTABLE;
 #if defined(UNVETO_HAS_ADX_PATH)
   unsigned a, b, c, d;
-  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 8 & 1) && (b >> 19 & 1)) paths |= 1u << UNVETO_PATH_ADX;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && has_bits(b, {8, 19})) {  // BMI2, ADX
+    paths |= 1u << UNVETO_PATH_ADX;
+    if (has_bits(b, {16, 17, 21, 30, 31}) && saves_vector_registers()) paths |= 1u << UNVETO_PATH_IFMA;  // F DQ IFMA BW VL
+  }
 #endif
   return paths;
+}
+
+u32 best_path(u32 paths) {
+  for (const u32 path : {UNVETO_PATH_IFMA, UNVETO_PATH_ADX})
+    if (paths >> path & 1) return path;
+  return UNVETO_PATH_PORTABLE;
 }
 
 void report(const unveto_context* c, const char* text) {
@@ -49,9 +75,15 @@ int guarded(const unveto_context* c, Fn&& fn) noexcept {
     if (c->threads < 1 || c->threads > UNVETO_MAX_THREADS) fail(UNVETO_BAD_ARGUMENT, "%u threads", c->threads);
     const u32 paths = available_paths();
     u32 path = c->cpu_path;
-    if (path == UNVETO_PATH_BEST) path = paths >> UNVETO_PATH_ADX & 1 ? UNVETO_PATH_ADX : UNVETO_PATH_PORTABLE;
+    if (path == UNVETO_PATH_BEST) path = best_path(paths);
     if (path > 31 || (paths >> path & 1) == 0) fail(UNVETO_BAD_ARGUMENT, "this machine lacks instruction-set path %u", path);
     const Context ctx(*c);
+#if defined(UNVETO_HAS_IFMA_PATH)
+    if (path == UNVETO_PATH_IFMA) {
+      fn(ctx, Engine<Ifma>{});
+      return UNVETO_OK;
+    }
+#endif
 #if defined(UNVETO_HAS_ADX_PATH)
     if (path == UNVETO_PATH_ADX) {
       fn(ctx, Engine<Adx>{});

@@ -81,7 +81,7 @@ void Engine<B>::evm_to_zkey(int group, unveto_bytes in, unveto_buffer out) {
 }
 
 template <class P, class B>
-void field_op_over(int op, unveto_bytes a, unveto_bytes b, unveto_buffer out) {
+void field_op_one_by_one(int op, unveto_bytes a, unveto_bytes b, unveto_buffer out) {
   using F = Fe<P, B>;
   for (std::size_t at = 0; at < a.size; at += 32) {
     F x, y, z;
@@ -97,11 +97,17 @@ void field_op_over(int op, unveto_bytes a, unveto_bytes b, unveto_buffer out) {
   }
 }
 
+// A backend with another way to compute what the probe asks for specialises this.
+template <class P, class B>
+struct FieldProbe {
+  static void run(int op, unveto_bytes a, unveto_bytes b, unveto_buffer out) { field_op_one_by_one<P, B>(op, a, b, out); }
+};
+
 template <class B>
 void Engine<B>::field_op(int field, int op, unveto_bytes a, unveto_bytes b, unveto_buffer out) {
   if (a.size % 32 != 0 || b.size != a.size || out.size != a.size) fail(UNVETO_BAD_ARGUMENT, "operand sizes differ");
   if (field != 0 && field != 1) fail(UNVETO_BAD_ARGUMENT, "field %d is neither 0 nor 1", field);
-  field == 0 ? field_op_over<FqParams, B>(op, a, b, out) : field_op_over<FrParams, B>(op, a, b, out);
+  field == 0 ? FieldProbe<FqParams, B>::run(op, a, b, out) : FieldProbe<FrParams, B>::run(op, a, b, out);
 }
 
 template <class B>

@@ -169,13 +169,15 @@ def test_error_codes_mirror_the_header() -> None:
     assert {m[1]: int(m[2]) for m in re.finditer(r"UNVETO_(\w+) = (\d+)", block)} == {c.name: c.value for c in Code}
 
 
-def test_both_paths_are_present_on_this_architecture() -> None:
-    """On x86-64 with ADX the fast path must not be lost silently: the CPU flags are read independently."""
+def test_every_path_that_the_cpu_flags_allow_is_present() -> None:
+    """A fast path must not be lost silently: the CPU flags are read independently."""
     with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
         flags = set(re.findall(r"\w+", file.read()))
 
     assert CpuPath.PORTABLE in load().cpu_paths()
     assert (CpuPath.ADX in load().cpu_paths()) == ({"adx", "bmi2"} <= flags)
+    ifma = {"adx", "bmi2", "avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512ifma"}
+    assert (CpuPath.IFMA in load().cpu_paths()) == (ifma <= flags)
 
 
 def test_an_unknown_cpu_path_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
