@@ -13,7 +13,8 @@ ProvingError
 │   ├── ZkeyMalformed           PRV-012
 │   ├── VerifyingKeyMalformed   PRV-013
 │   ├── ProofMalformed          PRV-014
-│   └── PublicMalformed         PRV-015
+│   ├── PublicMalformed         PRV-015
+│   └── PreparedKeyDamaged      PRV-016   a cached file; it is made again, so no caller sees this
 ├── WitnessUnsatisfied      PRV-020   the finished proof does not verify
 └── ProofRefused            the proof is not a proof of these public inputs
     ├── PublicCountMismatch     PRV-030
@@ -109,6 +110,10 @@ class ProofMalformed(MalformedInput):
 
 class PublicMalformed(MalformedInput):
     code = "PRV-015"
+
+
+class PreparedKeyDamaged(MalformedInput):
+    code = "PRV-016"
 
 
 class WitnessUnsatisfied(ProvingError):

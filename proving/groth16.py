@@ -21,6 +21,8 @@ from pathlib import Path
 from proving.errors import PairingFailed, ProofMalformed
 from proving.native import DEFAULT_OPTIONS, Data, Options, Progress, load, view
 from proving.points import PROOF_BYTES, Proof, VerifyingKey, public_bytes
+from proving.prepared import PreparedKey, prepare
+from proving.prepared_cache import cached_prepared_key
 from proving.setup_dev import setup_dev
 from proving.wtns import Witness, as_witness
 from proving.zkey import Zkey, read_zkey
@@ -29,7 +31,7 @@ __all__ = ["Proof", "VerifyingKey", "prove", "rerandomise", "setup_dev", "verify
 
 
 def prove(
-    zkey: Path | Data | Zkey,
+    zkey: Path | Data | Zkey | PreparedKey,
     wtns: Path | Data | Witness,
     *,
     progress: Progress | None = None,
@@ -38,7 +40,8 @@ def prove(
     """Proves that a witness satisfies the circuit of a key. Blinding comes from the operating system.
 
     Args:
-        zkey: a .zkey file, its bytes, or the parsed key.
+        zkey: a .zkey file, whose prepared form is kept in the user's cache directory; or its bytes or the parsed key,
+            which are prepared for this call; or a prepared key.
         wtns: a .wtns file, its bytes, or the parsed witness; a copy that was read here is wiped.
         progress: called with (done, total) between parts; True from it cancels.
 
@@ -49,22 +52,29 @@ def prove(
         ZkeyMalformed, WitnessMalformed, Cancelled.
         WitnessUnsatisfied: the finished proof does not verify.
     """
-    key = zkey if isinstance(zkey, Zkey) else read_zkey(zkey)
+    key = _prepared(zkey, options)
     out = ctypes.create_string_buffer(PROOF_BYTES)
     with as_witness(wtns) as witness:
         load().call("prove", options, ctypes.byref(key.argument()), view(witness.values), out, progress=progress)
         return Proof.from_bytes(out.raw), witness.public(key.n_public)
 
 
+def _prepared(zkey: Path | Data | Zkey | PreparedKey, options: Options) -> PreparedKey:
+    if isinstance(zkey, PreparedKey):
+        return zkey
+    if isinstance(zkey, Path):
+        return cached_prepared_key(zkey, options)
+    return prepare(zkey if isinstance(zkey, Zkey) else read_zkey(zkey), options)
+
+
 def prove_with_fixed_blinding_for_tests(
-    zkey: Zkey, witness: Witness, r1: int, r2: int, options: Options = DEFAULT_OPTIONS
+    zkey: Path | Data | Zkey | PreparedKey, witness: Witness, r1: int, r2: int, options: Options = DEFAULT_OPTIONS
 ) -> Proof:
     """A proof that can be compared byte by byte. It hides nothing: r1 and r2 must be random for that."""
     out = ctypes.create_string_buffer(PROOF_BYTES)
     scalars = (r1.to_bytes(32, "little"), r2.to_bytes(32, "little"))
-    load().call(
-        "test_prove_fixed_blinding", options, ctypes.byref(zkey.argument()), view(witness.values), *scalars, out
-    )
+    argument = ctypes.byref(_prepared(zkey, options).argument())
+    load().call("test_prove_fixed_blinding", options, argument, view(witness.values), *scalars, out)
     return Proof.from_bytes(out.raw)
 
 

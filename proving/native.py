@@ -17,7 +17,7 @@ import numpy as np
 from proving import errors
 from proving.build import build
 
-ABI_VERSION: Final = 1
+ABI_VERSION: Final = 2
 PROOF_BYTES: Final = 256
 MAX_THREADS: Final = 256
 NO_VIOLATION: Final = (1 << 64) - 1
@@ -119,18 +119,25 @@ class R1csArg(ctypes.Structure):
     )
 
 
-class ZkeyArg(ctypes.Structure):
+class PointSetArg(ctypes.Structure):
+    _fields_ = (("points", Bytes), ("scalars", Bytes))
+
+
+class KeyArg(ctypes.Structure):
     _fields_ = (
         ("n_wires", ctypes.c_uint32),
         ("n_public", ctypes.c_uint32),
         ("domain", ctypes.c_uint32),
+        ("radix_bits", ctypes.c_uint32),
         ("header_points", Bytes),
         ("ic", Bytes),
-        ("coefficients", Bytes),
-        ("a", Bytes),
-        ("b2", Bytes),
-        ("l", Bytes),
-        ("h", Bytes),
+        ("row_ends", Bytes),
+        ("terms", Bytes),
+        ("values", Bytes),
+        ("a", PointSetArg),
+        ("b2", PointSetArg),
+        ("l", PointSetArg),
+        ("h", PointSetArg),
     )
 
 
@@ -145,9 +152,17 @@ _SIGNATURES: Final[dict[str, tuple[object, ...]]] = {
     "r1cs_check": (ctypes.POINTER(R1csArg), Bytes, ctypes.POINTER(ctypes.c_uint64)),
     "setup_plan": (ctypes.POINTER(R1csArg), ctypes.POINTER(ctypes.c_uint32), ctypes.POINTER(ctypes.c_uint32)),
     "setup": (ctypes.POINTER(R1csArg), ctypes.c_void_p, ctypes.POINTER(SetupOutputArg)),
-    "prove": (ctypes.POINTER(ZkeyArg), Bytes, ctypes.c_void_p),
+    "key_radix_bits": (ctypes.POINTER(ctypes.c_uint32),),
+    "prepare_points": (
+        ctypes.c_int, ctypes.c_uint32, Bytes, ctypes.c_uint32, Bytes, Bytes, ctypes.POINTER(ctypes.c_uint32),
+    ),
+    "prepare_coefficients": (
+        Bytes, ctypes.c_uint32, ctypes.c_uint32, Bytes, Bytes, Bytes, ctypes.POINTER(ctypes.c_uint32),
+    ),
+    "checksum": (Bytes, ctypes.POINTER(ctypes.c_uint64)),
+    "prove": (ctypes.POINTER(KeyArg), Bytes, ctypes.c_void_p),
     "test_prove_fixed_blinding": (
-        ctypes.POINTER(ZkeyArg), Bytes, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p,
+        ctypes.POINTER(KeyArg), Bytes, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p,
     ),
     "rerandomise": (Bytes, ctypes.c_char_p, ctypes.c_void_p),
     "verify": (Bytes, Bytes, Bytes),

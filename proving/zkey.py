@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from proving.errors import ZkeyMalformed
-from proving.native import DEFAULT_OPTIONS, Data, ZkeyArg, load, view, writable
+from proving.native import DEFAULT_OPTIONS, Data, load, view, writable
 from proving.points import MAX_PUBLIC, VerifyingKey
 from proving.sections import BASE_FIELD, SCALAR_FIELD, read_sections, require_section, write_sections
 
@@ -88,10 +88,6 @@ class Zkey:
     def is_dev_key(self) -> bool:
         """True when the key says that its secrets are known."""
         return any(c.name == DEV_KEY_NAME for c in self.contributions)
-
-    def argument(self) -> ZkeyArg:
-        sections = (self.header_points, self.ic, self.coefficients, self.a, self.b2, self.l, self.h)
-        return ZkeyArg(self.n_wires, self.n_public, self.domain, *(view(section) for section in sections))
 
     def verifying_key(self) -> VerifyingKey:
         """The verifying key inside the proving key.

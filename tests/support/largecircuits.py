@@ -44,7 +44,7 @@ def mixed_circuit(blocks: int, seed: int = 1) -> LargeCircuit:
     """A circuit of `blocks` times 308 constraints; same arguments, same bytes.
 
     Wires: 0 is the constant, 1 the public input, 2 and 3 private inputs; then each block's own, in order. In the rows
-    of a block, wires are counted from its first; the three before it are what the block before (or the inputs) hands on.
+    of a block, wires are counted from its first; the three before it come from the block before, or are the inputs.
     """
     rng = random.Random(seed)
     coefficients = [[rng.randrange(2, R) for _ in range(3)] for _ in range(S_BOXES)]

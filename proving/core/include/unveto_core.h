@@ -23,7 +23,7 @@
 extern "C" {
 #endif
 
-#define UNVETO_ABI_VERSION 1u
+#define UNVETO_ABI_VERSION 2u
 #define UNVETO_PROOF_BYTES 256u
 #define UNVETO_MAX_THREADS 256u
 #define UNVETO_NO_VIOLATION UINT64_MAX
@@ -82,19 +82,26 @@ typedef struct unveto_r1cs {
   uint32_t n_public; /* outputs and public inputs, without the constant wire */
 } unveto_r1cs;
 
-/* Sections of a zkey. The G1 form of the B query is not read: see unveto_prove. */
-typedef struct unveto_zkey {
+/* Points of one sum without those that are infinity. */
+typedef struct unveto_point_set {
+  unveto_bytes points;
+  unveto_bytes scalars; /* u32 little-endian for each point: the number of its scalar */
+} unveto_point_set;
+
+/* A proving key in the form that the kernels read, made by the unveto_prepare_* calls. Points are as in a zkey but for
+ * R = 2^radix_bits, which must be the path's. The G1 form of the B query is not part of it: see unveto_prove. */
+typedef struct unveto_key {
   uint32_t n_wires;
   uint32_t n_public;
   uint32_t domain;
+  uint32_t radix_bits;
   unveto_bytes header_points; /* alpha1 beta1 beta2 gamma2 delta1 delta2, zkey encoding: 576 bytes */
-  unveto_bytes ic;
-  unveto_bytes coefficients;
-  unveto_bytes a;
-  unveto_bytes b2;
-  unveto_bytes l;
-  unveto_bytes h;
-} unveto_zkey;
+  unveto_bytes ic;            /* zkey encoding */
+  unveto_bytes row_ends;      /* u32 each: end in terms of every row of A, then of every row of B: 8 domain */
+  unveto_bytes terms;         /* u32 wire, u32 number of a value: 0 is 1, 1 is -1, k + 2 is values[k] */
+  unveto_bytes values;        /* 32 bytes each, times 2^256 */
+  unveto_point_set a, b2, l, h;
+} unveto_key;
 
 typedef struct unveto_setup_secrets {
   uint8_t tau[32], alpha[32], beta[32], delta[32]; /* plain, not zero */
@@ -124,9 +131,22 @@ UNVETO_API int unveto_setup_plan(const unveto_context *, const unveto_r1cs *, ui
 /* A proving key from known secrets. Whoever knows them can prove anything: for development only. */
 UNVETO_API int unveto_setup(const unveto_context *, const unveto_r1cs *, const unveto_setup_secrets *, const unveto_setup_output *);
 
+/* radix_bits of the keys that this context's path reads: 256 or 260. */
+UNVETO_API int unveto_key_radix_bits(const unveto_context *, uint32_t *radix_bits);
+/* Points of a zkey section, or of a part of one whose first point has scalar number first, to a point set: checks range
+ * and curve, not the subgroup. points has the section's size and scalars 4 bytes for each point; the first n_points of
+ * both are filled. */
+UNVETO_API int unveto_prepare_points(const unveto_context *, int group, uint32_t radix_bits, unveto_bytes section, uint32_t first,
+                                     unveto_buffer points, unveto_buffer scalars, uint32_t *n_points);
+/* The coefficient section of a zkey. With empty buffers it only tells how many values there are. */
+UNVETO_API int unveto_prepare_coefficients(const unveto_context *, unveto_bytes section, uint32_t n_wires, uint32_t domain,
+                                           unveto_buffer row_ends, unveto_buffer terms, unveto_buffer values, uint32_t *n_values);
+/* Detects damage to stored data; no protection from forgery. */
+UNVETO_API int unveto_checksum(const unveto_context *, unveto_bytes data, uint64_t *sum);
+
 /* Proves with r = s = 0 and re-randomises with two scalars from the operating system, which gives the same
  * distribution as ePrint 2016/260 §3.2 and needs no B query in G1. Verifies the proof before returning it. */
-UNVETO_API int unveto_prove(const unveto_context *, const unveto_zkey *, unveto_bytes witness, uint8_t proof[256]);
+UNVETO_API int unveto_prove(const unveto_context *, const unveto_key *, unveto_bytes witness, uint8_t proof[256]);
 UNVETO_API int unveto_rerandomise(const unveto_context *, unveto_bytes vk, const uint8_t proof_in[256], uint8_t proof_out[256]);
 /* public_inputs: evm scalars. Checks lengths, range, curve, subgroup, pairing, in this order. */
 UNVETO_API int unveto_verify(const unveto_context *, unveto_bytes vk, unveto_bytes public_inputs, unveto_bytes proof);
@@ -147,7 +167,7 @@ UNVETO_API int unveto_probe_odd_coset(const unveto_context *, unveto_buffer valu
 /* One pairing: out is six Fq2 coefficients of w^0..w^5 with w^6 = 9 + u, each c0 c1 plain: 384 bytes. */
 UNVETO_API int unveto_probe_pairing(const unveto_context *, unveto_bytes g1, unveto_bytes g2, unveto_buffer out);
 /* Deterministic blinding, r1 and r2 plain: tests only, never for a proof that leaves the machine. */
-UNVETO_API int unveto_test_prove_fixed_blinding(const unveto_context *, const unveto_zkey *, unveto_bytes witness,
+UNVETO_API int unveto_test_prove_fixed_blinding(const unveto_context *, const unveto_key *, unveto_bytes witness,
                                                 const uint8_t r1[32], const uint8_t r2[32], uint8_t proof[256]);
 
 #ifdef __cplusplus

@@ -2,6 +2,7 @@
 #include <new>
 
 #include "engine.hpp"
+#include "key.hpp"
 #include "vec52.hpp"
 
 #if defined(UNVETO_HAS_ADX_PATH)
@@ -112,9 +113,10 @@ void require(const unveto_r1cs* r) {
   require(r->rows, "the rows");
 }
 
-void require(const unveto_zkey* k) {
-  require(static_cast<const void*>(k), "zkey");
-  for (const auto* b : {&k->header_points, &k->ic, &k->coefficients, &k->a, &k->b2, &k->l, &k->h}) require(*b, "a section");
+void require(const unveto_key* k) {
+  require(static_cast<const void*>(k), "key");
+  for (const auto* b : {&k->header_points, &k->ic, &k->row_ends, &k->terms, &k->values}) require(*b, "a part of the key");
+  for (const auto* set : {&k->a, &k->b2, &k->l, &k->h}) require(set->points, "points"), require(set->scalars, "a list of scalars");
 }
 
 }  // namespace
@@ -151,14 +153,44 @@ int unveto_setup(const unveto_context* c, const unveto_r1cs* r, const unveto_set
   });
 }
 
-int unveto_prove(const unveto_context* c, const unveto_zkey* key, unveto_bytes witness, uint8_t* proof) {
+int unveto_prepare_points(const unveto_context* c, int group, uint32_t radix_bits, unveto_bytes section, uint32_t first,
+                          unveto_buffer points, unveto_buffer scalars, uint32_t* n_points) {
+  return guarded(c, [&](const Context& ctx, auto engine) {
+    require(section, "section"), require(points, "points"), require(scalars, "scalars"), require(n_points, "n_points");
+    *n_points = engine.prepare_points(ctx, group, radix_bits, section, first, points, scalars);
+  });
+}
+
+int unveto_prepare_coefficients(const unveto_context* c, unveto_bytes section, uint32_t n_wires, uint32_t domain, unveto_buffer row_ends,
+                                unveto_buffer terms, unveto_buffer values, uint32_t* n_values) {
+  return guarded(c, [&](const Context&, auto engine) {
+    require(section, "section"), require(row_ends, "row_ends"), require(terms, "terms"), require(values, "values"), require(n_values, "n_values");
+    *n_values = engine.prepare_coefficients(section, n_wires, domain, row_ends, terms, values);
+  });
+}
+
+int unveto_key_radix_bits(const unveto_context* c, uint32_t* radix_bits) {
+  return guarded(c, [&](const Context&, auto engine) {
+    require(radix_bits, "radix_bits");
+    *radix_bits = engine.radix_bits();
+  });
+}
+
+int unveto_checksum(const unveto_context* c, unveto_bytes data, uint64_t* sum) {
+  return guarded(c, [&](const Context& ctx, auto) {
+    require(data, "data"), require(sum, "sum");
+    *sum = checksum(ctx, data);
+  });
+}
+
+int unveto_prove(const unveto_context* c, const unveto_key* key, unveto_bytes witness, uint8_t* proof) {
   return guarded(c, [&](const Context& ctx, auto engine) {
     require(key), require(witness, "witness"), require(static_cast<const void*>(proof), "proof");
     engine.prove(ctx, *key, witness, proof);
   });
 }
 
-int unveto_test_prove_fixed_blinding(const unveto_context* c, const unveto_zkey* key, unveto_bytes witness, const uint8_t* r1,
+int unveto_test_prove_fixed_blinding(const unveto_context* c, const unveto_key* key, unveto_bytes witness, const uint8_t* r1,
                                      const uint8_t* r2, uint8_t* proof) {
   return guarded(c, [&](const Context& ctx, auto engine) {
     require(key), require(witness, "witness");

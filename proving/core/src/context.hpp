@@ -1,6 +1,7 @@
 // What every algorithm gets from its caller: errors as exceptions inside the core, threads, progress, secret memory.
 #pragma once
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdarg>
 #include <cstdio>

@@ -9,8 +9,11 @@ struct Engine {
   static u64 r1cs_check(const Context&, const unveto_r1cs&, unveto_bytes witness);
   static void setup_plan(const unveto_r1cs&, u32* domain, u32* n_coefficients);
   static void setup(const Context&, const unveto_r1cs&, const unveto_setup_secrets&, const unveto_setup_output&);
-  static void prove(const Context&, const unveto_zkey&, unveto_bytes witness, u8* proof);
-  static void prove_fixed_blinding(const Context&, const unveto_zkey&, unveto_bytes witness, const u8* r1, const u8* r2, u8* proof);
+  static u32 prepare_points(const Context&, int group, u32 radix_bits, unveto_bytes in, u32 first, unveto_buffer points, unveto_buffer scalars);
+  static u32 prepare_coefficients(unveto_bytes in, u32 n_wires, u32 domain, unveto_buffer row_ends, unveto_buffer terms, unveto_buffer values);
+  static u32 radix_bits();
+  static void prove(const Context&, const unveto_key&, unveto_bytes witness, u8* proof);
+  static void prove_fixed_blinding(const Context&, const unveto_key&, unveto_bytes witness, const u8* r1, const u8* r2, u8* proof);
   static void rerandomise(unveto_bytes vk, const u8* in, u8* out);
   static void verify(unveto_bytes vk, unveto_bytes inputs, unveto_bytes proof);
   static void zkey_to_evm(int group, unveto_bytes in, unveto_buffer out);

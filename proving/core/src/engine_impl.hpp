@@ -24,13 +24,13 @@ void Engine<B>::setup(const Context& ctx, const unveto_r1cs& r1cs, const unveto_
 }
 
 template <class B>
-void Engine<B>::prove(const Context& ctx, const unveto_zkey& key, unveto_bytes witness, u8* proof) {
+void Engine<B>::prove(const Context& ctx, const unveto_key& key, unveto_bytes witness, u8* proof) {
   const Prover<B> prover(ctx, key);
   prover.prove(witness, Blinding<B>::from_os()).write(proof);
 }
 
 template <class B>
-void Engine<B>::prove_fixed_blinding(const Context& ctx, const unveto_zkey& key, unveto_bytes witness, const u8* r1, const u8* r2, u8* proof) {
+void Engine<B>::prove_fixed_blinding(const Context& ctx, const unveto_key& key, unveto_bytes witness, const u8* r1, const u8* r2, u8* proof) {
   const Prover<B> prover(ctx, key);
   prover.prove(witness, Blinding<B>::from_plain(r1, r2)).write(proof);
 }
@@ -54,6 +54,25 @@ void with_group(int group, Fn&& fn) {
     case 2: return fn(typename Bn254<B>::G2{});
     default: fail(UNVETO_BAD_ARGUMENT, "group %d is neither 1 nor 2", group);
   }
+}
+
+template <class B>
+u32 Engine<B>::prepare_points(const Context& ctx, int group, u32 radix_bits, unveto_bytes in, u32 first, unveto_buffer points, unveto_buffer scalars) {
+  u32 n = 0;
+  with_group<B>(group, [&](auto tag) { n = unveto::prepare_points<B, decltype(tag)>(ctx, radix_bits, in, first, points, scalars); });
+  return n;
+}
+
+template <class B>
+u32 Engine<B>::prepare_coefficients(unveto_bytes in, u32 n_wires, u32 domain, unveto_buffer row_ends, unveto_buffer terms, unveto_buffer values) {
+  const CoefficientSection<B> section(in, n_wires, domain);
+  if (row_ends.size != 0) section.write(row_ends, terms, values);
+  return section.n_values();
+}
+
+template <class B>
+u32 Engine<B>::radix_bits() {
+  return kRadixBits<B>;
 }
 
 template <class B>

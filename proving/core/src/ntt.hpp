@@ -10,20 +10,23 @@ class Domain {
  public:
   explicit Domain(const Context& ctx, u32 size) : n_(size) {
     while ((std::size_t{1} << log_) < n_) ++log_;
-    Fr root = Fr::from_limbs(CurveParams::fr_root_of_unity);  // of order 2^two_adicity
-    for (unsigned i = log_ + 1; i < CurveParams::fr_two_adicity; ++i) root = root.sqr();
-    double_root_ = root;
-    const Fr w = root.sqr();
+    const Fr w = double_root(size).sqr();
     forward_ = powers(ctx, w, std::max<std::size_t>(n_ / 2, 1), Fr::one());
     inverse_ = powers(ctx, w.inv(), std::max<std::size_t>(n_ / 2, 1), Fr::one());
-    shift_ = powers(ctx, double_root_, n_, Fr::from_u64(n_).inv());
+    shift_ = powers(ctx, double_root(size), n_, Fr::from_u64(n_).inv());
   }
 
   // Largest domain for which the double domain still has a root of unity.
   static constexpr u32 kMaxSize = 1u << (CurveParams::fr_two_adicity - 1);
 
   std::size_t size() const { return n_; }
-  Fr double_root() const { return double_root_; }
+
+  // The root of unity of the double domain whose square generates the domain of the given size.
+  static Fr double_root(u32 size) {
+    Fr root = Fr::from_limbs(CurveParams::fr_root_of_unity);  // of order 2^two_adicity
+    for (u64 order = u64{1} << CurveParams::fr_two_adicity; order > u64{2} * size; order /= 2) root = root.sqr();
+    return root;
+  }
 
   // Values at w^i to values at (root of the double domain)^(2i + 1).
   void to_odd_coset(const Context& ctx, Fr* values) const {
@@ -75,7 +78,6 @@ class Domain {
 
   std::size_t n_;
   unsigned log_ = 0;
-  Fr double_root_;
   std::vector<Fr> forward_, inverse_, shift_;
 };
 

@@ -96,7 +96,7 @@ class Setup {
   }
 
   void evaluate_columns(std::vector<Fr>& a, std::vector<Fr>& b, std::vector<Fr>& c) const {
-    const Fr root = Domain<Fr>(ctx_, domain_).double_root().sqr();
+    const Fr root = Domain<Fr>::double_root(domain_).sqr();
     const auto basis = lagrange(domain_, root, 0, 1, domain_);
     std::vector<Fr>* columns[3] = {&a, &b, &c};
     for (std::size_t row = 0; row < rows_.size(); ++row)
@@ -112,7 +112,7 @@ class Setup {
   }
 
   void write_quotient_bases(const FixedBase<typename C::Fq>& g1, const Fr& delta_inverse, const unveto_setup_output& out) const {
-    const Fr double_root = Domain<Fr>(ctx_, domain_).double_root();
+    const Fr double_root = Domain<Fr>::double_root(domain_);
     auto basis = lagrange(std::size_t{2} * domain_, double_root, 1, 2, domain_);
     for (Fr& value : basis) value = value * delta_inverse;
     g1.multiply(ctx_, basis.data(), domain_, out.h.data), step(7);
