@@ -63,10 +63,15 @@ class Deployer:
         assert receipt.created is not None
         return Address(receipt.created)
 
+    async def create_rollups(self) -> Address:
+        """Deploy Rollups after the two contracts that it is given for good."""
+        reader, module = await self.create("TableReader"), await self.create("RollupsAdmin")
+        return await self.create("Rollups", reader, module)
+
     async def deploy(self, verifying_keys: Sequence[bytes]) -> Deployment:
         """Rollups with its market, the Groth16 proof system, and one family of verifying keys in tier order."""
         head = await self._rpc.head()
-        rollups = await self.create("Rollups")
+        rollups = await self.create_rollups()
         contracts = Contracts(rpc=self._rpc, chain_id=self._chain_id, rollups=rollups, market=ZERO_ADDRESS)
         proof_system = await self.create("Groth16ProofSystem")
         hashes = [await self._register(proof_system, "registerKey", key) for key in verifying_keys]

@@ -43,6 +43,10 @@ class Artifact:
     """Runtime code with zeros where immutables go."""
     storage: tuple[AbiItem, ...]
     """Storage layout: label, slot (decimal text), offset in the slot, type."""
+    transient: tuple[AbiItem, ...]
+    """The same of Solidity's transient variables."""
+    immutables: int
+    """Places of immutables in the runtime code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,8 @@ def artifact(name: str) -> Artifact:
         bytecode=bytes.fromhex(raw["bytecode"]),
         deployed_bytecode=bytes.fromhex(raw["deployedBytecode"]),
         storage=tuple(raw["storage"]),
+        transient=tuple(raw["transient"]),
+        immutables=raw["immutables"],
     )
 
 

@@ -56,6 +56,7 @@ for (const [file, contracts] of Object.entries(output.contracts)) {
       deployedBytecode: runtime,
       storage: layout(c.storageLayout),
       transient: layout(c.transientStorageLayout),
+      immutables: Object.values(c.evm.deployedBytecode.immutableReferences ?? {}).flat().length,
     };
     if (c.abi.length) writeFileSync(join(out, `${name}.json`), JSON.stringify(artifact, null, 1) + "\n");
     if (c.abi.length) console.log(`${name.padEnd(24)} ${runtime.length / 2} bytes`);

@@ -33,7 +33,7 @@ def proven() -> Iterator[Proven]:
 def carried(proven: Proven) -> int:
     """Gas for the call data, whose zero bytes differ with addresses and times."""
     parts = (encode_core(proven.core), proven.proofs(), encode_expects(()), encode_triggers((0,)), proven.settlement)
-    return intrinsic(call_data("Rollups", "loadAndRun", *parts))
+    return intrinsic(call_data("IRollups", "loadAndRun", *parts))
 
 
 def test_anvil_refuses_copies_and_changes_and_takes_the_gas_of_py_evm(proven: Proven) -> None:

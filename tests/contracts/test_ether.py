@@ -161,7 +161,7 @@ def test_a_payment_is_debited_before_it_is_sent(made: Setup) -> None:
 
 
 def test_plain_ether_is_refused_and_forced_ether_is_nobodys(made: Setup) -> None:
-    with expect_revert("None"):  # no reason: there is no function for it
+    with expect_revert("PlainTransfer"):
         made.world.send_raw(made.rollups.address, b"", sender=made.user, value=1)
     made.world.fund(made.rollups.address, 10**18)
     assert made.rollup(1)["ether"] == 0
@@ -225,7 +225,7 @@ def test_a_response_meant_for_one_caller_does_not_serve_another(made: Setup) -> 
 
     trigger = l1_call(bundle.address, 1, data=DATA)
     core = made.open_core([Entry(mid=False, new_root=1001, trigger=trigger, next_action=answer(trigger))])
-    call = (made.rollups.address, 0, call_data("Rollups", "callL2", 1, PROGRAM, DATA))
+    call = (made.rollups.address, 0, call_data("IRollups", "callL2", 1, PROGRAM, DATA))
     with expect_revert("ExecutionNotFound"):
         thief.send("run", [load_step(made, core, ()), call], sender=made.stranger)
     bundle.send("run", [load_step(made, core, ()), call], sender=made.stranger)

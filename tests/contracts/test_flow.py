@@ -201,7 +201,7 @@ def test_proxy_and_call_l2_and_listed_trigger_agree(made: Setup) -> None:
         "listed": [load_step(made, core, (0,))],
         "callL2": [
             load_step(made, core, ()),
-            (made.rollups.address, 0, call_data("Rollups", "callL2", 1, PROGRAM, b"\x01\x02\x03\x04")),
+            (made.rollups.address, 0, call_data("IRollups", "callL2", 1, PROGRAM, b"\x01\x02\x03\x04")),
         ],
         "proxy": [load_step(made, core, ()), (proxy_of(made, PROGRAM, 1).address, 0, b"\x01\x02\x03\x04")],
     }
@@ -260,7 +260,7 @@ def test_fixed_triggers_cannot_be_fired_one_by_one(made: Setup) -> None:
         executor=Address(bundle.address),
         triggers_hash=triggers_hash(()),
     )
-    call = (made.rollups.address, 0, call_data("Rollups", "callL2", 1, PROGRAM, b""))
+    call = (made.rollups.address, 0, call_data("IRollups", "callL2", 1, PROGRAM, b""))
     with expect_revert("TriggersFixed"):
         bundle.send("run", [load_step(made, core, ()), call], sender=made.user)
 

@@ -93,7 +93,7 @@ def test_a_rollup_cannot_call_rollups_or_the_market(made: Setup, name: str) -> N
 def test_loading_and_cleaning_inside_a_flow_is_refused(made: Setup) -> None:
     puppet = made.world.deploy("Puppet")
     load = load_step(made, made.open_core([direct(made, 2, 2001)], members=(2,)), ())[2]
-    calls = [load, call_data("Rollups", "cleanup", bytes(32), [])]
+    calls = [load, call_data("IRollups", "cleanup", bytes(32), [])]
     for data in calls:
         puppet.send("instruct", made.rollups.hex, 0, data, sender=made.stranger)
         trigger = l1_call(made.user, 1)

@@ -539,7 +539,7 @@ def test_settlement_cannot_be_dodged_by_loading_first(made: Setup, who: Party) -
             made.rollups.address,
             0,
             call_data(
-                "Rollups",
+                "IRollups",
                 "loadAndRun",
                 encode_core(core),
                 made.proofs(core, who.payee, agreed),

@@ -344,7 +344,7 @@ def test_a_configuration_cannot_switch_inside_a_flow(made: Setup) -> None:
     """Even without a delay: the owner is an L1 contract that the flow calls."""
     puppet = made.world.deploy("Puppet")
     made.rollups.send("transferRollupOwnership", 1, puppet.address, sender=made.world.account("owner"))
-    change = call_data("Rollups", "scheduleConfig", 1, ([made.accept_all.hex], [ZERO_HASH], 1))
+    change = call_data("IRollups", "scheduleConfig", 1, ([made.accept_all.hex], [ZERO_HASH], 1))
     puppet.send("instruct", made.rollups.hex, 0, change, sender=made.stranger)
     trigger = l1_call(made.user, 1)
     entry = Entry(mid=True, new_root=1001, trigger=trigger, next_action=call_out(1, 0, puppet.address, ORACLE_PRICE))
@@ -392,7 +392,7 @@ def test_the_epoch_in_a_bundle_is_pinned_by_its_expectation(made: Setup) -> None
 
 
 def test_the_contracts_have_the_specified_constants(made: Setup) -> None:
-    found = {name: made.rollups.view(name) for name in ("BOND_PER_ENTRY", "MAX_SKEW")}
+    found = {"BOND_PER_ENTRY": made.rollups.view("bondPerEntry"), "MAX_SKEW": made.rollups.view("maxSkew")}
     found |= {name: made.market.view(name) for name in ("WITHDRAW_DELAY", "SLASH_WINDOW")}
     assert found == {
         "BOND_PER_ENTRY": BOND_PER_ENTRY,

@@ -220,7 +220,7 @@ def test_a_burning_system_costs_at_most_its_cap(made: Setup) -> None:
     world = council(made, bad)
     core = world.honest[0].core()
     arguments = (encode_core(core), world.proofs(core, world.good[0], bad.address), b"\x00", b"\x00\x00", b"")
-    data = call_data("Rollups", "loadAndRun", *arguments)
+    data = call_data("IRollups", "loadAndRun", *arguments)
     outcome = made.world.run(Call(sender=made.user, to=made.rollups.address, data=data))
     assert not outcome.succeeded
     assert VERIFY_GAS <= outcome.gas_used < VERIFY_GAS + 300_000
@@ -262,15 +262,15 @@ def test_a_system_that_calls_back_changes_nothing_and_reads_what_anybody_reads(m
     core = world.honest[0].core()
     inner = made.open_core([direct(made, 1, 1001)])
     writes = {
-        "loadAndRun": call_data("Rollups", "loadAndRun", encode_core(inner), made.proofs(inner), b"\x00", b"", b""),
-        "callL2": call_data("Rollups", "callL2", 1, b"\x01" * 20, b""),
-        "getOrCreateProxy": call_data("Rollups", "getOrCreateProxy", b"\x01" * 20, 1),
-        "claim": call_data("Rollups", "claim", made.user),
+        "loadAndRun": call_data("IRollups", "loadAndRun", encode_core(inner), made.proofs(inner), b"\x00", b"", b""),
+        "callL2": call_data("IRollups", "callL2", 1, b"\x01" * 20, b""),
+        "getOrCreateProxy": call_data("IRollups", "getOrCreateProxy", b"\x01" * 20, 1),
+        "claim": call_data("IRollups", "claim", made.user),
     }
     for what in writes.values():
         bad.send("callBack", made.rollups.hex, what, sender=made.stranger)
         with expect_revert("InvalidProof"):
             world.land(world.proofs(core, world.good[0], bad.address), core)
-    bad.send("callBack", made.rollups.hex, call_data("Rollups", "rollup", 3), sender=made.stranger)
+    bad.send("callBack", made.rollups.hex, call_data("IRollups", "rollup", 3), sender=made.stranger)
     world.land(world.proofs(core, world.good[0], bad.address), core)
     assert (made.root(1), made.root(3)) == (1000, 3001)

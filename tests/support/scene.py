@@ -74,7 +74,7 @@ async def build_scene(
 
 async def _accepting(rpc: Rpc, deployer: Deployer, chain_id: int) -> Deployment:
     head = await rpc.head()
-    rollups = await deployer.create("Rollups")
+    rollups = await deployer.create_rollups()
     contracts = Contracts(rpc=rpc, chain_id=chain_id, rollups=rollups, market=Address(bytes(20)))
     return Deployment(
         rollups=rollups,

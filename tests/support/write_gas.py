@@ -54,7 +54,7 @@ def inside(made: Setup, to: Contract, data: bytes) -> int:
 def loading(core: Core, proofs: bytes, triggers: tuple[int, ...], settlement: bytes) -> bytes:
     """Call data of loadAndRun."""
     parts = (encode_core(core), proofs, encode_expects(()), encode_triggers(triggers), settlement)
-    return call_data("Rollups", "loadAndRun", *parts)
+    return call_data("IRollups", "loadAndRun", *parts)
 
 
 def flow(proven: Proven) -> dict[str, int]:
@@ -102,12 +102,12 @@ def persistent(made: Setup) -> dict[str, int]:
     figures = {}
     for count in (1, 2):
         core = made.open_core([direct(made, 1, 1001 + i, bytes((i,))) for i in range(count)])
-        data = call_data("Rollups", "loadL2Executions", abi_executions(core), load_header(core) + made.proofs(core))
+        data = call_data("IRollups", "loadL2Executions", abi_executions(core), load_header(core) + made.proofs(core))
         figures[f"load_{count}"] = used(made, made.rollups, data, made.stranger, bond * count)
     core = made.open_core([direct(made, 1, 1001, b"\x00")])
     arguments = (abi_executions(core), load_header(core) + made.proofs(core))
     made.rollups.send("loadL2Executions", *arguments, sender=made.stranger, value=bond)
-    figures["open_call"] = used(made, made.rollups, call_data("Rollups", "callL2", 1, PROGRAM, b"\x00"), made.user)
+    figures["open_call"] = used(made, made.rollups, call_data("IRollups", "callL2", 1, PROGRAM, b"\x00"), made.user)
     made.world.restore(point)
     return figures
 
@@ -158,16 +158,16 @@ def setup_costs(proven: Proven) -> dict[str, int]:
     """One-time costs."""
     made = proven.made
     config = ([made.accept_all.hex], [b"\x01" * 32], 1)
-    create = call_data("Rollups", "createRollup", config, made.user, 0, bytes(32), bytes(1000))
+    create = call_data("IRollups", "createRollup", config, made.user, 0, bytes(32), bytes(1000))
     fresh = made.world.deploy("Groth16ProofSystem")
     code = {
         name: len(artifact(name).deployed_bytecode)
-        for name in ("Rollups", "TableReader", "ProofMarket", "Groth16ProofSystem", "CrossChainProxy")
+        for name in ("Rollups", "RollupsAdmin", "TableReader", "ProofMarket", "Groth16ProofSystem", "CrossChainProxy")
     }
     return {
         "create_rollup_genesis_1000_bytes": used(made, made.rollups, create, made.user),
         "register_key": used(made, fresh, call_data("Groth16ProofSystem", "registerKey", proven.toy.vk), made.user),
-        "create_proxy": used(made, made.rollups, call_data("Rollups", "getOrCreateProxy", b"\x01" * 20, 1), made.user),
+        "create_proxy": used(made, made.rollups, call_data("IRollups", "getOrCreateProxy", b"\x01" * 20, 1), made.user),
         **{f"code_bytes_{name}": size for name, size in code.items()},
     }
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {IProxyDeployer, IRollups} from "./interfaces/IRollups.sol";
+import {IProxyDeployer} from "./interfaces/IProxyDeployer.sol";
+import {IRollupsExecution} from "./interfaces/IRollupsExecution.sol";
 
 /// @title The L1 stand-in of one address of one rollup.
 /// @notice It has no functions: every call, whatever its first four bytes, is a cross-domain call, except those of Rollups, which
 ///         make this address act. So no selector of the rollup's contract can be shadowed.
 contract CrossChainProxy {
-    IRollups private immutable ROLLUPS;
+    IRollupsExecution private immutable ROLLUPS;
     address private immutable ORIGINAL;
     uint64 private immutable ROLLUP_ID;
 
@@ -15,7 +16,7 @@ contract CrossChainProxy {
     uint256 private constant CALL_OVERHEAD = 40_000;
 
     constructor() {
-        ROLLUPS = IRollups(msg.sender);
+        ROLLUPS = IRollupsExecution(msg.sender);
         (ORIGINAL, ROLLUP_ID) = IProxyDeployer(msg.sender).proxyParameters();
     }
 
@@ -50,7 +51,7 @@ contract CrossChainProxy {
                 revert(0, returndatasize())
             }
         }
-        bytes32 selector = IRollups.onProxyCall.selector;
+        bytes32 selector = IRollupsExecution.onProxyCall.selector;
         uint256 rollupId = ROLLUP_ID;
         address original = ORIGINAL;
         assembly {

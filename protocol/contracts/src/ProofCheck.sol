@@ -3,7 +3,8 @@ pragma solidity 0.8.37;
 
 import {ActionHash} from "./ActionHash.sol";
 import {IProofSystem} from "./interfaces/IProofSystem.sol";
-import {IRollups} from "./interfaces/IRollups.sol";
+import {IRollupsExecution} from "./interfaces/IRollupsExecution.sol";
+import {IRollupsTypes} from "./interfaces/IRollupsTypes.sol";
 import {ReturnData} from "./ReturnData.sol";
 
 /// @title Verification of the proofs of a core against configurations (SPEC §8). No state; the caller is the Rollups contract.
@@ -33,17 +34,17 @@ abstract contract ProofCheck {
     ///      proof that does not belong (rollup, system, order) and any that is wrong.
     /// @return keccak of the members' families in order
     function _checkProofs(bytes memory core, Subject memory s, bytes calldata proofs) internal view returns (bytes32) {
-        if (proofs.length < PROOFS_HEADER) revert IRollups.MalformedProofs(proofs.length);
+        if (proofs.length < PROOFS_HEADER) revert IRollupsTypes.MalformedProofs(proofs.length);
         s.payee = address(bytes20(proofs[:20]));
         s.agreementHash = bytes32(proofs[20:52]);
         Cursor memory cursor = Cursor(uint8(proofs[52]), PROOFS_HEADER);
         bytes32[] memory families = new bytes32[](s.lockset.length);
         for (uint256 i = 0; i < families.length; i++) {
-            (IRollups.Config memory c,) = IRollups(msg.sender).config(s.lockset[i], s.epochs[i]);
+            (IRollupsTypes.Config memory c,) = IRollupsExecution(msg.sender).config(s.lockset[i], s.epochs[i]);
             _checkMember(core, s, i, c, proofs, cursor);
             families[i] = c.families.length == 1 ? c.families[0] : keccak256(abi.encodePacked(c.families));
         }
-        if (cursor.left != 0 || cursor.offset != proofs.length) revert IRollups.MalformedProofs(cursor.offset);
+        if (cursor.left != 0 || cursor.offset != proofs.length) revert IRollupsTypes.MalformedProofs(cursor.offset);
         return keccak256(abi.encodePacked(families));
     }
 
@@ -51,7 +52,7 @@ abstract contract ProofCheck {
         bytes memory core,
         Subject memory s,
         uint256 member,
-        IRollups.Config memory c,
+        IRollupsTypes.Config memory c,
         bytes calldata proofs,
         Cursor memory cursor
     ) private view {
@@ -60,20 +61,20 @@ abstract contract ProofCheck {
         // systems ascend in the configuration and in the proofs: one pass over both
         for (uint256 place = 0; cursor.left != 0; place++) {
             uint256 offset = cursor.offset;
-            if (offset + ITEM_HEADER > proofs.length) revert IRollups.MalformedProofs(offset);
+            if (offset + ITEM_HEADER > proofs.length) revert IRollupsTypes.MalformedProofs(offset);
             if (uint64(bytes8(proofs[offset:offset + 8])) != rollupId) break;
             address system = address(bytes20(proofs[offset + 8:offset + 28]));
             uint256 end = offset + ITEM_HEADER + uint16(bytes2(proofs[offset + 28:offset + 30]));
-            if (end > proofs.length) revert IRollups.MalformedProofs(offset);
+            if (end > proofs.length) revert IRollupsTypes.MalformedProofs(offset);
             while (place < c.systems.length && c.systems[place] != system) place++;
-            if (place >= c.systems.length) revert IRollups.NotActiveSystem(rollupId, system);
+            if (place >= c.systems.length) revert IRollupsTypes.NotActiveSystem(rollupId, system);
             bytes32 input = _publicInput(s, rollupId, s.epochs[member], c.families[place]);
             _verify(core, rollupId, system, c.families[place], input, proofs[offset + ITEM_HEADER:end]);
             valid++;
             cursor.offset = end;
             cursor.left--;
         }
-        if (valid < c.threshold) revert IRollups.ThresholdNotMet(rollupId, valid, c.threshold);
+        if (valid < c.threshold) revert IRollupsTypes.ThresholdNotMet(rollupId, valid, c.threshold);
     }
 
     /// @dev STATICCALL with a gas cap; only exactly one word holding 1 is a yes.
@@ -98,7 +99,7 @@ abstract contract ProofCheck {
             size := returndatasize()
         }
         if (!ok || size != 32 || answer != 1) {
-            revert IRollups.InvalidProof(rollupId, system, ok ? bytes("") : ReturnData.head(MAX_REASON));
+            revert IRollupsTypes.InvalidProof(rollupId, system, ok ? bytes("") : ReturnData.head(MAX_REASON));
         }
     }
 

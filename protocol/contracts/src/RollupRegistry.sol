@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {ActionHash} from "./ActionHash.sol";
-import {CoreCodec} from "./CoreCodec.sol";
-import {CrossChainProxy} from "./CrossChainProxy.sol";
-import {IProxyDeployer, IRollups} from "./interfaces/IRollups.sol";
+import {IRollupsTypes} from "./interfaces/IRollupsTypes.sol";
+import {Transient} from "./Transient.sol";
 
-/// @title Rollups, their configurations, epochs, ether and proxies.
-abstract contract RollupRegistry is IRollups, IProxyDeployer {
-    uint256 internal constant MAX_SYSTEMS = 8;
-    uint256 internal constant MAX_GENESIS_BYTES = 65536;
-    bytes32 private immutable PROXY_CODE_HASH = keccak256(type(CrossChainProxy).creationCode);
+/// @title Rollups, their configurations, epochs and ether, and the state of a running flow.
+/// @notice With TableStore the one storage base of Rollups and RollupsAdmin, which is why all of both is declared in these two.
+abstract contract RollupRegistry is IRollupsTypes {
+    bytes32 private constant D_MID = keccak256("unveto/mid/1");
 
     struct Rollup {
         bytes32 stateRoot;
@@ -35,91 +32,17 @@ abstract contract RollupRegistry is IRollups, IProxyDeployer {
         SystemFamily[] systems;
     }
 
-    /// @inheritdoc IRollups
-    uint64 public override rollupCount;
+    uint64 internal _rollupCount;
     mapping(uint64 rollupId => Rollup) internal _rollups;
-    mapping(uint64 rollupId => mapping(uint64 epoch => StoredConfig)) private _configs;
+    mapping(uint64 rollupId => mapping(uint64 epoch => StoredConfig)) internal _configs;
 
     /// @dev set only while a proxy is constructed
-    address private transient _newProxyOriginal;
-    uint64 private transient _newProxyRollup;
-
-    // --- registry
-
-    /// @inheritdoc IRollups
-    function createRollup(
-        Config calldata newConfig,
-        address owner,
-        uint32 configDelay,
-        bytes32 genesisRoot,
-        bytes calldata genesis
-    ) external override returns (uint64 rollupId) {
-        if (genesis.length > MAX_GENESIS_BYTES) revert GenesisTooLong(genesis.length);
-        if (uint256(genesisRoot) >= CoreCodec.FIELD) revert GenesisRootNotFieldElement(genesisRoot);
-        rollupId = ++rollupCount;
-        Rollup storage r = _rollups[rollupId];
-        r.stateRoot = genesisRoot;
-        r.epoch = 1;
-        r.owner = owner;
-        r.configDelay = configDelay;
-        _storeConfig(rollupId, 1, newConfig, uint64(block.timestamp));
-        emit RollupCreated(
-            rollupId,
-            genesisRoot,
-            genesis,
-            owner,
-            configDelay,
-            newConfig.systems,
-            newConfig.families,
-            newConfig.threshold
-        );
-    }
-
-    /// @inheritdoc IRollups
-    function scheduleConfig(uint64 rollupId, Config calldata newConfig)
-        external
-        override
-        returns (uint64 effectiveFrom)
-    {
-        // a running flow is the only thing that a switch must wait for; without a delay it would be immediate
-        _requireIdle();
-        Rollup storage r = _ownedBySender(rollupId);
-        uint64 current = _epoch(r);
-        effectiveFrom = uint64(block.timestamp) + r.configDelay;
-        r.epoch = uint32(current);
-        r.pendingFrom = effectiveFrom;
-        _storeConfig(rollupId, current + 1, newConfig, effectiveFrom);
-        emit ConfigScheduled(
-            rollupId, current + 1, effectiveFrom, newConfig.systems, newConfig.families, newConfig.threshold
-        );
-    }
-
-    /// @inheritdoc IRollups
-    function transferRollupOwnership(uint64 rollupId, address owner) external override {
-        _ownedBySender(rollupId).owner = owner;
-        emit OwnershipTransferred(rollupId, owner);
-    }
-
-    function _ownedBySender(uint64 rollupId) private view returns (Rollup storage r) {
-        r = _rollup(rollupId);
-        if (msg.sender != r.owner) revert NotOwner(rollupId, msg.sender);
-    }
-
-    /// @dev BadConfig: 1 counts, 2 threshold, 3 order, 4 no code
-    function _storeConfig(uint64 rollupId, uint64 epoch, Config calldata newConfig, uint64 effectiveFrom) private {
-        uint256 count = newConfig.systems.length;
-        if (count == 0 || count > MAX_SYSTEMS || newConfig.families.length != count) revert BadConfig(1);
-        if (newConfig.threshold == 0 || newConfig.threshold > count) revert BadConfig(2);
-        StoredConfig storage stored = _configs[rollupId][epoch];
-        delete stored.systems;
-        stored.effectiveFrom = effectiveFrom;
-        stored.threshold = newConfig.threshold;
-        for (uint256 i = 0; i < count; i++) {
-            if (i != 0 && newConfig.systems[i] <= newConfig.systems[i - 1]) revert BadConfig(3);
-            if (newConfig.systems[i].code.length == 0) revert BadConfig(4);
-            stored.systems.push(SystemFamily(newConfig.systems[i], newConfig.families[i]));
-        }
-    }
+    address internal transient _newProxyOriginal;
+    uint64 internal transient _newProxyRollup;
+    /// @dev frames of running triggers; 0 outside a flow
+    uint256 internal transient _depth;
+    /// @dev rollups whose root commits to suspended frames
+    uint256 internal transient _midCount;
 
     // --- epochs
 
@@ -148,12 +71,29 @@ abstract contract RollupRegistry is IRollups, IProxyDeployer {
     }
 
     function _configHash(uint64 rollupId, uint64 epoch) internal view returns (bytes32) {
-        (Config memory c,) = config(rollupId, epoch);
+        (Config memory c,) = _config(rollupId, epoch);
         return keccak256(
             abi.encode(
                 c.threshold, keccak256(abi.encodePacked(c.systems)), keccak256(abi.encodePacked(c.families))
             )
         );
+    }
+
+    function _config(uint64 rollupId, uint64 epoch)
+        internal
+        view
+        returns (Config memory c, uint64 effectiveFrom)
+    {
+        StoredConfig storage stored = _configs[rollupId][epoch];
+        uint256 count = stored.systems.length;
+        c.systems = new address[](count);
+        c.families = new bytes32[](count);
+        for (uint256 i = 0; i < count; i++) {
+            c.systems[i] = stored.systems[i].system;
+            c.families[i] = stored.systems[i].family;
+        }
+        c.threshold = stored.threshold;
+        effectiveFrom = stored.effectiveFrom;
     }
 
     // --- ether
@@ -176,79 +116,18 @@ abstract contract RollupRegistry is IRollups, IProxyDeployer {
         }
     }
 
-    // --- proxies
+    // --- the running flow
 
-    /// @inheritdoc IRollups
-    function getOrCreateProxy(address original, uint64 rollupId) public override returns (address proxy) {
-        proxy = computeProxyAddress(original, rollupId);
-        if (proxy.code.length != 0) return proxy;
-        _rollup(rollupId);
-        _newProxyOriginal = original;
-        _newProxyRollup = rollupId;
-        new CrossChainProxy{salt: _proxySalt(original, rollupId)}();
-        _newProxyOriginal = address(0);
-        _newProxyRollup = 0;
-        emit ProxyCreated(rollupId, original, proxy);
+    /// @dev Reverts while a flow runs.
+    function _requireIdle() internal view {
+        if (_depth != 0) revert InFlow();
     }
 
-    /// @inheritdoc IProxyDeployer
-    function proxyParameters() external view override returns (address original, uint64 rollupId) {
-        return (_newProxyOriginal, _newProxyRollup);
+    function _midSlot(uint64 rollupId) internal pure returns (bytes32) {
+        return keccak256(abi.encode(D_MID, rollupId));
     }
 
-    /// @inheritdoc IRollups
-    function computeProxyAddress(address original, uint64 rollupId) public view override returns (address) {
-        bytes32 salt = _proxySalt(original, rollupId);
-        return address(
-            uint160(uint256(keccak256(abi.encodePacked(bytes1(0xff), address(this), salt, PROXY_CODE_HASH))))
-        );
+    function _isMid(uint64 rollupId) internal view returns (bool) {
+        return Transient.get(_midSlot(rollupId)) != 0;
     }
-
-    function _proxySalt(address original, uint64 rollupId) private pure returns (bytes32) {
-        return bytes32((uint256(rollupId) << 160) | uint160(original));
-    }
-
-    // --- views
-
-    /// @inheritdoc IRollups
-    function rollup(uint64 rollupId) external view override returns (RollupView memory) {
-        Rollup storage r = _rollup(rollupId);
-        uint64 epoch = _epoch(r);
-        return RollupView({
-            stateRoot: r.stateRoot,
-            etherBalance: r.etherBalance,
-            lastL2Time: r.lastL2Time,
-            epoch: epoch,
-            owner: r.owner,
-            configDelay: r.configDelay,
-            pendingFrom: epoch == r.epoch ? r.pendingFrom : 0
-        });
-    }
-
-    /// @inheritdoc IRollups
-    function config(uint64 rollupId, uint64 epoch)
-        public
-        view
-        override
-        returns (Config memory c, uint64 effectiveFrom)
-    {
-        StoredConfig storage stored = _configs[rollupId][epoch];
-        uint256 count = stored.systems.length;
-        c.systems = new address[](count);
-        c.families = new bytes32[](count);
-        for (uint256 i = 0; i < count; i++) {
-            c.systems[i] = stored.systems[i].system;
-            c.families[i] = stored.systems[i].family;
-        }
-        c.threshold = stored.threshold;
-        effectiveFrom = stored.effectiveFrom;
-    }
-
-    /// @inheritdoc IRollups
-    function configHash(uint64 rollupId) external view override returns (bytes32) {
-        return _configHash(rollupId, _epoch(_rollup(rollupId)));
-    }
-
-    /// @dev Reverts with InFlow while a flow runs.
-    function _requireIdle() internal view virtual;
 }

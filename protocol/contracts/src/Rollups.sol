@@ -4,39 +4,58 @@ pragma solidity 0.8.37;
 import {ActionHash} from "./ActionHash.sol";
 import {CoreCodec} from "./CoreCodec.sol";
 import {IProofMarket} from "./interfaces/IProofMarket.sol";
-import {IRollups} from "./interfaces/IRollups.sol";
+import {IRollupsExecution} from "./interfaces/IRollupsExecution.sol";
 import {ProofMarket} from "./ProofMarket.sol";
+import {ProxyFactory} from "./ProxyFactory.sol";
 import {ReturnData} from "./ReturnData.sol";
 import {TableReader} from "./TableReader.sol";
-import {TableStore} from "./TableStore.sol";
 import {Transient} from "./Transient.sol";
 
 /// @title Rollups: loads proven tables and executes them (SPEC §8).
 /// @notice Calls only proxies that it created, proof systems by STATICCALL, its own market, and accounts that claim.
-contract Rollups is TableStore {
+contract Rollups is ProxyFactory {
     uint256 private constant SETTLE_GAS = 300_000;
     uint256 private constant EXPECT_BYTES = 80;
     /// @dev enough for an ExecutionNotFound with the longest action
     uint256 private constant MAX_REVERT_DATA = 2048;
     bytes32 private constant D_ACTIVE = keccak256("unveto/active/1");
-    bytes32 private constant D_MID = keccak256("unveto/mid/1");
 
     IProofMarket private immutable MARKET;
     TableReader private immutable READER;
 
-    /// @dev frames of running triggers; 0 outside a flow
-    uint256 private transient _depth;
-    /// @dev rollups whose root commits to suspended frames
-    uint256 private transient _midCount;
+    address private immutable MODULE;
 
-    constructor() {
+    /// @param reader_ a TableReader
+    /// @param module_ a RollupsAdmin. Whoever uses a Rollups contract must know the code at both: they cannot be changed later
+    constructor(address reader_, address module_) {
+        if (reader_.code.length == 0) revert NoCode(reader_);
+        if (module_.code.length == 0) revert NoCode(module_);
+        READER = TableReader(reader_);
+        MODULE = module_;
         MARKET = new ProofMarket();
-        READER = new TableReader();
+    }
+
+    /// @dev Everything else is the module's, on this contract's storage. What the module lacks too reverts there.
+    fallback() external payable {
+        address to = MODULE;
+        // the whole memory is ours, nothing here returns to Solidity code
+        assembly {
+            calldatacopy(0, 0, calldatasize())
+            let ok := delegatecall(gas(), to, 0, calldatasize(), 0, 0)
+            returndatacopy(0, 0, returndatasize())
+            if iszero(ok) { revert(0, returndatasize()) }
+            return(0, returndatasize())
+        }
+    }
+
+    /// @dev Ether comes only with an action that books it.
+    receive() external payable {
+        revert PlainTransfer(msg.value);
     }
 
     // --- entry points
 
-    /// @inheritdoc IRollups
+    /// @inheritdoc IRollupsExecution
     function loadAndRun(
         bytes calldata core,
         bytes calldata proofs,
@@ -64,7 +83,7 @@ contract Rollups is TableStore {
         }
     }
 
-    /// @inheritdoc IRollups
+    /// @inheritdoc IRollupsExecution
     function loadL2Executions(Execution[] calldata, bytes calldata proof)
         external
         payable
@@ -83,7 +102,7 @@ contract Rollups is TableStore {
         return l.coreId;
     }
 
-    /// @inheritdoc IRollups
+    /// @inheritdoc IRollupsExecution
     function callL2(uint64 rollupId, address destination, bytes calldata data)
         external
         payable
@@ -93,7 +112,7 @@ contract Rollups is TableStore {
         return _callFromL1(rollupId, destination, msg.sender, data, 0);
     }
 
-    /// @inheritdoc IRollups
+    /// @inheritdoc IRollupsExecution
     function callL2Pinned(bytes32 coreId, uint64 rollupId, address destination, bytes calldata data)
         external
         payable
@@ -103,7 +122,7 @@ contract Rollups is TableStore {
         return _callFromL1(rollupId, destination, msg.sender, data, coreId);
     }
 
-    /// @inheritdoc IRollups
+    /// @inheritdoc IRollupsExecution
     function onProxyCall(uint64 rollupId, address original, address caller, bytes calldata data)
         external
         payable
@@ -186,7 +205,7 @@ contract Rollups is TableStore {
         }
     }
 
-    /// @inheritdoc IRollups
+    /// @inheritdoc IRollupsExecution
     function checkProofs(bytes calldata core, bytes calldata proofs, uint64 time)
         external
         view
@@ -200,7 +219,7 @@ contract Rollups is TableStore {
             READER.check(data, coreId, c.lockset, _epochsAt(c.lockset, time), proofs);
     }
 
-    /// @inheritdoc IRollups
+    /// @inheritdoc IRollupsExecution
     function precheck(bytes calldata expects) public view override {
         if (expects.length == 0 || expects.length != 1 + EXPECT_BYTES * uint8(expects[0])) {
             revert MalformedExpects(expects.length);
@@ -341,7 +360,7 @@ contract Rollups is TableStore {
     }
 
     function _setMid(uint64 rollupId, bool mid) private {
-        if (isMid(rollupId) == mid) return;
+        if (_isMid(rollupId) == mid) return;
         Transient.set(_midSlot(rollupId), bytes32(uint256(mid ? 1 : 0)));
         if (mid) _midCount++;
         else _midCount--;
@@ -410,27 +429,24 @@ contract Rollups is TableStore {
         }
     }
 
-    function _requireIdle() internal view override {
-        if (_depth != 0) revert InFlow();
-    }
-
-    function _midSlot(uint64 rollupId) private pure returns (bytes32) {
-        return keccak256(abi.encode(D_MID, rollupId));
-    }
-
     // --- views
 
-    /// @inheritdoc IRollups
+    /// @inheritdoc IRollupsExecution
     function reader() external view override returns (address) {
         return address(READER);
     }
 
-    /// @inheritdoc IRollups
-    function isMid(uint64 rollupId) public view override returns (bool) {
-        return Transient.get(_midSlot(rollupId)) != 0;
+    /// @inheritdoc IRollupsExecution
+    function module() external view override returns (address) {
+        return MODULE;
     }
 
-    /// @inheritdoc IRollups
+    /// @inheritdoc IRollupsExecution
+    function config(uint64 rollupId, uint64 epoch) external view override returns (Config memory, uint64) {
+        return _config(rollupId, epoch);
+    }
+
+    /// @inheritdoc IRollupsExecution
     function market() external view override returns (address) {
         return address(MARKET);
     }

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {ActionHash} from "./ActionHash.sol";
 import {CoreCodec} from "./CoreCodec.sol";
-import {IRollups} from "./interfaces/IRollups.sol";
+import {IRollupsTypes} from "./interfaces/IRollupsTypes.sol";
 import {ProofCheck} from "./ProofCheck.sol";
 
 /// @title Everything about a load that needs no state: rules, proofs, the keys and records that a lane stores, and the way from the
@@ -75,7 +75,7 @@ contract TableReader is ProofCheck {
     function _checkDestination(CoreCodec.ActionView memory next, uint256 index, address forbidden) private view {
         if (next.kind != CoreCodec.CALL || next.rollupId != 0) return;
         if (next.destination == msg.sender || next.destination == forbidden) {
-            revert IRollups.ForbiddenDestination(index, next.destination);
+            revert IRollupsTypes.ForbiddenDestination(index, next.destination);
         }
     }
 
@@ -84,7 +84,7 @@ contract TableReader is ProofCheck {
         for (uint256 i = 1; i < keys.length; i++) {
             bytes32 key = keys[i];
             for (uint256 k = 0; k < i; k++) {
-                if (keys[k] == key) revert IRollups.DuplicateKey(i);
+                if (keys[k] == key) revert IRollupsTypes.DuplicateKey(i);
             }
         }
     }
@@ -117,7 +117,7 @@ contract TableReader is ProofCheck {
     /// @notice Same name and arguments as IRollups.loadL2Executions, so that its call data can be passed on as it is.
     /// @param proof `header | proofs`
     /// @return core the packed core; its rules are checked by `plan`
-    function loadL2Executions(IRollups.Execution[] calldata executions, bytes calldata proof)
+    function loadL2Executions(IRollupsTypes.Execution[] calldata executions, bytes calldata proof)
         external
         pure
         returns (bytes memory core)
@@ -129,7 +129,7 @@ contract TableReader is ProofCheck {
         if (count == 0 || count > CoreCodec.MAX_ENTRIES) revert CoreCodec.BadEntryCount(count);
         core = bytes.concat(proof[:header], bytes2(uint16(count)));
         for (uint256 i = 0; i < count; i++) {
-            IRollups.Execution calldata e = executions[i];
+            IRollupsTypes.Execution calldata e = executions[i];
             core = bytes.concat(
                 core,
                 abi.encodePacked(e.parent, e.replyTo, e.revertOf, e.mid, e.newRoot),
@@ -139,7 +139,7 @@ contract TableReader is ProofCheck {
         }
     }
 
-    function _action(IRollups.Action calldata a, uint256 offset) private pure returns (bytes memory) {
+    function _action(IRollupsTypes.Action calldata a, uint256 offset) private pure returns (bytes memory) {
         if (a.data.length > CoreCodec.MAX_ACTION_DATA) revert CoreCodec.DataTooLong(offset, a.data.length);
         if (a.scope.length > CoreCodec.MAX_SCOPE) revert CoreCodec.ScopeTooLong(offset, a.scope.length);
         bytes memory scope;

@@ -3,7 +3,6 @@ pragma solidity 0.8.37;
 
 import {ActionHash} from "./ActionHash.sol";
 import {CoreCodec} from "./CoreCodec.sol";
-import {IRollups} from "./interfaces/IRollups.sol";
 import {RollupRegistry} from "./RollupRegistry.sol";
 import {TableReader} from "./TableReader.sol";
 import {Transient} from "./Transient.sol";
@@ -11,8 +10,8 @@ import {Transient} from "./Transient.sol";
 /// @title Tables in two lanes: load, lookup, removal (SPEC §8).
 /// @notice An entry's record lies under the entry's key, so a lookup costs the same however many entries exist.
 abstract contract TableStore is RollupRegistry {
-    uint256 public constant BOND_PER_ENTRY = 0.005 ether;
-    uint256 public constant MAX_SKEW = 3600;
+    uint256 internal constant BOND_PER_ENTRY = 0.005 ether;
+    uint256 internal constant MAX_SKEW = 3600;
     uint256 internal constant RECORD_HEADER = 35;
     uint8 internal constant LANE_TRANSIENT = 0;
     uint8 internal constant LANE_PERSISTENT = 1;
@@ -43,7 +42,7 @@ abstract contract TableStore is RollupRegistry {
         mapping(bytes32 key => bytes record) records;
     }
 
-    mapping(bytes32 coreId => StoredTable) private _tables;
+    mapping(bytes32 coreId => StoredTable) internal _tables;
     /// @dev open lookup: tables of one CALL to RESULT entry that anybody may use
     mapping(bytes32 openKey => bytes32 coreId) private _offers;
     mapping(address account => uint256) internal _claimable;
@@ -84,7 +83,7 @@ abstract contract TableStore is RollupRegistry {
         _forget(t.coreId, stored, 1);
     }
 
-    function _forget(bytes32 coreId, StoredTable storage stored, uint256 count) private {
+    function _forget(bytes32 coreId, StoredTable storage stored, uint256 count) internal {
         uint32 left = stored.remaining - uint32(count);
         if (left == 0) delete _tables[coreId];
         else stored.remaining = left;
@@ -170,46 +169,5 @@ abstract contract TableStore is RollupRegistry {
     function _openKey(uint64 rollupId, bytes32 actionHash) private view returns (bytes32) {
         Rollup storage r = _rollup(rollupId);
         return keccak256(abi.encode(D_OPEN, rollupId, actionHash, ActionHash.stamp(r.stateRoot, _epoch(r))));
-    }
-
-    // --- removal
-
-    /// @inheritdoc IRollups
-    function cleanup(bytes32 coreId, bytes32[] calldata keys) external override {
-        _requireIdle();
-        StoredTable storage stored = _tables[coreId];
-        address loader = stored.loader;
-        if (stored.blockLoaded == 0) revert NoSuchTable(coreId);
-        if (msg.sender != loader && block.timestamp <= stored.validUntil) revert NotCleanable(coreId);
-        for (uint256 i = 0; i < keys.length; i++) {
-            if (stored.records[keys[i]].length == 0) revert WrongKey(keys[i]);
-            delete stored.records[keys[i]];
-        }
-        uint256 bond = keys.length * BOND_PER_ENTRY;
-        uint256 bounty = msg.sender == loader ? 0 : bond / 2;
-        _claimable[msg.sender] += bounty;
-        _claimable[loader] += bond - bounty;
-        _forget(coreId, stored, keys.length);
-        emit TableCleaned(coreId, keys.length, msg.sender, bounty);
-    }
-
-    /// @inheritdoc IRollups
-    function claim(address account) external override {
-        uint256 amount = _claimable[account];
-        if (amount == 0) revert NothingToClaim(account);
-        _claimable[account] = 0;
-        (bool ok,) = account.call{value: amount}("");
-        if (!ok) revert PaymentFailed(account);
-    }
-
-    /// @inheritdoc IRollups
-    function claimableOf(address account) external view override returns (uint256) {
-        return _claimable[account];
-    }
-
-    /// @inheritdoc IRollups
-    function table(bytes32 coreId) external view override returns (TableView memory) {
-        StoredTable storage stored = _tables[coreId];
-        return TableView(stored.blockLoaded, stored.validUntil, stored.remaining, stored.loader);
     }
 }

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {CoreCodec} from "./CoreCodec.sol";
+import {IRollupsAdmin} from "./interfaces/IRollupsAdmin.sol";
+import {IRollupsExecution} from "./interfaces/IRollupsExecution.sol";
+import {TableStore} from "./TableStore.sol";
+
+/// @title The part of Rollups that no flow runs through: registry, removal of tables, payouts, views (SPEC §8).
+/// @notice Rollups runs this code on its own storage (DELEGATECALL) for every function that it does not have itself; the two are
+///         separate only because of EIP-170. There is neither an administrator nor a way to replace it. It has no immutables, so
+///         its code is the same wherever it is deployed.
+contract RollupsAdmin is TableStore, IRollupsAdmin {
+    uint256 private constant MAX_SYSTEMS = 8;
+    uint256 private constant MAX_GENESIS_BYTES = 65536;
+
+    // --- registry
+
+    /// @inheritdoc IRollupsAdmin
+    function createRollup(
+        Config calldata newConfig,
+        address owner,
+        uint32 configDelay,
+        bytes32 genesisRoot,
+        bytes calldata genesis
+    ) external override returns (uint64 rollupId) {
+        if (genesis.length > MAX_GENESIS_BYTES) revert GenesisTooLong(genesis.length);
+        if (uint256(genesisRoot) >= CoreCodec.FIELD) revert GenesisRootNotFieldElement(genesisRoot);
+        _requireRollups();
+        rollupId = ++_rollupCount;
+        Rollup storage r = _rollups[rollupId];
+        r.stateRoot = genesisRoot;
+        r.epoch = 1;
+        r.owner = owner;
+        r.configDelay = configDelay;
+        _storeConfig(rollupId, 1, newConfig, uint64(block.timestamp));
+        emit RollupCreated(
+            rollupId,
+            genesisRoot,
+            genesis,
+            owner,
+            configDelay,
+            newConfig.systems,
+            newConfig.families,
+            newConfig.threshold
+        );
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function scheduleConfig(uint64 rollupId, Config calldata newConfig)
+        external
+        override
+        returns (uint64 effectiveFrom)
+    {
+        // a running flow is the only thing that a switch must wait for; without a delay it would be immediate
+        _requireIdle();
+        Rollup storage r = _ownedBySender(rollupId);
+        uint64 current = _epoch(r);
+        effectiveFrom = uint64(block.timestamp) + r.configDelay;
+        r.epoch = uint32(current);
+        r.pendingFrom = effectiveFrom;
+        _storeConfig(rollupId, current + 1, newConfig, effectiveFrom);
+        emit ConfigScheduled(
+            rollupId, current + 1, effectiveFrom, newConfig.systems, newConfig.families, newConfig.threshold
+        );
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function transferRollupOwnership(uint64 rollupId, address owner) external override {
+        _ownedBySender(rollupId).owner = owner;
+        emit OwnershipTransferred(rollupId, owner);
+    }
+
+    function _ownedBySender(uint64 rollupId) private view returns (Rollup storage r) {
+        r = _rollup(rollupId);
+        if (msg.sender != r.owner) revert NotOwner(rollupId, msg.sender);
+    }
+
+    /// @dev BadConfig: 1 counts, 2 threshold, 3 order, 4 no code
+    function _storeConfig(uint64 rollupId, uint64 epoch, Config calldata newConfig, uint64 effectiveFrom) private {
+        uint256 count = newConfig.systems.length;
+        if (count == 0 || count > MAX_SYSTEMS || newConfig.families.length != count) revert BadConfig(1);
+        if (newConfig.threshold == 0 || newConfig.threshold > count) revert BadConfig(2);
+        StoredConfig storage stored = _configs[rollupId][epoch];
+        delete stored.systems;
+        stored.effectiveFrom = effectiveFrom;
+        stored.threshold = newConfig.threshold;
+        for (uint256 i = 0; i < count; i++) {
+            if (i != 0 && newConfig.systems[i] <= newConfig.systems[i - 1]) revert BadConfig(3);
+            if (newConfig.systems[i].code.length == 0) revert BadConfig(4);
+            stored.systems.push(SystemFamily(newConfig.systems[i], newConfig.families[i]));
+        }
+    }
+
+    /// @dev Called directly, this contract would begin a registry of its own, in which nothing could be loaded. Rollups has a
+    ///      function that this contract lacks. All else here needs a rollup, a table or a credit, and there are none.
+    function _requireRollups() private view {
+        (bool ok,) = address(this).staticcall(abi.encodeCall(IRollupsExecution.module, ()));
+        if (!ok) revert NotDelegated();
+    }
+
+    // --- removal
+
+    /// @inheritdoc IRollupsAdmin
+    function cleanup(bytes32 coreId, bytes32[] calldata keys) external override {
+        _requireIdle();
+        StoredTable storage stored = _tables[coreId];
+        address loader = stored.loader;
+        if (stored.blockLoaded == 0) revert NoSuchTable(coreId);
+        if (msg.sender != loader && block.timestamp <= stored.validUntil) revert NotCleanable(coreId);
+        for (uint256 i = 0; i < keys.length; i++) {
+            if (stored.records[keys[i]].length == 0) revert WrongKey(keys[i]);
+            delete stored.records[keys[i]];
+        }
+        uint256 bond = keys.length * BOND_PER_ENTRY;
+        uint256 bounty = msg.sender == loader ? 0 : bond / 2;
+        _claimable[msg.sender] += bounty;
+        _claimable[loader] += bond - bounty;
+        _forget(coreId, stored, keys.length);
+        emit TableCleaned(coreId, keys.length, msg.sender, bounty);
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function claim(address account) external override {
+        uint256 amount = _claimable[account];
+        if (amount == 0) revert NothingToClaim(account);
+        _claimable[account] = 0;
+        (bool ok,) = account.call{value: amount}("");
+        if (!ok) revert PaymentFailed(account);
+    }
+
+    // --- views
+
+    /// @inheritdoc IRollupsAdmin
+    function rollup(uint64 rollupId) external view override returns (RollupView memory) {
+        Rollup storage r = _rollup(rollupId);
+        uint64 epoch = _epoch(r);
+        return RollupView({
+            stateRoot: r.stateRoot,
+            etherBalance: r.etherBalance,
+            lastL2Time: r.lastL2Time,
+            epoch: epoch,
+            owner: r.owner,
+            configDelay: r.configDelay,
+            pendingFrom: epoch == r.epoch ? r.pendingFrom : 0
+        });
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function claimableOf(address account) external view override returns (uint256) {
+        return _claimable[account];
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function table(bytes32 coreId) external view override returns (TableView memory) {
+        StoredTable storage stored = _tables[coreId];
+        return TableView(stored.blockLoaded, stored.validUntil, stored.remaining, stored.loader);
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function configHash(uint64 rollupId) external view override returns (bytes32) {
+        return _configHash(rollupId, _epoch(_rollup(rollupId)));
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function isMid(uint64 rollupId) external view override returns (bool) {
+        return _isMid(rollupId);
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function rollupCount() external view override returns (uint64) {
+        return _rollupCount;
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function bondPerEntry() external pure override returns (uint256) {
+        return BOND_PER_ENTRY;
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function maxSkew() external pure override returns (uint256) {
+        return MAX_SKEW;
+    }
+}

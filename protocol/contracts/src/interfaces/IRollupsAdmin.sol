@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IRollupsTypes} from "./IRollupsTypes.sol";
+
+/// @title What Rollups has its module do: registry, removal of tables, payouts, views (SPEC §8). Callers call Rollups.
+interface IRollupsAdmin is IRollupsTypes {
+    /// @notice Registers a rollup. Anybody may; ids count from 1.
+    /// @param genesisRoot first root. The contract cannot recompute it: followers must, and must refuse a mismatch (SPEC §3.4)
+    /// @param genesis preimage, logged here and nowhere else; at most 65536 bytes
+    /// @param owner may schedule configurations; 0 fixes the configuration for good
+    /// @param configDelay seconds, fixed for good
+    function createRollup(
+        Config calldata config,
+        address owner,
+        uint32 configDelay,
+        bytes32 genesisRoot,
+        bytes calldata genesis
+    ) external returns (uint64 rollupId);
+
+    /// @notice Announces the next configuration; it is in force from now + configDelay without any further transaction, starts a
+    ///         new epoch and so ends every table of the old one. Replaces what was announced and is not yet in force.
+    function scheduleConfig(uint64 rollupId, Config calldata config) external returns (uint64 effectiveFrom);
+
+    function transferRollupOwnership(uint64 rollupId, address owner) external;
+
+    /// @notice Removes entries of an expired table, or, for its loader, of any. A stranger gets half of their bonds.
+    function cleanup(bytes32 coreId, bytes32[] calldata keys) external;
+
+    /// @notice Sends what `claimableOf(account)` shows to that account.
+    function claim(address account) external;
+
+    function rollup(uint64 rollupId) external view returns (RollupView memory);
+    function configHash(uint64 rollupId) external view returns (bytes32);
+    function table(bytes32 coreId) external view returns (TableView memory);
+    /// @notice Whether the rollup's root commits to suspended frames: only ever seen inside a flow.
+    function isMid(uint64 rollupId) external view returns (bool);
+    /// @return wei that `claim` sends to the account
+    function claimableOf(address account) external view returns (uint256);
+    function rollupCount() external view returns (uint64);
+    /// @return wei for each entry of a persistent table
+    function bondPerEntry() external view returns (uint256);
+    /// @return seconds that a table's l2Time may lie behind the block that loads it
+    function maxSkew() external view returns (uint256);
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IRollupsTypes} from "./IRollupsTypes.sol";
+
+/// @title What Rollups does itself: load tables and execute them (SPEC §8).
+interface IRollupsExecution is IRollupsTypes {
+    /// @notice Loads a core in the transient lane, settles its agreement and fires triggers, for `msg.sender`, in one transaction.
+    /// @param core packed (SPEC §5.2)
+    /// @param proofs packed (SPEC §8)
+    /// @param expects packed; what the sender insists on before anything moves
+    /// @param triggers u16 entry indices in firing order; settles only if there is at least one
+    /// @param settlement packed (SPEC §8.2), empty iff the agreement hash in `proofs` is 0
+    /// @return results answer data of each trigger
+    function loadAndRun(
+        bytes calldata core,
+        bytes calldata proofs,
+        bytes calldata expects,
+        bytes calldata triggers,
+        bytes calldata settlement
+    ) external payable returns (bytes[] memory results);
+
+    /// @notice Loads a core in the persistent lane; `msg.value` must be BOND_PER_ENTRY for each entry. The bond comes back as entries
+    ///         are consumed or cleaned. A core that is live already is left as it is and the value is credited back.
+    /// @param proof `header | proofs`, header being the core without its entries
+    function loadL2Executions(Execution[] calldata executions, bytes calldata proof)
+        external
+        payable
+        returns (bytes32 coreId);
+
+    /// @notice Calls a contract of a rollup as `msg.sender`.
+    function callL2(uint64 rollupId, address destination, bytes calldata data) external payable returns (bytes memory);
+
+    /// @notice callL2 that resolves in the named table only.
+    function callL2Pinned(bytes32 coreId, uint64 rollupId, address destination, bytes calldata data)
+        external
+        payable
+        returns (bytes memory);
+
+    /// @notice callL2 for a CrossChainProxy, with the proxy's caller as source.
+    function onProxyCall(uint64 rollupId, address original, address caller, bytes calldata data)
+        external
+        payable
+        returns (bytes memory);
+
+    /// @notice Creates the proxy of (original, rollupId) or returns the one that exists.
+    function getOrCreateProxy(address original, uint64 rollupId) external returns (address proxy);
+
+    /// @notice Reverts unless every expectation holds.
+    function precheck(bytes calldata expects) external view;
+
+    /// @notice Verifies proofs of a core against the configurations in force at `time` without loading it.
+    function checkProofs(bytes calldata core, bytes calldata proofs, uint64 time)
+        external
+        view
+        returns (bytes32 coreId, address payee, bytes32 agreementHash, bytes32 familyHash);
+
+    function computeProxyAddress(address original, uint64 rollupId) external view returns (address);
+    function config(uint64 rollupId, uint64 epoch) external view returns (Config memory, uint64 effectiveFrom);
+    function market() external view returns (address);
+    /// @notice The stateless contract that checks rules and proofs; public inputs name Rollups, not that one.
+    function reader() external view returns (address);
+    /// @notice The contract whose code Rollups runs on its own storage for the functions of IRollupsAdmin.
+    function module() external view returns (address);
+}
