@@ -70,12 +70,12 @@ class OwnedByABundle:
 
     def change(self) -> tuple[bytes, int, bytes]:
         """A step that starts a new epoch at once."""
-        data = call_data("Rollups", "scheduleConfig", 3, config_of(self.made.accept_all))
+        data = call_data("IRollups", "scheduleConfig", 3, config_of(self.made.accept_all))
         return self.made.rollups.address, 0, data
 
     def trigger(self) -> tuple[bytes, int, bytes]:
         """A step that makes the call."""
-        return self.made.rollups.address, 0, call_data("Rollups", "callL2", 3, PROGRAM, b"")
+        return self.made.rollups.address, 0, call_data("IRollups", "callL2", 3, PROGRAM, b"")
 
     def run(self, *steps: tuple[bytes, int, bytes]) -> None:
         """One transaction."""
@@ -172,7 +172,7 @@ def test_a_change_in_the_same_transaction_before_the_load_is_in_force_for_it(own
     made = owned.made
     expects = Expectation(rollup_id=3, root=3000, epoch=1)
     stale = call_data(
-        "Rollups",
+        "IRollups",
         "loadAndRun",
         encode_core(owned.core()),
         made.proofs(owned.core()),
@@ -194,7 +194,7 @@ def test_the_owner_called_by_a_flow_cannot_change_the_configuration_under_it(mad
     puppet = made.world.deploy("Puppet")
     made.rollups.send("transferRollupOwnership", 1, puppet.address, sender=made.world.account("owner"))
     argument: object = config_of(made.accept_all) if function == "scheduleConfig" else made.user
-    puppet.send("instruct", made.rollups.hex, 0, call_data("Rollups", function, 1, argument), sender=made.stranger)
+    puppet.send("instruct", made.rollups.hex, 0, call_data("IRollups", function, 1, argument), sender=made.stranger)
     trigger = l1_call(made.user, 1)
     asked = call_out(1, 0, puppet.address, ORACLE_PRICE)
     entries = [
