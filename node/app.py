@@ -35,10 +35,11 @@ from node.follower import Follower, Snapshot
 from node.frames import FrameWriter, gossip_judge, recall_requests
 from node.identity import load_or_create_account, load_or_create_host_key
 from node.inbox import Inbox
-from node.jobs import Machine, TableProver
+from node.jobs import TableProver
 from node.killpoints import hook_for_tests
 from node.l1 import Contracts, address_from_text
 from node.l1port import L1Port
+from node.machine import OFFERED_TIER, families_of, machine_of
 from node.network import MarketDirect, MarketGossip, market_topics
 from node.p2p.config import P2PConfig
 from node.p2p.host import Host
@@ -60,16 +61,10 @@ from node.verifying import ProofVerifier
 from protocol.contracts.artifacts import artifact
 from protocol.gossip import MarketId
 from protocol.gossip_memory import GossipMemory
-from protocol.load import lockset_family_hash
 from protocol.messages import GOSSIP_CHANNELS
 from protocol.sealing import SealKeyPair
 from protocol.signing import AccountKey
-from protocol.table import family_hash
 from protocol.types import Address
-from proving.circuit.table_vm import circuit_for
-from proving.keys import cached_dev_key
-from proving.solidity import vk_hash
-from proving.zkey import is_dev_key, read_zkey
 
 log = logging.getLogger("unveto.app")
 
@@ -80,9 +75,6 @@ READS: Final = {
     "relay": frozenset[str](),
 }
 """Gossip channels that a role's own loop reads; it judges and relays all."""
-OFFERED_TIER: Final = 0
-DEV_CHAINS: Final = frozenset({31337, 131277322940537})
-"""Chain ids of development chains, where developer keys are in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -371,9 +363,12 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
 
 async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     section = parts.config.prover
-    zkey = await trio.to_thread.run_sync(partial(_proving_key, parts.config, parts.contracts.chain_id))
-    runner = ProofRunner(max(section.max_jobs, 1))
-    able = partial(_able, parts.config, _families(zkey), runner)
+    machine, family = await trio.to_thread.run_sync(
+        partial(machine_of, parts.config, parts.contracts.chain_id, parts.proof_system)
+    )
+    runner = ProofRunner(max(section.max_jobs, 1), parts.config.path("jobs"))
+    runner.sweep()
+    able = partial(_able, parts.config, families_of(family), runner)
     prover = ProvingNode(
         store=parts.store,
         in_thread=parts.in_thread,
@@ -383,13 +378,9 @@ async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TA
         chain=parts.port,
         prover=TableProver(
             contracts=parts.contracts,
-            machine=Machine(
-                zkey=zkey,
-                proof_system=parts.proof_system,
-                threads=section.threads,
-                memory_mib=section.memory_mib,
-            ),
+            machine=machine,
             runner=runner,
+            clock=parts.clock,
         ),
         able=able,
         frames=parts.frames,
@@ -409,28 +400,6 @@ async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TA
         poll_ms=parts.poll_ms,
     )
     await prover.serve(task_status=task_status)
-
-
-def _proving_key(config: NodeConfig, chain_id: int) -> Path:
-    """Path of the key of the offered tier.
-
-    Raises:
-        ConfigError: it is a developer key and the chain is no development chain.
-    """
-    section = config.prover
-    path = Path(section.zkey) if section.zkey else cached_dev_key(circuit_for(OFFERED_TIER).r1cs_bytes, notice=log.info)
-    if is_dev_key(path) and chain_id not in DEV_CHAINS and not section.allow_dev_key:
-        raise ConfigError(
-            where="prover.zkey",
-            problem=f"a developer key, whose secrets are public, on chain {chain_id} (prover.allow_dev_key overrides)",
-        )
-    return path
-
-
-def _families(zkey: Path) -> frozenset[bytes]:
-    """The family hashes of all locksets whose every member is proven by the family of this one key."""
-    family = family_hash([vk_hash(read_zkey(zkey).verifying_key())])
-    return frozenset(lockset_family_hash([(family,)] * count) for count in range(1, 9))
 
 
 def _able(config: NodeConfig, families: frozenset[bytes], runner: ProofRunner, bond_wei: int) -> Capability:

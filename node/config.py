@@ -96,6 +96,14 @@ class RequesterSection:
 class ProverSection:
     """The proving side."""
 
+    backend: Literal["auto", "groth16-cpu", "groth16-cuda", "command"] = "auto"
+    """auto takes CUDA where it works and else the CPU; command is a program of the operator (proving/README.md)."""
+    command: tuple[str, ...] = ()
+    """Program and arguments of the backend command; the job directory follows them."""
+    proof_system: str = ""
+    """Address of the proof system that the command proves for; empty: chain.proof_system."""
+    family: str = ""
+    """Family hash that the command proves for, 64 hex digits; needed by the backend command only."""
     payee: str = ""
     """Account that is paid; empty: the node's own."""
     ticket: int = 0
@@ -123,7 +131,11 @@ class ProverSection:
     threads: int = 2
     """Threads of one proof."""
     memory_mib: int = 3072
-    """Address space of a proving child beyond which it is refused memory."""
+    """Private memory of a proving process beyond which it is refused more, MiB."""
+    disk_mib: int = 4096
+    """Disk that a command may use for one job, MiB."""
+    job_files: int = 1024
+    """Files that a command may have in its job directory."""
     max_jobs: int = 1
     """Proofs at a time."""
 

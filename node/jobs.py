@@ -10,7 +10,7 @@ from pathlib import Path
 from node.errors import ProofFailed
 from node.l1 import Contracts, ProofConfig, RollupView
 from node.l1port import asked
-from node.ports import ProofWork, Refused
+from node.ports import Clock, ProofWork, Refused
 from node.proofs import ProofRunner, RunningProof
 from protocol.errors import ProtocolError
 from protocol.load import lockset_family_hash
@@ -18,6 +18,7 @@ from protocol.messages import RollupProof
 from protocol.payload import Payload, decode_payload, encode_witness
 from protocol.table import core_id, encode_core, public_input
 from protocol.types import ZERO_ADDRESS, Address, Hash32
+from proving.backends import Backend
 from proving.table_job import TableJob
 
 
@@ -25,11 +26,18 @@ from proving.table_job import TableJob
 class Machine:
     """What this prover proves with."""
 
+    backend: Backend = Backend.CPU
     zkey: Path
-    """Proving key of the tier that is offered."""
+    """Proving key of the tier that is offered; for the Groth16 backends."""
+    command: tuple[str, ...] = ()
+    """Program and first arguments; for the backend `command`."""
     proof_system: Address
     threads: int
     memory_mib: int
+    disk_mib: int = 4096
+    """Disk that a command may use for one job."""
+    files: int = 1024
+    """Files that a command may have in its job directory."""
 
 
 class RunningTable:
@@ -75,6 +83,7 @@ class TableProver:
     contracts: Contracts
     machine: Machine
     runner: ProofRunner
+    clock: Clock
 
     @property
     def free(self) -> int:
@@ -125,15 +134,23 @@ class TableProver:
             agreement_hash=Hash32(work.agreement_hash),
         )
         job = TableJob(
+            backend=self.machine.backend,
             tier=work.request.tier,
             rollup_id=rollup_id,
             core=core.hex(),
             witness=encode_witness(witness).hex(),
             family=family.hex(),
             public_input=inputs.hex(),
+            deadline=work.agreement.claim_by,
             zkey=str(self.machine.zkey),
+            command=self.machine.command,
+            directory="",  # the runner makes one where it is needed
             threads=self.machine.threads,
+            # Until claimBy a proof can still be claimed with; later it is worth nothing.
+            wall_s=max(0.0, work.agreement.claim_by - self.clock.now_ms() / 1000),
             memory_mib=self.machine.memory_mib,
+            disk_mib=self.machine.disk_mib,
+            files=self.machine.files,
         )
         return job, config
 

@@ -16,6 +16,11 @@ ProvingError
 │   ├── PublicMalformed         PRV-015
 │   └── PreparedKeyDamaged      PRV-016   a cached file; it is made again, so no caller sees this
 ├── WitnessUnsatisfied      PRV-020   the finished proof does not verify
+├── JobError                one job of a proving child
+│   ├── JobTooLate              PRV-053   its time is up
+│   ├── CommandFailed           PRV-054   the configured command made no proof
+│   └── DiskExceeded            PRV-055   the command's job directory has outgrown its limits
+├── BackendUnavailable      PRV-056   the backend does not work on this machine
 └── ProofRefused            the proof is not a proof of these public inputs
     ├── PublicCountMismatch     PRV-030
     ├── PublicNotCanonical      PRV-031
@@ -120,6 +125,34 @@ class WitnessUnsatisfied(ProvingError):
     """The witness breaks a constraint of the circuit, or the key does not belong to it."""
 
     code = "PRV-020"
+
+
+class JobError(ProvingError):
+    """A proving child could not do its job."""
+
+
+class JobTooLate(JobError):
+    code = "PRV-053"
+
+    def __init__(self, wall_s: float) -> None:
+        super().__init__(f"not done within {wall_s:.1f} s")
+        self.wall_s = wall_s
+
+
+class CommandFailed(JobError):
+    code = "PRV-054"
+
+
+class DiskExceeded(JobError):
+    code = "PRV-055"
+
+
+class BackendUnavailable(ProvingError):
+    code = "PRV-056"
+
+    def __init__(self, backend: str, why: str) -> None:
+        super().__init__(f"{backend}: {why}")
+        self.backend = backend
 
 
 class ProofRefused(ProvingError):

@@ -1,32 +1,37 @@
 """A child process that proves one rollup's part of one table: `python -m proving.table_job`.
 
-It reads one JSON line from standard input (`TableJob`), builds the witness, checks it against every constraint and
-says so; after a line `go` it proves. Everything travels through the pipes, so the table is never on disk. It answers in
-JSON lines:
+It reads one JSON line from standard input (`TableJob`), checks that the table is what the rollup's machine does and
+says so; after a line `go` it proves. Everything travels through the pipes, so the table is never on disk; only the
+backend `command` gets it as files, in a directory that the parent makes and removes. It answers in JSON lines:
 `{"event": "checked", ...}`, `{"event": "proved", "proof": hex, ...}` or `{"event": "failed", "code", "message"}`.
-Closing its input ends it.
+Closing its input ends it and everything that it started, and so does the end of its time (`confine.py`).
 """
 
 from __future__ import annotations
 
 import json
-import resource
-import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NoReturn, Protocol
 
 from protocol.challenge import challenge
 from protocol.errors import ProtocolError
 from protocol.payload import decode_witness, state_from_witness
 from protocol.table import decode_core
 from protocol.types import Hash32
+from protocol.vm.rollup import run_core
+from proving.backends import Backend, prover
 from proving.circuit.errors import CircuitError
 from proving.circuit.table_vm import circuit_for
-from proving.circuit.witness import Witness, prepare
-from proving.errors import ProvingError
-from proving.groth16 import prove
-from proving.native import Options
+from proving.circuit.witness import prepare
+from proving.command import CommandJob
+from proving.command import run as run_command
+from proving.confine import Limits, Parent, end_group, lead_group
+from proving.errors import JobError, ProvingError
+from proving.native import Options, wipe
 from proving.r1cs import check
 from proving.solidity import TableProof
 
@@ -37,6 +42,8 @@ MAX_JOB_BYTES = 1 << 24  # 16 MiB of JSON: a core of 64 KiB and a witness of a f
 class TableJob:
     """What to prove, and with what."""
 
+    backend: str
+    """A name of `backends.Backend`."""
     tier: int
     rollup_id: int
     core: str
@@ -47,89 +54,148 @@ class TableJob:
     """hex, 32 bytes"""
     public_input: str
     """hex, 32 bytes"""
+    deadline: int
+    """Unix seconds, told to a command; `wall_s` is what ends the job."""
     zkey: str
-    """Path of the proving key."""
+    """Path of the proving key; for the Groth16 backends."""
+    command: tuple[str, ...]
+    """Program and first arguments; for the backend `command`."""
+    directory: str
+    """An empty directory, of mode 0700, that the parent removes; for the backend `command`."""
     threads: int
+    wall_s: float
     memory_mib: int
-    """Limit of the process's address space."""
+    disk_mib: int
+    files: int
 
     def line(self) -> bytes:
         """What the child reads."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
+    def limits(self) -> Limits:
+        """What it may use (`confine.Limits`)."""
+        return Limits(wall_s=self.wall_s, memory_mib=self.memory_mib, disk_mib=self.disk_mib, files=self.files)
 
-class JobFailed(Exception):
+
+class JobFailed(JobError):
     """The witness breaks a constraint: circuit and reference machine disagree, or memory is damaged."""
 
     code = "PRV-050"
 
 
-def _say(event: str, **values: object) -> None:
-    sys.stdout.write(json.dumps({"event": event, **values}) + "\n")
-    sys.stdout.flush()
+class Work(Protocol):
+    """One job in the hands of a backend."""
+
+    def check(self) -> None:
+        """Returns when the table is what the rollup's machine does, and a proof can be made."""
+        ...
+
+    def prove(self) -> bytes:
+        """The proof as the proof system of the family reads it."""
+        ...
 
 
-def _read_job() -> TableJob:
-    line = sys.stdin.buffer.readline(MAX_JOB_BYTES + 1)
-    if len(line) > MAX_JOB_BYTES:
-        raise JobFailed("job line too long")
-    return TableJob(**json.loads(line))
+class Groth16Work:
+    """A proof of the table-VM circuit, on the CPU or on a device."""
+
+    def __init__(self, job: TableJob) -> None:
+        self._job = job
+        self._options = Options(threads=job.threads)
+        self._prove = prover(Backend(job.backend))
+        self._wtns = bytearray()
+
+    def check(self) -> None:
+        job = self._job
+        core = decode_core(bytes.fromhex(job.core))
+        state = state_from_witness(decode_witness(bytes.fromhex(job.witness)))
+        prepared = prepare(job.tier, core, job.rollup_id, state)
+        z = challenge(
+            family=Hash32(bytes.fromhex(job.family)),
+            tier=job.tier,
+            public_input=Hash32(bytes.fromhex(job.public_input)),
+            words=prepared.words,
+            h=prepared.h,
+        )
+        self._wtns = bytearray(prepared.finish(z).wtns)
+        broken = check(circuit_for(job.tier).r1cs_bytes, self._wtns, self._options)
+        if broken is not None:
+            raise JobFailed(f"constraint {broken} does not hold")
+
+    def prove(self) -> bytes:
+        try:
+            proof, public = self._prove(Path(self._job.zkey), self._wtns, options=self._options)
+        finally:
+            wipe(self._wtns)
+        return TableProof(tier=self._job.tier, h=public[0], proof=proof).to_bytes()
 
 
-def _witness(job: TableJob) -> Witness:
-    core = decode_core(bytes.fromhex(job.core))
-    state = state_from_witness(decode_witness(bytes.fromhex(job.witness)))
-    prepared = prepare(job.tier, core, job.rollup_id, state)
-    z = challenge(
-        family=Hash32(bytes.fromhex(job.family)),
-        tier=job.tier,
-        public_input=Hash32(bytes.fromhex(job.public_input)),
-        words=prepared.words,
-        h=prepared.h,
-    )
-    return prepared.finish(z)
+class CommandWork:
+    """A proof by a program of the operator's, of whatever proof system the family belongs to."""
+
+    def __init__(self, job: TableJob) -> None:
+        self._job = job
+
+    def check(self) -> None:
+        """Runs the table again in the reference machine; whether the command can prove it, only the command knows."""
+        core = decode_core(bytes.fromhex(self._job.core))
+        run_core(state_from_witness(decode_witness(bytes.fromhex(self._job.witness))), core, self._job.rollup_id)
+
+    def prove(self) -> bytes:
+        job = self._job
+        asked = CommandJob(
+            tier=job.tier,
+            rollup_id=job.rollup_id,
+            statement=job.rollup_id.to_bytes(8, "big") + bytes.fromhex(job.core),
+            family=bytes.fromhex(job.family),
+            public_input=bytes.fromhex(job.public_input),
+            witness=bytes.fromhex(job.witness),
+            deadline=job.deadline,
+            threads=job.threads,
+        )
+        return run_command(job.command, Path(job.directory), asked, job.limits())
 
 
-def _run(job: TableJob) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the witness
-    resource.setrlimit(resource.RLIMIT_AS, (job.memory_mib << 20, job.memory_mib << 20))
-    options = Options(threads=job.threads)
+def _run(parent: Parent) -> None:
+    fields = json.loads(parent.read_line(MAX_JOB_BYTES))
+    job = TableJob(**fields | {"command": tuple(fields["command"])})
+    job.limits().apply()
+    parent.watch(job.wall_s)
     began = time.monotonic()
-    witness = _witness(job)
-    built = time.monotonic()
-    wtns = witness.wtns
-    broken = check(circuit_for(job.tier).r1cs_bytes, wtns, options)
-    if broken is not None:
-        raise JobFailed(f"constraint {broken} does not hold")
-    _say("checked", witness_ms=_ms(built - began), check_ms=_ms(time.monotonic() - built))
-    if sys.stdin.buffer.readline(16) != b"go\n":
-        return
+    work: Work = CommandWork(job) if job.backend == Backend.COMMAND else Groth16Work(job)
+    work.check()
+    parent.say("checked", check_ms=_ms(time.monotonic() - began))
+    parent.wait_for_go()
     began = time.monotonic()
-    proof, public = prove(Path(job.zkey), wtns, options=options)
-    table_proof = TableProof(tier=job.tier, h=public[0], proof=proof)
-    _say("proved", proof=table_proof.to_bytes().hex(), prove_ms=_ms(time.monotonic() - began))
+    proof = work.prove()
+    parent.say("proved", proof=proof.hex(), prove_ms=_ms(time.monotonic() - began))
 
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def main() -> int:
-    """0 done or told to stop, 1 failed with a coded event."""
+@contextmanager
+def _reported(parent: Parent) -> Iterator[None]:
+    """Errors of the body become the event `failed`."""
     try:
-        _run(_read_job())
-    except (ProtocolError, CircuitError, ProvingError, JobFailed) as error:
-        _say("failed", code=getattr(error, "code", "PRV-000"), message=str(error))
-        return 1
+        yield
+    except (ProtocolError, CircuitError, ProvingError) as error:
+        parent.say("failed", code=error.code, message=getattr(error, "reason", str(error)))
     except (OSError, ValueError, TypeError, KeyError) as error:
         # The parent's mistake: no such tier or key file, or a line that is no job.
-        _say("failed", code="PRV-052", message=f"{type(error).__name__}: {error}")
-        return 1
+        parent.say("failed", code="PRV-052", message=f"{type(error).__name__}: {error}")
     except MemoryError:
-        _say("failed", code="PRV-051", message="out of the memory that the job may use")
-        return 1
-    return 0
+        parent.say("failed", code="PRV-051", message="out of the memory that the job may use")
+
+
+def main() -> NoReturn:
+    """Does one job, then ends its process group, so that nothing that it started is left."""
+    lead_group()
+    parent = Parent()
+    with _reported(parent):
+        _run(parent)
+    end_group()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

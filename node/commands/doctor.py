@@ -19,11 +19,12 @@ from node.chain.errors import ChainError
 from node.chain.rpc import Retry, Rpc
 from node.chain.transport import HttpTransport
 from node.commands import Commands
-from node.config import NodeConfig, load_config
+from node.config import NodeConfig, ProverSection, load_config
 from node.l1 import address_from_text
 from node.output import Output
+from proving.backends import Backend, choose
 from proving.build import cache_dir, find_compiler
-from proving.errors import CoreError
+from proving.errors import BackendUnavailable, CoreError
 from proving.native import DEFAULT_OPTIONS, chosen_path, load
 
 Level = Literal["ok", "note", "bad"]
@@ -51,6 +52,8 @@ def run(args: argparse.Namespace, out: Output) -> int:
     if args.config is not None:
         config = load_config(args.config)
         findings += folder_findings(config)
+        if config.role == "prover":
+            findings += backend_findings(config.prover)
         findings += trio.run(chain_findings, config)
     out.table(("check", "", "finding"), [(f.name, f.level, f.text) for f in findings])
     bad = sum(f.level == "bad" for f in findings)
@@ -100,6 +103,20 @@ def folder_findings(config: NodeConfig) -> list[Finding]:
         level: Level = "bad" if loose else "ok"
         found.append(Finding(name="key", level=level, text=f"{path}{': others may read it' if loose else ''}"))
     return found
+
+
+def backend_findings(section: ProverSection) -> list[Finding]:
+    """What the configured prover would prove with."""
+    try:
+        chosen = choose(section.backend)
+    except BackendUnavailable as error:
+        return [Finding(name="backend", level="bad", text=str(error))]
+    if chosen.backend is not Backend.COMMAND:
+        return [Finding(name="backend", level="ok", text=f"{chosen.backend}: {chosen.reason}")]
+    program = section.command[0] if section.command else ""
+    if shutil.which(program) is None:
+        return [Finding(name="backend", level="bad", text=f"command: no program {program!r}")]
+    return [Finding(name="backend", level="ok", text=f"command: {' '.join(section.command)}")]
 
 
 async def chain_findings(config: NodeConfig) -> list[Finding]:

@@ -6,6 +6,7 @@ node's own verifier about the same thing.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,7 @@ from node.jobs import Machine, TableProver
 from node.l1 import Contracts, ProofConfig, RollupView, claim_with_proof, load_and_run
 from node.planner import Intent
 from node.planning import TablePlanner, encode_intent
-from node.ports import PlannedTable, ProofWork
+from node.ports import PlannedTable, ProofWork, SystemClock
 from node.proofs import ProofRunner
 from node.verifying import ProofVerifier
 from protocol.agreement import Agreement, Settlement, pack_settlement
@@ -219,7 +220,12 @@ async def _prove(
     scene: Scene, plan: PlannedTable, agreement: Agreement, digest: bytes, zkey: Path
 ) -> tuple[RollupProof, ...]:
     machine = Machine(zkey=zkey, proof_system=scene.deployment.proof_system, threads=2, memory_mib=3072)
-    prover = TableProver(contracts=scene.contracts, machine=machine, runner=ProofRunner(1))
+    prover = TableProver(
+        contracts=scene.contracts,
+        machine=machine,
+        runner=ProofRunner(1, zkey.parent / "jobs"),
+        clock=SystemClock(time.time),
+    )
     request = samples.request(
         statement_commit=agreement.statement_commit,
         payload_commit=agreement.payload_commit,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from node.l1 import load_and_run
 from node.l1port import L1Port
 from node.planner import Intent
 from node.planning import TablePlanner, encode_intent
-from node.ports import ChainCall, Landing, PlannedTable, ProofWork, Refused
+from node.ports import ChainCall, Landing, PlannedTable, ProofWork, Refused, SystemClock
 from node.proofs import ProofRunner
 from node.verifying import ProofVerifier
 from protocol.agreement import Agreement, Settlement, pack_settlement
@@ -27,9 +29,11 @@ from protocol.payload import payload_commit
 from protocol.signing import AccountKey, agreement_digest
 from protocol.table import statement_commit
 from protocol.types import ZERO_ADDRESS, Address, Hash32
+from proving.backends import Backend
 from proving.circuit.table_vm import circuit_for
 from proving.keys import cached_dev_key
 from proving.zkey import read_zkey
+from tests.support import command_prover
 from tests.support import wire_samples as samples
 from tests.support.scene import READER, SETTLE, Scene, build_scene, follow, never
 
@@ -78,9 +82,11 @@ def _agreement(scene: Scene, plan: PlannedTable, ticket: int) -> tuple[RequestCo
     return request, agreement, digest
 
 
+@pytest.mark.parametrize("backend", [Backend.CPU, Backend.COMMAND])
 async def test_a_proven_table_is_verified_here_and_there_lands_and_pays(
-    l1: L1Process, transport: HttpTransport, zkey: Path, nursery: trio.Nursery
+    l1: L1Process, transport: HttpTransport, zkey: Path, nursery: trio.Nursery, backend: Backend, tmp_path: Path
 ) -> None:
+    """By the prover's own core, and by a program that it was configured to ask."""
     scene = await _real_scene(transport, l1, zkey)
     contracts = replace(scene.contracts, market=scene.deployment.market)
     follower = await follow(scene, nursery)
@@ -97,8 +103,16 @@ async def test_a_proven_table_is_verified_here_and_there_lands_and_pays(
 
     plan = await planner.plan(encode_intent(intent))
     request, agreement, digest = _agreement(scene, plan, ticket)
-    machine = Machine(zkey=zkey, proof_system=scene.deployment.proof_system, threads=2, memory_mib=3072)
-    prover = TableProver(contracts=contracts, machine=machine, runner=ProofRunner(1))
+    machine = Machine(
+        backend=backend,
+        zkey=zkey if backend is Backend.CPU else Path("/nonexistent"),
+        command=(sys.executable, command_prover.__file__, str(zkey)),
+        proof_system=scene.deployment.proof_system,
+        threads=2,
+        memory_mib=3072,
+    )
+    runner = ProofRunner(1, tmp_path / "jobs")
+    prover = TableProver(contracts=contracts, machine=machine, runner=runner, clock=SystemClock(time.time))
     work = ProofWork(request=request, agreement=agreement, agreement_hash=digest, payload=plan.payload)
     async with prover.start(work) as running:
         await running.checked()

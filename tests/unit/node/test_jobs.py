@@ -15,7 +15,7 @@ from node.chain.errors import ChainError, ExecutionReverted, RpcUnreachable
 from node.chain.rpc import Rpc
 from node.jobs import Machine, TableProver
 from node.l1 import Contracts, ProofConfig, RollupView
-from node.ports import PortError, ProofWork, Refused, TryAgain
+from node.ports import PortError, ProofWork, Refused, SystemClock, TryAgain
 from node.proofs import ProofRunner
 from protocol.agreement import Agreement
 from protocol.load import lockset_family_hash
@@ -135,7 +135,9 @@ def _work(core: Core, families: Sequence[tuple[Hash32, ...]], *, acknowledged: b
 async def _started(l1: Contracts, work: ProofWork) -> list[int]:
     runner = _Runner()
     machine = Machine(zkey=Path("key"), proof_system=SYSTEM, threads=1, memory_mib=1)
-    prover = TableProver(contracts=l1, machine=machine, runner=cast(ProofRunner, runner))
+    prover = TableProver(
+        contracts=l1, machine=machine, runner=cast(ProofRunner, runner), clock=SystemClock(lambda: NOW)
+    )
     async with prover.start(work):
         return runner.rollups
 

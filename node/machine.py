@@ -1,0 +1,97 @@
+"""What a prover proves with, as configured: backend, key or command, and the family that its proofs belong to."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Final
+
+from node.config import NodeConfig, ProverSection
+from node.errors import ConfigError
+from node.jobs import Machine
+from protocol.load import lockset_family_hash
+from protocol.table import family_hash
+from protocol.types import Address, Hash32
+from proving.backends import Backend, choose
+from proving.circuit.table_vm import circuit_for
+from proving.keys import cached_dev_key
+from proving.solidity import vk_hash
+from proving.zkey import is_dev_key, read_zkey
+
+log = logging.getLogger("unveto.machine")
+
+OFFERED_TIER: Final = 0
+DEV_CHAINS: Final = frozenset({31337, 131277322940537})
+"""Chain ids of development chains, where developer keys are in order."""
+
+
+def machine_of(config: NodeConfig, chain_id: int, proof_system: Address) -> tuple[Machine, Hash32]:
+    """The machine, and the family hash of its proofs.
+
+    Args:
+        proof_system: the Groth16 system; a command may prove for another.
+
+    Raises:
+        ConfigError: a developer key on a chain that is no development chain; a command without its parts.
+        BackendUnavailable: CUDA was named and does not work here.
+    """
+    section = config.prover
+    chosen = choose(section.backend)
+    log.info("backend %s: %s", chosen.backend, chosen.reason)
+    if chosen.backend is Backend.COMMAND:
+        return _commanded(section, proof_system)
+    zkey = _proving_key(section, chain_id)
+    machine = _machine(section, chosen.backend, zkey, proof_system)
+    return machine, family_hash([vk_hash(read_zkey(zkey).verifying_key())])
+
+
+def families_of(family: Hash32) -> frozenset[bytes]:
+    """The family hashes of all locksets whose every member is proven by this one family."""
+    return frozenset(lockset_family_hash([(family,)] * count) for count in range(1, 9))
+
+
+def _machine(section: ProverSection, backend: Backend, zkey: Path, proof_system: Address) -> Machine:
+    return Machine(
+        backend=backend,
+        zkey=zkey,
+        command=section.command,
+        proof_system=proof_system,
+        threads=section.threads,
+        memory_mib=section.memory_mib,
+        disk_mib=section.disk_mib,
+        files=section.job_files,
+    )
+
+
+def _commanded(section: ProverSection, proof_system: Address) -> tuple[Machine, Hash32]:
+    if not section.command:
+        raise ConfigError(where="prover.command", problem="the backend command needs a program")
+    family = _hexadecimal("prover.family", section.family, 32)
+    if section.proof_system:
+        proof_system = Address(_hexadecimal("prover.proof_system", section.proof_system, 20))
+    return _machine(section, Backend.COMMAND, Path(), proof_system), Hash32(family)
+
+
+def _hexadecimal(where: str, text: str, size: int) -> bytes:
+    try:
+        value = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        value = b""
+    if len(value) != size:
+        raise ConfigError(where=where, problem=f"must be {2 * size} hex digits")
+    return value
+
+
+def _proving_key(section: ProverSection, chain_id: int) -> Path:
+    """Path of the key of the offered tier.
+
+    Raises:
+        ConfigError: it is a developer key and the chain is no development chain.
+    """
+    path = Path(section.zkey) if section.zkey else cached_dev_key(circuit_for(OFFERED_TIER).r1cs_bytes, notice=log.info)
+    if is_dev_key(path) and chain_id not in DEV_CHAINS and not section.allow_dev_key:
+        raise ConfigError(
+            where="prover.zkey",
+            problem=f"a developer key, whose secrets are public, on chain {chain_id} (prover.allow_dev_key overrides)",
+        )
+    return path
