@@ -4,6 +4,7 @@
 
 #if defined(UNVETO_HAS_IFMA_PATH)
 #include "engine_impl.hpp"
+#include "quotient52.hpp"
 
 namespace unveto {
 namespace {

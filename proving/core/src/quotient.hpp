@@ -56,32 +56,37 @@ Fr row_sum(const CoefficientRows& rows, std::size_t row, const Scalars& z) {
   return sum;
 }
 
+template <class B>
+SecretScalars on_odd_coset_one_by_one(const Context& ctx, const ProvingKey& key, const Scalars& z) {
+  using Fr = Fe<FrParams, B>;
+  const std::size_t n = key.domain;
+  SecretVector<Fr> a(n), b(n), c(n);
+  ctx.for_ranges(n, 1024, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      a[i] = row_sum<Fr>(key.rows, i, z).to_montgomery();
+      b[i] = row_sum<Fr>(key.rows, n + i, z).to_montgomery();
+      c[i] = a[i] * b[i];
+    }
+  });
+  const Domain<Fr> domain(ctx, key.domain);
+  for (auto* values : {&a, &b, &c}) domain.to_odd_coset(ctx, values->data());
+  SecretScalars out(n);
+  ctx.for_ranges(n, 4096, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const Fr plain = (a[i] * b[i] - c[i]).from_montgomery();
+      std::memcpy(out[i].data(), plain.v, 32);
+    }
+  });
+  return out;
+}
+
 // (A z)(B z) - C z at the odd points of the double domain, plain. C z is taken as the pointwise product on the domain,
-// which it is for a satisfied witness. Paths with a vector unit have their own.
+// which it is for a satisfied witness. Paths with a vector unit have their own: specialise this class before Engine is
+// instantiated.
 template <class B>
 struct Quotient {
-  using Fr = Fe<FrParams, B>;
-
   static SecretScalars on_odd_coset(const Context& ctx, const ProvingKey& key, const Scalars& z) {
-    const std::size_t n = key.domain;
-    SecretVector<Fr> a(n), b(n), c(n);
-    ctx.for_ranges(n, 1024, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t i = begin; i < end; ++i) {
-        a[i] = row_sum<Fr>(key.rows, i, z).to_montgomery();
-        b[i] = row_sum<Fr>(key.rows, n + i, z).to_montgomery();
-        c[i] = a[i] * b[i];
-      }
-    });
-    const Domain<Fr> domain(ctx, key.domain);
-    for (auto* values : {&a, &b, &c}) domain.to_odd_coset(ctx, values->data());
-    SecretScalars out(n);
-    ctx.for_ranges(n, 4096, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t i = begin; i < end; ++i) {
-        const Fr plain = (a[i] * b[i] - c[i]).from_montgomery();
-        std::memcpy(out[i].data(), plain.v, 32);
-      }
-    });
-    return out;
+    return on_odd_coset_one_by_one<B>(ctx, key, z);
   }
 };
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 
+import numpy as np
 import pytest
 
 from proving import curve_parameters, errors
@@ -147,6 +149,56 @@ def test_transform_splits_into_parallel_parts_without_changing_the_result(option
         images.append([int.from_bytes(buffer[i : i + 32], "little") for i in range(0, len(buffer), 32)])
 
     assert [(a + b) % ref.R for a, b in zip(images[0], images[1], strict=True)] == images[2]
+
+
+def odd_coset(values: list[int], options: Options) -> list[int]:
+    buffer = bytearray(plain(values))
+    load().call("probe_odd_coset", options, writable(buffer))
+    return [int.from_bytes(buffer[i : i + 32], "little") for i in range(0, len(buffer), 32)]
+
+
+@pytest.mark.parametrize("log_size", [6, 7, 9, 12, 13, 15])
+def test_a_monomial_keeps_its_degree_on_the_odd_points(options: Options, log_size: int) -> None:
+    """Values of x^d + c become values of x^d + c at the odd powers of the double domain's root; d low, middle, top."""
+    size = 1 << log_size
+    double_root = pow(5, (ref.R - 1) // (2 * size), ref.R)
+    for degree, constant in ((0, 5), (1, 0), (size // 2 + 3, ref.R - 1), (size - 1, 2)):
+        step = pow(double_root, 2 * degree, ref.R)
+        values, image, power, shifted = [], [], 1, pow(double_root, degree, ref.R)
+        for _ in range(size):
+            values.append((power + constant) % ref.R)
+            image.append((shifted + constant) % ref.R)
+            power, shifted = power * step % ref.R, shifted * step % ref.R
+
+        assert odd_coset(values, options) == image
+
+
+@pytest.mark.parametrize("log_size", [6, 8, 11, 14])
+def test_every_path_transforms_random_and_extreme_values_alike(log_size: int) -> None:
+    rng = random.Random(log_size)
+    edges = [0, 1, ref.R - 1, ref.R - 2, 1 << 253, (1 << 52) - 1, 1 << 52]
+    values = [rng.choice(edges) if rng.randrange(4) else rng.randrange(ref.R) for _ in range(1 << log_size)]
+    paths = [Options(cpu_path=path, threads=threads) for path in load().cpu_paths() for threads in (1, 3)]
+    first, *others = (odd_coset(values, options) for options in paths)
+
+    for other in others:
+        assert other == first
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("log_size", [18, 21])
+def test_every_path_transforms_large_domains_alike(log_size: int) -> None:
+    """Large enough for the vectors to be reduced on the way. Command: python -m pytest -m campaign -k large_domains"""
+    rng = np.random.default_rng(log_size)
+    values = rng.integers(0, 1 << 62, size=(1 << log_size, 4), dtype=np.uint64)
+    values[:, 3] %= 0x30644E72E131A029
+    images = []
+    for path in load().cpu_paths():
+        buffer = bytearray(values.tobytes())
+        load().call("probe_odd_coset", Options(cpu_path=path), writable(buffer))
+        images.append(hashlib.sha256(buffer).digest())
+
+    assert len(set(images)) == 1
 
 
 def test_pairing_agrees_coefficient_by_coefficient(options: Options) -> None:
