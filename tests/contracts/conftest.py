@@ -6,7 +6,6 @@ On pyrevm where it installs, else on py-evm, which is slower and says the same.
 from __future__ import annotations
 
 from collections.abc import Iterator
-
 from importlib.util import find_spec
 
 import pytest

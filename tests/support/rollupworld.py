@@ -6,7 +6,7 @@ Roots are made-up numbers: what the table-VM does is the circuit's business, the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from protocol.hashing import keccak256
 from protocol.load import Expectation, ProofItem, Proofs, encode_expects, encode_proofs
 from protocol.table import Core, Entry, Member, encode_core, encode_header, encode_triggers, triggers_hash
 from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, RollupId
-from tests.support.evmworld import Contract, Receipt, Reverted, World
+from tests.support.evmworld import Contract, Receipt, Reverted, World, decode_event
 
 FAMILY = Hash32(b"\xfa" * 32)
 GENESIS = b"\x01\x00\x00"
@@ -61,6 +61,35 @@ def call_out(rollup_id: int, target: int, destination: bytes, data: bytes = b"",
         "data": data,
     }
     return Action(**(fields | changes))
+
+
+def l2_transaction(rollup_id: int, data: bytes) -> Action:
+    """A transaction of a rollup, not from its forced queue."""
+    return Action(
+        kind=ActionKind.L2TX,
+        rollup_id=RollupId(rollup_id),
+        destination=ZERO_ADDRESS,
+        source_rollup=RollupId(0),
+        source_address=ZERO_ADDRESS,
+        data=data,
+    )
+
+
+def revert_action(rollup_id: int, scope: tuple[int, ...]) -> Action:
+    """The next action of an entry after which `scope` is undone."""
+    return Action(
+        kind=ActionKind.REVERT,
+        rollup_id=RollupId(rollup_id),
+        destination=ZERO_ADDRESS,
+        source_rollup=RollupId(rollup_id),
+        source_address=ZERO_ADDRESS,
+        scope=scope,
+    )
+
+
+def continue_action(rollup_id: int, scope: tuple[int, ...]) -> Action:
+    """The trigger of the entry that follows once `scope` is undone."""
+    return replace(revert_action(rollup_id, scope), kind=ActionKind.REVERT_CONTINUE)
 
 
 def answer(call: Action, data: bytes = b"", failed: bool = False) -> Action:
@@ -119,6 +148,12 @@ class Setup:
             sender=sender or self.user,
             value=value,
         )
+
+    def raw(self, to: bytes, data: bytes, *, sender: bytes, value: int = 0) -> Receipt:
+        """A transaction with any call data; its answer is not decoded."""
+        outcome = self.world.send_raw(to, data, sender=sender, value=value)
+        events = tuple(decode_event(log.address, log.topics, log.data) for log in outcome.logs)
+        return Receipt(value=outcome.output, gas_used=outcome.gas_used, events=events)
 
     def rollup(self, rollup_id: int) -> dict[str, Any]:
         """The contract's view of a rollup."""
