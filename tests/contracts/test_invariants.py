@@ -1,10 +1,11 @@
 """Random histories of Rollups against the model of tests/support/contract_model.py: what holds after every step.
 
-I1 the contract's wei are what it owes; I3, I4 a root or ether moves only with an entry its rollup owns, as the model says; I5 an entry is
-met or cleaned once, its bond paid once; I7 a reverted transaction changes nothing; I8 no table of the transient lane outlives its
-transaction; I9 a reverted scope leaves what the model without it leaves; I10 proxies, callL2 and loadAndRun are drawn at random and judged
-by one model; I11 a failed call moves nothing; I12 a repeated load does nothing; I13 expired entries are not met and live ones not cleaned; I14
-an epoch ends every older table; I15 logs alone give roots and balances; I16 independent tables commute.
+I1 the contract's wei are what it owes; I3, I4 a root or ether moves only with an entry its rollup owns, as the model
+says; I5 an entry is met or cleaned once, its bond paid once; I7 a reverted transaction changes nothing; I8 no table
+of the transient lane outlives its transaction; I9 a reverted scope leaves what the model without it leaves; I10
+proxies, callL2 and loadAndRun are drawn at random and judged by one model; I11 a failed call moves nothing; I12 a
+repeated load does nothing; I13 expired entries are not met and live ones not cleaned; I14 an epoch ends every older
+table; I15 logs alone give roots and balances; I16 independent tables commute.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ import pytest
 
 from protocol.actions import CALLS, ActionKind
 from protocol.constants import BOND_PER_ENTRY, NONE
-from protocol.contracts.artifacts import creation_code
 from protocol.table import Core, core_id, decode_core, encode_core, entry_key, stamp, triggers_hash
-from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address
+from protocol.types import ZERO_ADDRESS, ZERO_HASH
 from tests.support.contract_model import Failed, Model, Rollup, State
 from tests.support.evmworld import Contract, Receipt, Reverted
 from tests.support.flowmaker import FlowMaker
@@ -49,7 +49,7 @@ class History:
     """(root, ether) of each rollup from logs alone."""
     met: Counter[str] = field(default_factory=Counter)
 
-    # -- tables ----------------------------------------------------------------------------------------------------------
+    # -- tables --------------------------------------------------------------------------------------------------------
 
     def members(self) -> tuple[int, ...]:
         """A lockset."""
@@ -96,7 +96,7 @@ class History:
                 entries[index] = replace(entry, mid=not entry.mid)
         return replace(core, entries=tuple(entries))
 
-    # -- both sides ------------------------------------------------------------------------------------------------------
+    # -- both sides ----------------------------------------------------------------------------------------------------
 
     def both(self, on_chain: Callable[[], Receipt], in_model: Callable[[], Any]) -> Any:
         """The same transaction on both sides; they succeed alike, or fail with the same error."""
@@ -136,7 +136,7 @@ class History:
                 ether -= entry.next_action.value
             self.logged[entry.owner] = (int.from_bytes(event.values["newRoot"], "big"), ether)
 
-    # -- steps -----------------------------------------------------------------------------------------------------------
+    # -- steps ---------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """loadAndRun, sometimes of a spoiled table, by a stranger, or with the wrong value."""
@@ -287,7 +287,7 @@ class History:
             self.made.world.restore(point)
         assert seen[0] == seen[1]
 
-    # -- what holds ------------------------------------------------------------------------------------------------------
+    # -- what holds ----------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
         """The contract says what the model says."""

@@ -1,7 +1,8 @@
-"""What Rollups must do, in Python: tables, lookups, flows, scopes, ether, bonds. Slow, short, and written from SPEC §5 and §8 alone.
+"""What Rollups must do, in Python: tables, lookups, flows, scopes, ether, bonds. Slow, short, and written from SPEC
+§5 and §8 alone.
 
-`Model` holds the chain's state as far as Rollups decides it, and the L1 contracts (`actor`) that flows call. A method that ends with
-`Failed` has changed nothing.
+`Model` holds the chain's state as far as Rollups decides it, and the L1 contracts (`actor`) that flows call. A method
+that ends with `Failed` has changed nothing.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ class Model:
     max_table_blocks: int = 0
     depth: int = 0
 
-    # -- transactions ----------------------------------------------------------------------------------------------------
+    # -- transactions --------------------------------------------------------------------------------------------------
 
     def transact(self, work: Any) -> Any:
         """Run `work()` as a transaction: all or nothing, transient storage empty before and after."""
@@ -237,7 +238,7 @@ class Model:
         rollup = self.state.rollups[rollup_id]
         return rollup.epoch + (rollup.switch_at != 0 and self.time >= rollup.switch_at)
 
-    # -- triggers --------------------------------------------------------------------------------------------------------
+    # -- triggers ------------------------------------------------------------------------------------------------------
 
     def call_l2(
         self, source: bytes, rollup_id: int, destination: bytes, data: bytes, value: int, pin: Hash32 | None = None
@@ -322,7 +323,7 @@ class Model:
         if not allowed:
             raise Failed("NotExecutor")
 
-    # -- flows -----------------------------------------------------------------------------------------------------------
+    # -- flows ---------------------------------------------------------------------------------------------------------
 
     def run(self, table: Table, scope: tuple[int, ...], index: int) -> int:
         """Run what follows entry `index` as long as it belongs to `scope`; returns the last entry met."""
@@ -439,7 +440,7 @@ class Model:
         link = ZERO_HASH if linked == NONE else table.core.next_hash(linked)
         return action_hash(entry.trigger, link)
 
-    # -- ether and L1 ----------------------------------------------------------------------------------------------------
+    # -- ether and L1 --------------------------------------------------------------------------------------------------
 
     def move(self, source: int, target: int, value: int) -> None:
         """Booked ether."""
@@ -501,7 +502,7 @@ class Model:
             raise Failed("Actor", program.data if program.end is End.FAIL else b"")
         return program.data
 
-    # -- removal ---------------------------------------------------------------------------------------------------------
+    # -- removal -------------------------------------------------------------------------------------------------------
 
     def clean(self, identity: Hash32, entries: Sequence[int], sender: bytes) -> None:
         """cleanup."""

@@ -1,7 +1,8 @@
-"""Random flows, right by construction: calls between L1 and rollups, nested, re-entrant, tried, with scopes that revert.
+"""Random flows, right by construction: calls between L1 and rollups, nested, re-entrant, tried, with scopes that
+revert.
 
-Roots are made-up numbers; each entry's new root is fresh. What L1 contracts do is written in their call data (`actor`), so a core
-says everything that happens.
+Roots are made-up numbers; each entry's new root is fresh. What L1 contracts do is written in their call data
+(`actor`), so a core says everything that happens.
 """
 
 from __future__ import annotations
