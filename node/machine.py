@@ -82,6 +82,11 @@ def _hexadecimal(where: str, text: str, size: int) -> bytes:
     return value
 
 
+def refuses_dev_keys(section: ProverSection, chain_id: int) -> bool:
+    """Whether a node on this chain would not start with a developer key."""
+    return chain_id not in DEV_CHAINS and not section.allow_dev_key
+
+
 def _proving_key(section: ProverSection, chain_id: int) -> Path:
     """Path of the key of the offered tier.
 
@@ -89,7 +94,7 @@ def _proving_key(section: ProverSection, chain_id: int) -> Path:
         ConfigError: it is a developer key and the chain is no development chain.
     """
     path = Path(section.zkey) if section.zkey else cached_dev_key(circuit_for(OFFERED_TIER).r1cs_bytes, notice=log.info)
-    if is_dev_key(path) and chain_id not in DEV_CHAINS and not section.allow_dev_key:
+    if is_dev_key(path) and refuses_dev_keys(section, chain_id):
         raise ConfigError(
             where="prover.zkey",
             problem=f"a developer key, whose secrets are public, on chain {chain_id} (prover.allow_dev_key overrides)",

@@ -21,11 +21,13 @@ from node.chain.transport import HttpTransport
 from node.commands import Commands
 from node.config import NodeConfig, ProverSection, load_config
 from node.l1 import address_from_text
+from node.machine import refuses_dev_keys
 from node.output import Output
 from proving.backends import Backend, choose
 from proving.build import cache_dir, find_compiler
-from proving.errors import BackendUnavailable, CoreError
+from proving.errors import BackendUnavailable, CoreError, ZkeyMalformed
 from proving.native import DEFAULT_OPTIONS, chosen_path, load
+from proving.zkey import is_dev_key
 
 Level = Literal["ok", "note", "bad"]
 MAX_CLOCK_LEAD_S = 15  # a head further in the future than this means that this machine's clock is behind
@@ -119,6 +121,23 @@ def backend_findings(section: ProverSection) -> list[Finding]:
     return [Finding(name="backend", level="ok", text=f"command: {' '.join(section.command)}")]
 
 
+def key_finding(section: ProverSection, chain_id: int) -> Finding:
+    """The proving key of the configuration; chain_id 0: not known."""
+    if section.zkey:
+        try:
+            has_known_secrets = is_dev_key(Path(section.zkey))
+        except (OSError, ZkeyMalformed) as error:
+            return Finding(name="proving key", level="bad", text=f"{section.zkey}: {error}")
+        if not has_known_secrets:
+            return Finding(name="proving key", level="ok", text=section.zkey)
+    text = f"{section.zkey or 'none configured'}: developer key, whose secrets everybody knows"
+    if chain_id == 0:
+        return Finding(name="proving key", level="note", text=text)
+    if refuses_dev_keys(section, chain_id):
+        return Finding(name="proving key", level="bad", text=f"{text}; refused on chain {chain_id}")
+    return Finding(name="proving key", level="note", text=f"{text}; used on chain {chain_id}")
+
+
 async def chain_findings(config: NodeConfig) -> list[Finding]:
     """The L1 endpoint and the contracts that the configuration names."""
     rpc = Rpc(HttpTransport(config.chain.rpc_url), retry=Retry(attempts=1))
@@ -127,7 +146,7 @@ async def chain_findings(config: NodeConfig) -> list[Finding]:
         head = await rpc.head()
         client = await rpc.client_version()
     except ChainError as error:
-        return [Finding(name="rpc", level="bad", text=str(error))]
+        return [Finding(name="rpc", level="bad", text=str(error)), *_prover_keys(config, config.chain.chain_id)]
     wanted = config.chain.chain_id
     found = [
         Finding(name="rpc", level="ok", text=f"{config.chain.rpc_url}: {client}"),
@@ -145,6 +164,7 @@ async def chain_findings(config: NodeConfig) -> list[Finding]:
             text=f"the head is {abs(lead_s)} s {'ahead of' if lead_s > 0 else 'behind'} this clock",
         )
     )
+    found += _prover_keys(config, chain_id)
     for name, text in (("rollups", config.chain.rollups), ("market", config.chain.market)):
         if not text:
             found.append(Finding(name=name, level="note", text="no address configured"))
@@ -152,3 +172,9 @@ async def chain_findings(config: NodeConfig) -> list[Finding]:
         code = await rpc.code(address_from_text(text))
         found.append(Finding(name=name, level="ok" if code else "bad", text=f"{text}: {len(code)} bytes of code"))
     return found
+
+
+def _prover_keys(config: NodeConfig, chain_id: int) -> list[Finding]:
+    if config.role != "prover" or config.prover.backend == "command":
+        return []
+    return [key_finding(config.prover, chain_id)]

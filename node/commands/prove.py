@@ -33,7 +33,7 @@ def run(args: argparse.Namespace, out: Output) -> int:
         key = read_zkey(args.zkey)
     began = time.monotonic()
     with out.progress("proving"):
-        proof, public = prove(key, args.wtns, options=options)
+        proof, public = prove(args.zkey, args.wtns, options=options)
     took_ms = round((time.monotonic() - began) * 1000)
     args.proof.write_text(proof_json(proof))
     args.public.write_text(public_json(public))

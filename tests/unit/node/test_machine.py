@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node.commands.doctor import backend_findings
+from node.commands.doctor import backend_findings, key_finding
 from node.config import NodeConfig, ProverSection
 from node.errors import ConfigError
 from node.machine import families_of, machine_of
@@ -17,6 +17,9 @@ from protocol.types import Address, Hash32
 from proving.backends import Backend, choose, prover
 from proving.errors import BackendUnavailable
 from proving.groth16 import prove
+from proving.setup_dev import known_secrets, make_key
+from proving.zkey import name_parameter, write_zkey
+from tests.unit.proving.circuits import square_and_product
 
 GROTH16, OTHER = Address(b"\x16" * 20), Address(b"\x0a" * 20)
 FAMILY = "fa" * 32
@@ -93,3 +96,53 @@ def test_doctor_shows_the_backend(section: ProverSection, level: str, text: str)
 
     assert finding.level == level
     assert finding.text.startswith(text)
+
+
+@pytest.fixture(scope="module")
+def key_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A developer key, the same key under an honest contributor's name, and a file that is no key."""
+    folder = tmp_path_factory.mktemp("keys")
+    r1cs = square_and_product().r1cs()
+    key = make_key(r1cs, known_secrets(r1cs.circuit_hash()))
+    named = replace(key.contributions[0], parameters=name_parameter("somebody"))
+    write_zkey(folder / "dev.zkey", key)
+    write_zkey(folder / "honest.zkey", replace(key, contributions=(named,)))
+    (folder / "none.zkey").write_bytes(b"zkey")
+    return {name: folder / f"{name}.zkey" for name in ("dev", "honest", "none")}
+
+
+def test_a_developer_key_is_refused_on_a_chain_that_is_not_for_development_unless_forced(
+    key_files: dict[str, Path],
+) -> None:
+    section = ProverSection(backend="groth16-cpu", zkey=str(key_files["dev"]))
+    for chain_id in (1, 10, 11155111):
+        with pytest.raises(ConfigError, match="developer key"):
+            machine_of(configured(section), chain_id, GROTH16)
+        machine_of(configured(replace(section, allow_dev_key=True)), chain_id, GROTH16)
+        machine_of(configured(replace(section, zkey=str(key_files["honest"]))), chain_id, GROTH16)
+    machine, _ = machine_of(configured(section), 31337, GROTH16)
+
+    assert machine.zkey == key_files["dev"]
+
+
+@pytest.mark.parametrize(
+    ("file", "chain_id", "is_forced", "level", "says"),
+    [
+        ("dev", 1, False, "bad", "developer key, whose secrets everybody knows; refused on chain 1"),
+        ("dev", 1, True, "note", "developer key, whose secrets everybody knows; used on chain 1"),
+        ("dev", 31337, False, "note", "developer key, whose secrets everybody knows; used on chain 31337"),
+        ("dev", 0, False, "note", "developer key"),
+        ("honest", 1, False, "ok", "honest.zkey"),
+        ("none", 1, False, "bad", "PRV-012"),
+        ("", 1, False, "bad", "none configured: developer key"),
+        ("", 31337, False, "note", "none configured: developer key"),
+    ],
+)
+def test_doctor_names_a_developer_key(
+    key_files: dict[str, Path], file: str, chain_id: int, is_forced: bool, level: str, says: str
+) -> None:
+    section = ProverSection(zkey=str(key_files[file]) if file else "", allow_dev_key=is_forced)
+    finding = key_finding(section, chain_id)
+
+    assert finding.level == level
+    assert says in finding.text
