@@ -13,17 +13,18 @@ from proving.bn254 import BN_X, Q, R
 TARGET = Path(__file__).parent / "core" / "src" / "params.hpp"
 
 
-def _limbs(value: int) -> str:
+def limbs(value: int) -> str:
+    """Four 64-bit limbs, lowest first, as a C++ initialiser."""
     return "{" + ", ".join(f"0x{value >> (64 * i) & (1 << 64) - 1:016x}ull" for i in range(4)) + "}"
 
 
 def _field(name: str, modulus: int, generator: int) -> list[str]:
     return [
         f"struct {name} {{",
-        f"  alignas(32) static constexpr u64 modulus[4] = {_limbs(modulus)};",
+        f"  alignas(32) static constexpr u64 modulus[4] = {limbs(modulus)};",
         f"  static constexpr u64 inv = 0x{-pow(modulus, -1, 1 << 64) % (1 << 64):016x}ull;  // -1 / modulus mod 2^64",
-        f"  static constexpr u64 one[4] = {_limbs((1 << 256) % modulus)};  // 2^256",
-        f"  static constexpr u64 r2[4] = {_limbs((1 << 512) % modulus)};  // 2^512",
+        f"  static constexpr u64 one[4] = {limbs((1 << 256) % modulus)};  // 2^256",
+        f"  static constexpr u64 r2[4] = {limbs((1 << 512) % modulus)};  // 2^512",
         f"  static constexpr u64 non_residue = {generator};",
         "};",
         "",
@@ -31,7 +32,7 @@ def _field(name: str, modulus: int, generator: int) -> list[str]:
 
 
 def _fq2(value: ref.Fq2) -> str:
-    return "{" + ", ".join(_limbs(part * (1 << 256) % Q) for part in value) + "}"
+    return "{" + ", ".join(limbs(part * (1 << 256) % Q) for part in value) + "}"
 
 
 def render() -> str:
@@ -52,7 +53,7 @@ def render() -> str:
         f"  static constexpr u64 bn_x = {BN_X}ull;",
         f"  static constexpr u64 ate_loop_low = 0x{ref.ATE_LOOP & (1 << 64) - 1:x}ull;  // 6x + 2 without bit 64",
         f"  static constexpr unsigned fr_two_adicity = {ref.TWO_ADICITY};",
-        f"  static constexpr u64 fr_root_of_unity[4] = {_limbs(fr_root * (1 << 256) % R)};",
+        f"  static constexpr u64 fr_root_of_unity[4] = {limbs(fr_root * (1 << 256) % R)};",
         f"  static constexpr u64 g2_x[2][4] = {_fq2(g2_x)};",
         f"  static constexpr u64 g2_y[2][4] = {_fq2(g2_y)};",
         f"  static constexpr u64 twist_b[2][4] = {_fq2(ref.TWIST_B)};",

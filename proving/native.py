@@ -148,6 +148,14 @@ class SetupOutputArg(ctypes.Structure):
     )
 
 
+class BasesArg(ctypes.Structure):
+    _fields_ = tuple((name, Bytes) for name in ("tau_g1", "tau_g2", "alpha_tau_g1", "beta_tau_g1"))
+
+
+class ColumnsArg(ctypes.Structure):
+    _fields_ = tuple((name, Bytes) for name in ("coefficients", "a", "b1", "b2", "combined"))
+
+
 _SIGNATURES: Final[dict[str, tuple[object, ...]]] = {
     "r1cs_check": (ctypes.POINTER(R1csArg), Bytes, ctypes.POINTER(ctypes.c_uint64)),
     "setup_plan": (ctypes.POINTER(R1csArg), ctypes.POINTER(ctypes.c_uint32), ctypes.POINTER(ctypes.c_uint32)),
@@ -173,6 +181,21 @@ _SIGNATURES: Final[dict[str, tuple[object, ...]]] = {
     "probe_fixed_base": (ctypes.c_int, Bytes, Bytes),
     "probe_odd_coset": (Bytes,),
     "probe_pairing": (Bytes, Bytes, Bytes),
+    "points_check": (ctypes.c_int, ctypes.c_int, Bytes),
+    "points_scale": (ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, Bytes, Bytes),
+    "points_subtract": (ctypes.c_int, Bytes, Bytes, Bytes),
+    "points_compress": (ctypes.c_int, Bytes, Bytes),
+    "points_lagrange": (ctypes.c_int, Bytes, Bytes),
+    "ceremony_draw": (ctypes.c_void_p, Bytes, Bytes),
+    "ceremony_hash_to_g2": (ctypes.c_char_p, Bytes),
+    "ceremony_columns": (ctypes.POINTER(R1csArg), ctypes.POINTER(BasesArg), ctypes.POINTER(ColumnsArg)),
+    "same_ratio": (Bytes, Bytes, ctypes.POINTER(ctypes.c_int)),
+    "are_powers": (ctypes.c_int, Bytes, Bytes, ctypes.POINTER(ctypes.c_int)),
+    "are_multiples": (Bytes, Bytes, Bytes, ctypes.POINTER(ctypes.c_int)),
+    "are_lagrange": (ctypes.c_int, Bytes, Bytes, ctypes.POINTER(ctypes.c_int)),
+    "blake2b_start": (Bytes,),
+    "blake2b_update": (Bytes, Bytes),
+    "blake2b_digest": (Bytes, Bytes),
 }  # fmt: skip
 
 

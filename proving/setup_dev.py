@@ -165,7 +165,7 @@ def _contribution(key: Zkey, circuit_hash: bytes) -> Contribution:
     """
     points = memoryview(key.header_points)
     delta_g1, delta_g2 = bytes(points[384:448]), bytes(points[448:576])
-    generator_g1 = _generator_g1()
+    generator_g1 = generator_g1()
     digest = hashlib.blake2b(circuit_hash, digest_size=64)
     digest.update(points_to_evm(1, generator_g1) + points_to_evm(1, delta_g1))
     return Contribution(
@@ -177,7 +177,8 @@ def _contribution(key: Zkey, circuit_hash: bytes) -> Contribution:
     )
 
 
-def _generator_g1() -> bytes:
+def generator_g1() -> bytes:
+    """(1, 2) in zkey encoding."""
     out = bytearray(64)
     load().call(
         "points_evm_to_zkey", DEFAULT_OPTIONS, 1, view((1).to_bytes(32, "big") + (2).to_bytes(32, "big")), writable(out)

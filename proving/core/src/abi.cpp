@@ -263,3 +263,5 @@ int unveto_probe_pairing(const unveto_context* c, unveto_bytes g1, unveto_bytes 
 }
 
 }  // extern "C"
+
+#include "abi_ceremony.hpp"

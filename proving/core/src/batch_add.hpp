@@ -52,8 +52,8 @@ class BatchAdder {
   };
 
   std::size_t capacity_, size_ = 0;
-  std::vector<Job> jobs_;
-  std::vector<F> denominators_, scratch_;
+  SecretVector<Job> jobs_;  // sums of secret multiples pass through here
+  SecretVector<F> denominators_, scratch_;
 };
 
 }  // namespace unveto

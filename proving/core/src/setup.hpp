@@ -21,6 +21,29 @@ inline u32 setup_coefficients(const unveto_r1cs& r, const R1csRows& rows) {
   return u32(count);
 }
 
+// Section 4 of a zkey: the terms of A and B in file order, then one row for each public wire that binds it.
+template <class Fr>
+void write_coefficients(const unveto_r1cs& r1cs, const R1csRows& rows, u8* out) {
+  store_u32(out, setup_coefficients(r1cs, rows));
+  out += 4;
+  const auto write = [&](u32 matrix, std::size_t row, u32 wire, const Fr& plain) {
+    const Fr value = plain.to_montgomery().to_montgomery();
+    store_u32(out, matrix);
+    store_u32(out + 4, u32(row));
+    store_u32(out + 8, wire);
+    std::memcpy(out + 12, value.v, 32);
+    out += kCoefficientBytes;
+  };
+  for (std::size_t row = 0; row < rows.size(); ++row)
+    rows.visit(row, [&](int matrix, Term t) {
+      if (matrix == 2) return;
+      Fr value;
+      std::memcpy(value.v, t.value, 32);
+      write(u32(matrix), row, t.wire, value);
+    });
+  for (u32 s = 0; s <= r1cs.n_public; ++s) write(0, rows.size() + s, s, Fr{{1, 0, 0, 0}});
+}
+
 template <class B>
 class Setup {
  public:
@@ -54,7 +77,7 @@ class Setup {
     require_size("h", out.h.size, std::size_t{64} * domain_, bad);
     require_size("h_monomial", out.h_monomial.size, std::size_t{64} * domain_, bad);
 
-    write_coefficients(out.coefficients.data);
+    write_coefficients<Fr>(r1cs_, rows_, out.coefficients.data);
     std::vector<Fr> a(wires, Fr::zero()), b(wires, Fr::zero()), c(wires, Fr::zero());
     evaluate_columns(a, b, c);
     for (std::size_t s = 0; s < wires; ++s) c[s] = beta_ * a[s] + alpha_ * b[s] + c[s];
@@ -119,27 +142,6 @@ class Setup {
     const u64 n[1] = {domain_};
     const auto powers = Domain<Fr>::powers(ctx_, tau_, domain_, tau_.pow(n, 1) - Fr::one());
     g1.multiply(ctx_, powers.data(), domain_, out.h_monomial.data);
-  }
-
-  void write_coefficients(u8* out) const {
-    store_u32(out, setup_coefficients(r1cs_, rows_));
-    out += 4;
-    const auto write = [&](u32 matrix, std::size_t row, u32 wire, const Fr& plain) {
-      const Fr value = plain.to_montgomery().to_montgomery();
-      store_u32(out, matrix);
-      store_u32(out + 4, u32(row));
-      store_u32(out + 8, wire);
-      std::memcpy(out + 12, value.v, 32);
-      out += kCoefficientBytes;
-    };
-    for (std::size_t row = 0; row < rows_.size(); ++row)
-      rows_.visit(row, [&](int matrix, Term t) {
-        if (matrix == 2) return;
-        Fr value;
-        std::memcpy(value.v, t.value, 32);
-        write(u32(matrix), row, t.wire, value);
-      });
-    for (u32 s = 0; s <= r1cs_.n_public; ++s) write(0, rows_.size() + s, s, Fr{{1, 0, 0, 0}});
   }
 
   void write_header(const FixedBase<typename C::Fq>& g1, const FixedBase<typename C::F2>& g2, u8* out) const {
