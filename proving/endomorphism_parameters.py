@@ -1,9 +1,9 @@
 """Writes core/src/endo_params.hpp: the constants that split a scalar over the fast endomorphism of G1 or of G2.
 
-G1: (x, y) -> (beta x, y) is multiplication by lambda with lambda^2 + lambda + 1 = 0 (GLV, CRYPTO 2001). G2: the Frobenius
-of the twist is multiplication by q, and q^4 - q^2 + 1 = 0 modulo r (GLS, ePrint 2008/117). A scalar k is k = sum k_i e^i
-with k_i of 128 or of 66 bits: Babai rounding in the lattice of relations, whose basis is one short vector and its
-multiples by powers of the endomorphism.
+G1: (x, y) -> (beta x, y) is multiplication by lambda with lambda^2 + lambda + 1 = 0 (GLV, CRYPTO 2001). G2: the
+Frobenius of the twist is multiplication by q, and q^4 - q^2 + 1 = 0 modulo r (GLS, ePrint 2008/117). A scalar k is
+k = sum k_i e^i with k_i of 128 or of 66 bits: Babai rounding in the lattice of relations, whose basis is one short
+vector and its multiples by powers of the endomorphism.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def g1_endomorphism() -> tuple[int, int]:
 
 
 def g1_basis(root: int) -> list[Vector]:
-    """Relations (a, b) with a + b lambda = 0: the first remainder below sqrt(r) of Euclid's algorithm, and its multiple."""
+    """Relations a + b lambda = 0: where Euclid's remainders pass sqrt(r), and that one times lambda."""
     (r0, t0), (r1, t1) = (R, 0), (root, 1)
     while r1 * r1 > R:
         quotient = r0 // r1

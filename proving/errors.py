@@ -14,13 +14,17 @@ ProvingError
 │   ├── VerifyingKeyMalformed   PRV-013
 │   ├── ProofMalformed          PRV-014
 │   ├── PublicMalformed         PRV-015
-│   └── PreparedKeyDamaged      PRV-016   a cached file; it is made again, so no caller sees this
+│   ├── PreparedKeyDamaged      PRV-016   a cached file; it is made again, so no caller sees this
+│   └── PtauMalformed           PRV-017
 ├── WitnessUnsatisfied      PRV-020   the finished proof does not verify
 ├── JobError                one job of a proving child
 │   ├── JobTooLate              PRV-053   its time is up
 │   ├── CommandFailed           PRV-054   the configured command made no proof
 │   └── DiskExceeded            PRV-055   the command's job directory has outgrown its limits
 ├── BackendUnavailable      PRV-056   the backend does not work on this machine
+├── CeremonyError
+│   ├── CeremonyMisuse          PRV-040   the request does not fit the files: circuit too large, not prepared
+│   └── CeremonyInvalid         PRV-041   verification failed: somebody cheated, or a file is damaged
 └── ProofRefused            the proof is not a proof of these public inputs
     ├── PublicCountMismatch     PRV-030
     ├── PublicNotCanonical      PRV-031
@@ -121,6 +125,10 @@ class PreparedKeyDamaged(MalformedInput):
     code = "PRV-016"
 
 
+class PtauMalformed(MalformedInput):
+    code = "PRV-017"
+
+
 class WitnessUnsatisfied(ProvingError):
     """The witness breaks a constraint of the circuit, or the key does not belong to it."""
 
@@ -153,6 +161,20 @@ class BackendUnavailable(ProvingError):
     def __init__(self, backend: str, why: str) -> None:
         super().__init__(f"{backend}: {why}")
         self.backend = backend
+
+
+class CeremonyError(ProvingError):
+    """A ceremony step was refused."""
+
+
+class CeremonyMisuse(CeremonyError):
+    code = "PRV-040"
+
+
+class CeremonyInvalid(CeremonyError):
+    """A check of a ceremony's verification failed; the reason names the check."""
+
+    code = "PRV-041"
 
 
 class ProofRefused(ProvingError):

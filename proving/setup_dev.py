@@ -165,12 +165,12 @@ def _contribution(key: Zkey, circuit_hash: bytes) -> Contribution:
     """
     points = memoryview(key.header_points)
     delta_g1, delta_g2 = bytes(points[384:448]), bytes(points[448:576])
-    generator_g1 = generator_g1()
+    base = generator_g1()
     digest = hashlib.blake2b(circuit_hash, digest_size=64)
-    digest.update(points_to_evm(1, generator_g1) + points_to_evm(1, delta_g1))
+    digest.update(points_to_evm(1, base) + points_to_evm(1, delta_g1))
     return Contribution(
         delta_after=delta_g1,
-        public_key=generator_g1 + delta_g1 + delta_g2,
+        public_key=base + delta_g1 + delta_g2,
         transcript=digest.digest(),
         is_beacon=False,
         parameters=name_parameter(DEV_KEY_NAME),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from proving.ceremony.parameters import Parameters
 from proving.errors import ZkeyMalformed
 from proving.native import DEFAULT_OPTIONS, Data, load, view, writable
 from proving.points import MAX_PUBLIC, VerifyingKey
@@ -221,6 +222,7 @@ def _read_contributions(section: memoryview) -> tuple[bytes, tuple[Contribution,
                 parameters=bytes(section[at : at + length]),
             )
         )
+        Parameters.from_bytes(found[-1].parameters, found[-1].is_beacon, ZkeyMalformed)
         at += length
     if at != len(section):
         raise ZkeyMalformed(f"{len(section) - at} bytes follow the last contribution")

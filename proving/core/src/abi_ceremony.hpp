@@ -16,6 +16,12 @@ template <class B>
 struct CeremonyOf<Engine<B>> {
   using type = Ceremony<B>;
 };
+#if defined(UNVETO_HAS_IFMA_PATH)
+template <>
+struct CeremonyOf<Engine<Ifma>> {
+  using type = Ceremony<Adx>;
+};
+#endif
 
 namespace {
 

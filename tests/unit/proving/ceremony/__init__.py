@@ -1,0 +1,1 @@
+"""Ceremonies: the core calls, the file of powers, and what each kind of cheating is refused as."""
