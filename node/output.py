@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 
@@ -59,6 +59,24 @@ class Output:
             self.result({"error": {"code": code, "message": message, "values": {k: str(v) for k, v in values.items()}}})
         else:
             self._err.print(f"error: {message}", style="red", markup=False)
+
+    @contextmanager
+    def steps(self, text: str) -> Iterator[Callable[[int, int], bool]]:
+        """A filling bar: the body calls what it gets with (done, total); its False means to go on."""
+        if self.as_json or not self._err.is_terminal:
+            if not self.as_json:
+                self._err.print(text + " …", markup=False)
+            yield lambda _done, _total: False
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self._err, transient=True) as bar:
+            task = bar.add_task(text, total=1)
+
+            def show(done: int, total: int) -> bool:
+                bar.update(task, completed=done, total=total)
+                return False
+
+            yield show
 
     @contextmanager
     def progress(self, text: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""`unveto setup dev`: developer keys, made from published randomness and labelled so."""
+"""`unveto setup dev`: developer keys, made from published randomness and labelled so. Ceremonies: `ceremony.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from node.commands import Commands
+from node.commands import Commands, ceremony
 from node.output import Output
 from proving.circuit.table_vm import circuit_for
 from proving.circuit.tiers import SHAPES
@@ -27,6 +27,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     dev.add_argument("--zkey", type=Path, help="file to write; without it the key goes to the cache")
     dev.add_argument("--vkey", type=Path, help="also write the verification key as JSON")
     dev.set_defaults(run=run)
+    ceremony.add(actions, common)
 
 
 def run(args: argparse.Namespace, out: Output) -> int:

@@ -66,6 +66,39 @@ def test_every_command_has_one_schema() -> None:
     check_schemas()
 
 
+def test_ceremony(command: Command, tmp_path: Path) -> None:
+    """setup ceremony: from nothing to a verified key, and refusals."""
+    (tmp_path / "c.r1cs").write_bytes(write_r1cs(square_and_product().r1cs()))
+
+    assert command("setup ceremony new", "0.ptau", "--power", "2")["hash"] is None
+    mine = command("setup ceremony contribute", "0.ptau", "1.ptau", "--name", "me")["hash"]
+    command("setup ceremony beacon", "1.ptau", "2.ptau", "0x" + "ab" * 32)
+    command("setup ceremony prepare", "2.ptau", "3.ptau")
+    powers = command("setup ceremony verify", "3.ptau")
+    assert (powers["power"], powers["prepared"], powers["contributions"][0]["hash"]) == (2, True, mine)
+    circuit = command("setup ceremony new", "0.zkey", "--r1cs", "c.r1cs", "--ptau", "3.ptau")["hash"]
+    command("setup ceremony contribute", "0.zkey", "1.zkey")
+    command("setup ceremony beacon", "1.zkey", "2.zkey", "cd" * 32, "--name", "block 1")
+    key = command("setup ceremony verify", "2.zkey", "--r1cs", "c.r1cs", "--ptau", "3.ptau")
+    assert [c["name"] for c in key["contributions"]] == ["", "block 1"]
+    assert key["circuit_hash"] == circuit
+
+    for arguments, code in (
+        (("new", "x"), "PRV-040"),
+        (("new", "x", "--power", "2", "--r1cs", "c.r1cs", "--ptau", "3.ptau"), "PRV-040"),
+        (("new", "x", "--r1cs", "c.r1cs", "--ptau", "2.ptau"), "PRV-040"),
+        (("contribute", "c.r1cs", "x"), "PRV-040"),
+        (("beacon", "1.zkey", "x", "not hexadecimal"), "PRV-040"),
+        (("prepare", "1.zkey", "x"), "PRV-017"),
+        (("verify", "0.ptau"), "PRV-041"),
+        (("verify", "2.zkey"), "PRV-040"),
+        (("verify", "0.zkey", "--r1cs", "c.r1cs", "--ptau", "3.ptau"), "PRV-041"),
+    ):
+        refused = command(f"setup ceremony {arguments[0]}", *arguments[1:], status=1)
+        assert refused["error"]["code"] == code
+    assert not (tmp_path / "x").exists()
+
+
 def test_programs(command: Command, tmp_path: Path) -> None:
     """vm asm, disasm and run: results, a program that waits, one that traps, refusals."""
     (tmp_path / "a.uvm").write_text("LDF f0, 170\nXCALL f0, 5, 0, 7\nRETLO r0, 0\nSUB r1, r1, r0\nRETURN 0\n")
