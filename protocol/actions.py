@@ -39,6 +39,8 @@ class ActionKind(IntEnum):
 
 
 CALLS = (ActionKind.CALL, ActionKind.TRY_CALL)
+OWN_FRAME = (ActionKind.REVERT, ActionKind.REVERT_CONTINUE)
+"""What a rollup says of its own frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ class Action:
     value: int = 0
     """wei, u128."""
     gas: int = 0
-    """u64; 0 for calls made on L1."""
+    """u64; 0 for calls made on L1. L2TX: 0, or 1 + the place in the forced queue."""
     failed: bool = False
     """RESULT only: the call failed and data is its revert data."""
     opaque: bool = False
@@ -81,7 +83,8 @@ def check_action(action: Action) -> None:
     """Check the ranges of an action's fields and that the fields its kind does not use are zero.
 
     Raises:
-        DecodeError: ACTION_SCOPE_LENGTH, ACTION_DATA_LENGTH, ACTION_RANGE, ACTION_UNUSED_FIELD.
+        DecodeError: ACTION_SCOPE_LENGTH, ACTION_DATA_LENGTH, ACTION_RANGE, ACTION_UNUSED_FIELD, ACTION_GAS_MISSING,
+            ACTION_SCOPE_MISSING, ACTION_OWN_FRAME.
     """
     if len(action.scope) > MAX_SCOPE:
         raise DecodeError("ACTION_SCOPE_LENGTH", length=len(action.scope))
@@ -95,15 +98,32 @@ def check_action(action: Action) -> None:
     )
     if not in_range:
         raise DecodeError("ACTION_RANGE")
-    is_call = action.kind in CALLS
     if action.failed and action.kind is not ActionKind.RESULT:
         raise DecodeError("ACTION_UNUSED_FIELD", field="failed", kind=int(action.kind))
     if action.opaque and action.kind is not ActionKind.TRY_CALL:
         raise DecodeError("ACTION_UNUSED_FIELD", field="opaque", kind=int(action.kind))
-    if not is_call and (action.value or action.gas):
-        raise DecodeError("ACTION_UNUSED_FIELD", field="value" if action.value else "gas", kind=int(action.kind))
-    if action.scope and action.kind is ActionKind.RESULT:
-        raise DecodeError("ACTION_UNUSED_FIELD", field="scope", kind=int(action.kind))
+    if action.kind is ActionKind.TRY_CALL and not action.gas:
+        raise DecodeError("ACTION_GAS_MISSING")
+    if action.kind in CALLS:
+        return
+    is_own = action.kind in OWN_FRAME
+    no_address = action.kind is not ActionKind.RESULT
+    unused = {
+        "value": action.value,
+        "gas": action.gas if action.kind is not ActionKind.L2TX else 0,
+        "scope": action.scope if not is_own else (),
+        "destination": any(action.destination) and no_address,
+        "source_address": any(action.source_address) and no_address,
+        "source_rollup": action.source_rollup if action.kind is ActionKind.L2TX else 0,
+        "data": action.data if is_own else b"",
+    }
+    for field, value in unused.items():
+        if value:
+            raise DecodeError("ACTION_UNUSED_FIELD", field=field, kind=int(action.kind))
+    if is_own and not action.scope:
+        raise DecodeError("ACTION_SCOPE_MISSING", kind=int(action.kind))
+    if is_own and action.source_rollup != action.rollup_id:
+        raise DecodeError("ACTION_OWN_FRAME", source_rollup=action.source_rollup)
 
 
 def _flags(action: Action) -> int:

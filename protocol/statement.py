@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.actions import Action, action_words
+from protocol.actions import Action, ActionKind, action_words
 from protocol.constants import NONE
 from protocol.errors import RuleError
 from protocol.table import Core
@@ -67,6 +67,14 @@ def own_entries(core: Core, rollup_id: int) -> tuple[int, ...]:
     return tuple(i for i, entry in enumerate(core.entries) if entry.owner == rollup_id)
 
 
+def _require_provable(index: int, action: Action) -> None:
+    """What the circuit does not know it cannot have shown (SPEC §6)."""
+    if action.kind not in (ActionKind.CALL, ActionKind.RESULT):
+        raise RuleError("TIER_KIND", entry=index, kind=int(action.kind))
+    if action.scope:
+        raise RuleError("TIER_SCOPE", entry=index)
+
+
 def _record(action: Action, tier: Tier) -> list[int]:
     meta, data = action_words(action)
     if len(data) > tier.data_words:
@@ -87,7 +95,7 @@ def words(core: Core, rollup_id: int, tier: Tier) -> tuple[int, ...]:
         rollup_id: a member of the lockset that owns at least one entry.
 
     Raises:
-        RuleError: STATEMENT_EMPTY, TIER_ENTRIES, TIER_DATA.
+        RuleError: STATEMENT_EMPTY, TIER_ENTRIES, TIER_KIND, TIER_SCOPE, TIER_DATA.
     """
     own = own_entries(core, rollup_id)
     if not own:
@@ -99,6 +107,8 @@ def words(core: Core, rollup_id: int, tier: Tier) -> tuple[int, ...]:
     out = [rollup_id, core.l2_time, int.from_bytes(core.fee_recipient, "big"), len(own)]
     for index in own:
         entry = core.entries[index]
+        _require_provable(index, entry.trigger)
+        _require_provable(index, entry.next_action)
         out.append(int(entry.mid) + 2 * ordinal[entry.reply_to] + (ordinal[entry.revert_of] << 16))
         out += (core.roots_before(index)[member], entry.new_root)
         out += _record(entry.trigger, tier)

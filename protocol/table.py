@@ -45,7 +45,7 @@ class Entry:
     reply_to: int = NONE
     """RESULT triggers: index of the entry whose next action is answered."""
     revert_of: int = NONE
-    """Always NONE until scopes are built."""
+    """REVERT_CONTINUE triggers: index of the entry whose next action is the REVERT."""
     mid: bool
     """Frames are suspended after this entry."""
     new_root: int
@@ -112,9 +112,22 @@ class Core:
         return tuple(known.get(member.rollup_id, member.pre_root) for member in self.lockset)
 
     def link(self, index: int) -> Hash32:
-        """Link of entry `index`'s trigger: for a RESULT the hash of the call that it answers."""
-        reply_to = self.entries[index].reply_to
-        return ZERO_HASH if reply_to == NONE else action_hash(self.entries[reply_to].next_action)
+        """Link of entry `index`'s trigger: what a RESULT answers or a REVERT_CONTINUE follows (SPEC §5.1)."""
+        entry = self.entries[index]
+        if entry.reply_to != NONE:
+            return action_hash(self.entries[entry.reply_to].next_action)
+        if entry.revert_of != NONE:
+            undone = self.entries[entry.revert_of]
+            return continue_link(action_hash(undone.next_action), undone.new_root)
+        return ZERO_HASH
+
+    def frame_scope(self, index: int) -> tuple[int, ...]:
+        """The scope in which entry `index` is met (SPEC §5.2): it opens the deeper ones of its next action."""
+        entry = self.entries[index]
+        if entry.trigger.kind is ActionKind.RESULT:
+            return self.entries[entry.reply_to].next_action.scope
+        # A REVERT_CONTINUE is met around the scope that was reverted; any other trigger begins.
+        return entry.trigger.scope[:-1] if entry.trigger.kind is ActionKind.REVERT_CONTINUE else ()
 
     def trigger_hash(self, index: int) -> Hash32:
         """actionHash of entry `index`'s trigger under its link."""
@@ -133,8 +146,8 @@ def check_core(core: Core) -> None:
 
     Raises:
         RuleError: CORE_LOCKSET, CORE_ENTRIES, CORE_RANGE, CORE_OWNER, CORE_PARENT, CORE_NEXT_SOURCE,
-            CORE_SELF_CALL, CORE_KIND, CORE_SCOPE, CORE_REPLY, CORE_REVERT_OF, CORE_ROOT_TRIGGER, CORE_DUPLICATE_KEY;
-            values name the entry.
+            CORE_SELF_CALL, CORE_TRIGGER_KIND, CORE_NEXT_KIND, CORE_REPLY, CORE_REVERT_OF, CORE_SCOPE_OPENER,
+            CORE_ROOT_TRIGGER, CORE_DUPLICATE_KEY; values name the entry.
         DecodeError: an action breaks `check_action` (only possible for a core that was not decoded).
     """
     _check_header(core)
@@ -175,30 +188,52 @@ def _check_entry(core: Core, index: int, entry: Entry) -> None:
         raise RuleError("CORE_RANGE", field="new_root", entry=index)
     if entry.parent != NONE and not 0 <= entry.parent < index:
         raise RuleError("CORE_PARENT", entry=index, parent=entry.parent)
-    if trigger.kind not in (ActionKind.CALL, ActionKind.RESULT):
-        raise RuleError("CORE_KIND", entry=index, kind=int(trigger.kind))
-    if following.kind not in (ActionKind.CALL, ActionKind.RESULT):
-        raise RuleError("CORE_KIND", entry=index, kind=int(following.kind))
-    if trigger.scope or following.scope:
-        raise RuleError("CORE_SCOPE", entry=index)
+    if trigger.kind is ActionKind.REVERT:
+        raise RuleError("CORE_TRIGGER_KIND", entry=index, kind=int(trigger.kind))
+    if following.kind in (ActionKind.L2TX, ActionKind.REVERT_CONTINUE):
+        raise RuleError("CORE_NEXT_KIND", entry=index, kind=int(following.kind))
     if following.source_rollup != entry.owner:
         raise RuleError("CORE_NEXT_SOURCE", entry=index, source=following.source_rollup)
     if following.kind in CALLS and following.rollup_id == entry.owner:
         raise RuleError("CORE_SELF_CALL", entry=index)
-    if entry.revert_of != NONE:
-        raise RuleError("CORE_REVERT_OF", entry=index)
-    if trigger.kind is not ActionKind.RESULT:
-        if entry.reply_to != NONE:
-            raise RuleError("CORE_REPLY", entry=index, reply_to=entry.reply_to)
-        return
+    if trigger.kind is ActionKind.RESULT:
+        _check_reply(core, index, entry)
+    elif entry.reply_to != NONE:
+        raise RuleError("CORE_REPLY", entry=index, reply_to=entry.reply_to)
+    if trigger.kind is ActionKind.REVERT_CONTINUE:
+        _check_continue(core, index, entry)
+    elif entry.revert_of != NONE:
+        raise RuleError("CORE_REVERT_OF", entry=index, revert_of=entry.revert_of)
+
+
+def _check_reply(core: Core, index: int, entry: Entry) -> None:
     if entry.parent == NONE:
         raise RuleError("CORE_ROOT_TRIGGER", entry=index)
     if not 0 <= entry.reply_to < index:
         raise RuleError("CORE_REPLY", entry=index, reply_to=entry.reply_to)
     call = core.entries[entry.reply_to].next_action
     # That both entries have one owner follows: the call's source is its entry's owner, and this RESULT's target.
-    if call.kind not in CALLS or not answers(trigger, call):
+    if call.kind not in CALLS or not answers(entry.trigger, call):
         raise RuleError("CORE_REPLY", entry=index, reply_to=entry.reply_to)
+
+
+def _check_continue(core: Core, index: int, entry: Entry) -> None:
+    if not 0 <= entry.revert_of < index:
+        raise RuleError("CORE_REVERT_OF", entry=index, revert_of=entry.revert_of)
+    scope = entry.trigger.scope
+    undone = core.entries[entry.revert_of].next_action
+    if undone.kind is not ActionKind.REVERT or undone.rollup_id != entry.owner or undone.scope != scope:
+        raise RuleError("CORE_REVERT_OF", entry=index, revert_of=entry.revert_of)
+    if entry.parent == NONE:
+        raise RuleError("CORE_ROOT_TRIGGER", entry=index)
+    at = entry.revert_of
+    while at != entry.parent:
+        at = core.entries[at].parent
+        if at == NONE:
+            raise RuleError("CORE_SCOPE_OPENER", entry=index, parent=entry.parent)
+    inside = core.entries[at].next_action.scope[: len(scope)] == scope
+    if core.owner(at) != entry.owner or not inside or core.frame_scope(at)[: len(scope)] == scope:
+        raise RuleError("CORE_SCOPE_OPENER", entry=index, parent=entry.parent)
 
 
 # -- codec -------------------------------------------------------------------------------------------------------------
@@ -297,6 +332,16 @@ def _read_entry(reader: Reader) -> Entry:
 def core_id(core_bytes: bytes) -> Hash32:
     """What happens: keccak over the domain and the hash of the core's bytes."""
     return keccak256(abi_words(domain("core"), keccak256(core_bytes)))
+
+
+def continue_link(revert: Hash32, root: int) -> Hash32:
+    """Link of a REVERT_CONTINUE.
+
+    Args:
+        revert: actionHash of the REVERT.
+        root: its rollup's root when it was met, a field element.
+    """
+    return keccak256(abi_words(revert, root))
 
 
 def statement_commit(salt: Hash32, core: Hash32) -> Hash32:

@@ -85,11 +85,13 @@ def run_entry(
         budget: steps of this entry after which to give up; only for trials of unknown programs.
 
     Raises:
-        StateError: TRIGGER_KIND, TRIGGER_ROLLUP, DATA_TOO_LONG, NO_FRAME, WRONG_FRAME, BALANCE_OVERFLOW,
+        StateError: TRIGGER_KIND, TRIGGER_SCOPE, TRIGGER_ROLLUP, DATA_TOO_LONG, NO_FRAME, WRONG_FRAME, BALANCE_OVERFLOW,
             PROGRAM_MISSING, NODE_MISSING, TREE_FULL, STEP_BUDGET.
     """
     if trigger.rollup_id != rollup_id:
         raise StateError("TRIGGER_ROLLUP", rollup_id=trigger.rollup_id)
+    if trigger.scope:
+        raise StateError("TRIGGER_SCOPE", length=len(trigger.scope))
     limit = MAX_ANSWER_BYTES if trigger.kind is ActionKind.RESULT else MAX_DATA_BYTES
     if len(trigger.data) > limit:
         raise StateError("DATA_TOO_LONG", length=len(trigger.data), limit=limit)

@@ -8,17 +8,36 @@ from typing import Final
 
 import pytest
 
-from protocol.actions import Action, ActionKind, action_hash, encode_action
+from protocol.actions import CALLS, OWN_FRAME, Action, ActionKind, action_hash, encode_action
 from protocol.constants import NONE
-from protocol.errors import CodedError
-from protocol.statement import TIER_S, own_entries, words
+from protocol.errors import CodedError, RuleError
+from protocol.statement import TIER_S, words
 from protocol.table import Core, Entry, Member, core_id, decode_core, encode_core, entry_key, stamp
-from protocol.types import Address, Hash32, RollupId
-from tests.support.cores import oracle_core, two_rollup_core
+from protocol.types import ZERO_ADDRESS, Address, Hash32, RollupId
+from tests.support.cores import (
+    call,
+    every_kind_core,
+    l2tx,
+    oracle_call,
+    oracle_core,
+    result_of,
+    revert_at,
+    two_rollup_core,
+    with_entry,
+)
 from tests.support.evmworld import Contract, Reverted, World
+from tests.support.make_vectors import encoded_wrongly
 
 EPOCH: Final = 3
 U64: Final = (1 << 64) - 1
+CONTINUE: Final = ActionKind.REVERT_CONTINUE
+NO_STATEMENT: Final = {
+    "STATEMENT_EMPTY": "DoesNotFitTier",
+    "TIER_ENTRIES": "DoesNotFitTier|Unsupported",
+    "TIER_KIND": "UnsupportedKind",
+    "TIER_SCOPE": "UnsupportedScope",
+}
+"""What the contract says where the reference has these reasons."""
 
 
 @pytest.fixture(scope="module")
@@ -42,26 +61,31 @@ def groth16(world: World) -> Contract:
 
 
 def random_action(rng: random.Random, kind: ActionKind | None = None, **changes: object) -> Action:
-    """Any action whose unused fields are zero."""
+    """Any action that has the fields of its kind."""
     kind = rng.choice(list(ActionKind)) if kind is None else kind
-    is_call = kind in (ActionKind.CALL, ActionKind.TRY_CALL)
+    is_call = kind in CALLS
+    is_own, is_tx = kind in OWN_FRAME, kind is ActionKind.L2TX
+    rollup_id = RollupId(rng.choice([0, 1, U64]))
+    gases = [1, U64] if kind is ActionKind.TRY_CALL else [0, 1, U64] if is_call or is_tx else [0]
+    lengths = range(8) if is_call else range(1, 8) if is_own else [0]
+    source_rollup = RollupId(rollup_id if is_own else 0 if is_tx else rng.choice([0, 5, U64]))
     fields = {
         "kind": kind,
-        "rollup_id": RollupId(rng.choice([0, 1, U64])),
-        "destination": Address(rng.randbytes(20)),
+        "rollup_id": rollup_id,
+        "destination": ZERO_ADDRESS if is_own or is_tx else Address(rng.randbytes(20)),
         "value": rng.choice([0, 1, (1 << 128) - 1]) if is_call else 0,
-        "gas": rng.choice([0, 1, U64]) if is_call else 0,
+        "gas": rng.choice(gases),
         "failed": kind is ActionKind.RESULT and rng.random() < 0.5,
         "opaque": kind is ActionKind.TRY_CALL and rng.random() < 0.5,
-        "source_rollup": RollupId(rng.choice([0, 5, U64])),
-        "source_address": Address(rng.randbytes(20)),
-        "scope": () if kind is ActionKind.RESULT else tuple(rng.randrange(1 << 32) for _ in range(rng.randrange(8))),
-        "data": rng.randbytes(rng.choice([0, 1, 3, 4, 5, 36, 100, 1024])),
+        "source_rollup": source_rollup,
+        "source_address": ZERO_ADDRESS if is_own or is_tx else Address(rng.randbytes(20)),
+        "scope": tuple(rng.randrange(1 << 32) for _ in range(rng.choice(lengths))),
+        "data": b"" if is_own else rng.randbytes(rng.choice([0, 1, 3, 4, 5, 36, 100, 1024])),
     }
     return Action(**(fields | changes))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(30))
 def test_action_hash_agrees(harness: Contract, seed: int) -> None:
     rng = random.Random(seed)
     action, link = random_action(rng), Hash32(rng.randbytes(32))
@@ -116,7 +140,7 @@ def random_core(seed: int) -> Core:
     )
 
 
-CORES: Final = {"oracle": oracle_core(), "two rollups": two_rollup_core()} | {
+CORES: Final = {"oracle": oracle_core(), "two rollups": two_rollup_core(), "every kind": every_kind_core()} | {
     f"random {seed}": random_core(seed) for seed in range(25)
 }
 
@@ -139,12 +163,13 @@ def test_statement_words_agree(groth16: Contract, core: Core) -> None:
     raw = encode_core(core)
     for member in core.lockset:
         statement = member.rollup_id.to_bytes(8, "big") + raw
-        if 1 <= len(own_entries(core, member.rollup_id)) <= TIER_S.entries:
+        try:
             expected = words(core, member.rollup_id, TIER_S)
-            assert groth16.view("statementWords", statement, TIER_S.number) == expected
-        else:
-            with pytest.raises(Reverted, match="DoesNotFitTier"):
+        except RuleError as refusal:
+            with pytest.raises(Reverted, match=NO_STATEMENT[refusal.reason]):
                 groth16.view("statementWords", statement, TIER_S.number)
+        else:
+            assert groth16.view("statementWords", statement, TIER_S.number) == expected
 
 
 def test_statement_of_a_rollup_outside_the_lockset_is_refused(groth16: Contract) -> None:
@@ -190,7 +215,7 @@ def solidity_accepts(reader: Contract, raw: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", ["oracle", "two rollups"])
+@pytest.mark.parametrize("name", ["oracle", "two rollups", "every kind"])
 def test_every_truncation_and_extension_is_refused_by_both(reader: Contract, name: str) -> None:
     raw = encode_core(CORES[name])
     for length in [*range(0, len(raw), 23), len(raw) - 1]:
@@ -200,10 +225,10 @@ def test_every_truncation_and_extension_is_refused_by_both(reader: Contract, nam
     assert not python_accepts(raw + b"\x00")
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(6))
 def test_both_agree_on_mutated_cores(reader: Contract, seed: int) -> None:
     rng = random.Random(seed)
-    raw = encode_core(CORES["oracle" if seed % 2 else "two rollups"])
+    raw = encode_core(CORES[("oracle", "two rollups", "every kind")[seed % 3]])
     verdicts = set()
     for _ in range(25):
         changed = bytearray(raw)
@@ -228,23 +253,90 @@ def test_a_second_entry_under_the_same_key_is_refused(reader: Contract) -> None:
         reader.view("plan", bytes(raw), core_id(bytes(raw)), [EPOCH], b"\xff" * 20)
 
 
-@pytest.mark.parametrize("kind", [1, 3, 4, 5])
-@pytest.mark.parametrize("place", ["trigger", "next_action"])
-def test_kinds_that_are_not_built_are_refused_by_name(reader: Contract, kind: int, place: str) -> None:
-    core = oracle_core()
-    entry = core.entries[0]
-    raw = bytearray(encode_core(core))
-    at = 98 + 40 + 2 + 39 + (len(encode_action(entry.trigger)) if place == "next_action" else 0)
-    raw[at] = kind
-    for unused in (30, 46):  # kinds without value and gas must not carry them
-        raw[at + unused : at + unused + (16 if unused == 30 else 8)] = bytes(16 if unused == 30 else 8)
-    with pytest.raises(Reverted, match="UnsupportedKind"):
-        reader.view("plan", bytes(raw), core_id(bytes(raw)), [EPOCH], b"\xff" * 20)
+@pytest.mark.parametrize(
+    ("raw", "error"),
+    [
+        (encoded_wrongly(0, trigger=revert_at(1, (0,))), "BadTrigger"),
+        (encoded_wrongly(0, next_action=l2tx()), "BadNext"),
+        (encoded_wrongly(0, next_action=revert_at(1, (0,), CONTINUE)), "BadNext"),
+        (encoded_wrongly(3, next_action=revert_at(2, (0,))), "BadSource"),
+        (encoded_wrongly(5, parent=1), "BadParent"),
+        (encoded_wrongly(5, parent=4), "BadParent"),
+        (encoded_wrongly(5, parent=NONE), "BadParent"),
+        (encoded_wrongly(5, revert_of=1), "BadRevertOf"),
+        (encoded_wrongly(5, revert_of=5), "BadRevertOf"),
+        (encoded_wrongly(5, revert_of=NONE), "BadRevertOf"),
+        (encoded_wrongly(5, trigger=revert_at(1, (1,), CONTINUE)), "BadRevertOf"),
+        (encoded_wrongly(5, trigger=revert_at(1, (0, 0), CONTINUE)), "BadRevertOf"),
+        (encoded_wrongly(1, revert_of=0), "BadRevertOf"),
+        (encoded_wrongly(5, reply_to=0), "BadReplyTo"),
+        (encoded_wrongly(4, new_root=104), "DuplicateKey"),
+        (encoded_wrongly(0, trigger=l2tx(gas=1)), "NotQueued"),
+    ],
+)
+def test_each_rule_of_the_new_kinds_is_broken_by_name(reader: Contract, raw: bytes, error: str) -> None:
+    members = [EPOCH] * raw[1]
+    whole = encode_core(every_kind_core())
+    reader.view("plan", whole, core_id(whole), members, b"\xff" * 20)
+    with pytest.raises(Reverted, match=f"^{error}:"):
+        reader.view("plan", raw, core_id(raw), members, b"\xff" * 20)
 
 
-def test_a_scope_is_refused_by_name(reader: Contract) -> None:
-    raw = encode_core(oracle_core())
-    at = 98 + 40 + 2 + 39 + 82
-    scoped = raw[:at] + b"\x01" + (7).to_bytes(4, "big") + raw[at + 1 :]
-    with pytest.raises(Reverted, match="UnsupportedScope"):
-        reader.view("plan", scoped, core_id(scoped), [EPOCH], b"\xff" * 20)
+@pytest.mark.parametrize(
+    ("action", "changes", "error"),
+    [
+        (oracle_call(kind=ActionKind.TRY_CALL), {46: bytes(8)}, "MissingGas"),
+        (revert_at(1, (0,)), {82: bytes(1)}, "MissingScope"),
+        (revert_at(1, (0,)), {61: b"\x02"}, "NotOwnFrame"),
+        (revert_at(1, (0,), CONTINUE), {9: b"\x02"}, "NotOwnFrame"),
+        *((revert_at(1, (0,)), {at: b"\x01"}, "UnusedFieldSet") for at in (10, 45, 53, 62, 88)),
+        *((l2tx(data=b""), {at: b"\x01"}, "UnusedFieldSet") for at in (10, 45, 61, 62, 82)),
+        (l2tx(), {1: b"\x01"}, "BadActionFlags"),
+        (revert_at(1, (0,)), {1: b"\x02"}, "BadActionFlags"),
+    ],
+)
+def test_each_field_that_a_kind_lacks_is_refused_by_name(
+    harness: Contract, action: Action, changes: dict[int, bytes], error: str
+) -> None:
+    raw = bytearray(encode_action(action) + bytes(4))
+    for at, value in changes.items():
+        raw[at : at + len(value)] = value
+    with pytest.raises(Reverted, match=f"^{error}:"):
+        harness.view("hashAction", bytes(raw), bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("core", "rollup_id", "error"),
+    [
+        (with_entry(oracle_core(), 0, trigger=call(scope=(0,))), 1, "UnsupportedScope"),
+        (with_entry(oracle_core(), 0, next_action=oracle_call(scope=(5, 0))), 1, "UnsupportedScope"),
+        (with_entry(oracle_core(), 0, trigger=l2tx()), 1, "UnsupportedKind"),
+        (with_entry(oracle_core(), 0, trigger=call(kind=ActionKind.TRY_CALL, gas=1)), 1, "UnsupportedKind"),
+        (with_entry(oracle_core(), 0, next_action=oracle_call(kind=ActionKind.TRY_CALL)), 1, "UnsupportedKind"),
+        (
+            oracle_core(
+                entries=(
+                    Entry(mid=True, new_root=102, trigger=call(), next_action=revert_at(1, (0,))),
+                    Entry(
+                        parent=0,
+                        revert_of=0,
+                        mid=False,
+                        new_root=103,
+                        trigger=revert_at(1, (0,), CONTINUE),
+                        next_action=result_of(call()),
+                    ),
+                )
+            ),
+            1,
+            "UnsupportedKind",
+        ),
+        (every_kind_core(), 2, "UnsupportedScope"),
+    ],
+)
+def test_what_the_circuit_does_not_know_is_not_proven_by_it(
+    groth16: Contract, core: Core, rollup_id: int, error: str
+) -> None:
+    """The decoder reads all kinds; a tier that gives them no meaning must refuse them, or a prover would choose one."""
+    statement = rollup_id.to_bytes(8, "big") + encode_core(core)
+    with pytest.raises(Reverted, match=f"^{error}:"):
+        groth16.view("statementWords", statement, 0)

@@ -13,7 +13,7 @@ from protocol.actions import encode_action
 from protocol.errors import CodedError
 from protocol.statement import TIER_S, own_entries, words
 from protocol.table import Core, core_id, decode_core, encode_core
-from tests.support.cores import oracle_core, two_rollup_core
+from tests.support.cores import every_kind_core, oracle_core, two_rollup_core
 from tests.support.evmworld import Contract, Reverted, World
 from tests.support.machines import oracle_state, oracle_table
 from tests.support.tools import ROOT
@@ -21,7 +21,9 @@ from tests.support.tools import ROOT
 VECTORS = json.loads((ROOT / "tests/vectors/core.json").read_text())
 # Keys need live epochs, so a contract finds a double one when it stores the table.
 FOUND_LATER = "CORE_DUPLICATE_KEY"
-SAMPLES = [encode_core(core) for core in (oracle_core(), two_rollup_core(), oracle_table(oracle_state()))]
+SAMPLES = [
+    encode_core(core) for core in (oracle_core(), two_rollup_core(), every_kind_core(), oracle_table(oracle_state()))
+]
 
 
 @pytest.fixture(scope="module")

@@ -121,6 +121,63 @@ def two_rollup_core() -> Core:
     )
 
 
+def l2tx(rollup_id: int = 1, data: bytes = b"\x02tx", gas: int = 0) -> Action:
+    """A transaction of a rollup's own kind."""
+    return Action(
+        kind=ActionKind.L2TX,
+        rollup_id=RollupId(rollup_id),
+        destination=ZERO_ADDRESS,
+        gas=gas,
+        source_rollup=RollupId(0),
+        source_address=ZERO_ADDRESS,
+        data=data,
+    )
+
+
+def revert_at(rollup_id: int, scope: tuple[int, ...], kind: ActionKind = ActionKind.REVERT) -> Action:
+    """REVERT of a scope, or the REVERT_CONTINUE after it."""
+    return Action(
+        kind=kind,
+        rollup_id=RollupId(rollup_id),
+        destination=ZERO_ADDRESS,
+        source_rollup=RollupId(rollup_id),
+        source_address=ZERO_ADDRESS,
+        scope=scope,
+    )
+
+
+def every_kind_core() -> Core:
+    """A transaction of rollup 1 tries an L1 call in scope [0]; if that succeeds it calls rollup 2. Either way it reverts the
+    scope, and a failed RESULT follows at the roots before it.
+    """
+    tried = oracle_call(kind=ActionKind.TRY_CALL, scope=(0,), gas=50_000, opaque=True)
+    inner = call(
+        rollup_id=RollupId(2),
+        destination=OTHER_PROGRAM,
+        value=0,
+        source_rollup=RollupId(1),
+        source_address=PROGRAM,
+        scope=(0,),
+    )
+    undo, go_on = revert_at(1, (0,)), revert_at(1, (0,), ActionKind.REVERT_CONTINUE)
+    answered, refused = result_of(tried, word(9)), result_of(tried, failed=True)
+    end = replace(result_of(l2tx(), b"no", failed=True), source_address=ZERO_ADDRESS)
+    return oracle_core(
+        lockset=(Member(rollup_id=RollupId(1), pre_root=101), Member(rollup_id=RollupId(2), pre_root=201)),
+        executor=ZERO_ADDRESS,
+        triggers_hash=ZERO_HASH,
+        entries=(
+            Entry(mid=True, new_root=102, trigger=l2tx(), next_action=tried),
+            Entry(parent=0, reply_to=0, mid=True, new_root=103, trigger=answered, next_action=inner),
+            Entry(parent=1, mid=False, new_root=202, trigger=inner, next_action=result_of(inner, word(1))),
+            Entry(parent=2, reply_to=1, mid=True, new_root=104, trigger=result_of(inner, word(1)), next_action=undo),
+            Entry(parent=0, reply_to=0, mid=True, new_root=105, trigger=refused, next_action=undo),
+            Entry(parent=0, revert_of=3, mid=False, new_root=106, trigger=go_on, next_action=end),
+            Entry(parent=0, revert_of=4, mid=False, new_root=107, trigger=go_on, next_action=end),
+        ),
+    )
+
+
 def with_entry(core: Core, index: int, **changes: Any) -> Core:
     """The core with fields of one entry changed."""
     entries = list(core.entries)

@@ -6,14 +6,16 @@ Run it only when SPEC.md changes a format; the diff of the vectors is then the r
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from protocol.constants import FIELD_ORDER
+from protocol.actions import ActionKind, encode_action
+from protocol.constants import FIELD_ORDER, NONE
 from protocol.errors import CodedError
 from protocol.payload import Payload, encode_payload, make_witness, payload_commit, smallest_size_log2
 from protocol.statement import TIER_S, own_entries, words
-from protocol.table import Core, core_id, decode_core, encode_core, entry_key, stamp, statement_commit
+from protocol.table import Core, core_id, decode_core, encode_core, encode_header, entry_key, stamp, statement_commit
 from protocol.types import Endpoint, Hash32, RollupId, endpoint
 from protocol.vm.genesis import Genesis, encode_genesis, state_from_genesis
 from protocol.vm.programs import NAMES, counter_account, oracle_reader_account, program, token_account
@@ -24,15 +26,18 @@ from tests.support.cores import (
     OTHER_PROGRAM,
     PROGRAM,
     USER,
+    every_kind_core,
+    l2tx,
     oracle_core,
+    revert_at,
     two_rollup_core,
 )
 from tests.support.machines import oracle_table
 from tests.support.tools import ROOT
 
 
-def core_case(name: str, core: Core) -> dict[str, Any]:
-    """Everything that is derived from one core."""
+def core_case(name: str, core: Core, *, stated: bool = True) -> dict[str, Any]:
+    """Everything that is derived from one core; without statements if no tier knows its kinds."""
     raw = encode_core(core)
     identity = core_id(raw)
     entries = []
@@ -48,7 +53,7 @@ def core_case(name: str, core: Core) -> dict[str, Any]:
                 "keyAtEpoch3": entry_key(identity, core.trigger_hash(index), stamps).hex(),
             }
         )
-    owners = {m.rollup_id for m in core.lockset if own_entries(core, m.rollup_id)}
+    owners = {m.rollup_id for m in core.lockset if own_entries(core, m.rollup_id)} if stated else set()
     return {
         "name": name,
         "core": raw.hex(),
@@ -68,6 +73,22 @@ def invalid_case(name: str, raw: bytes) -> dict[str, str]:
     raise AssertionError(f"{name} is accepted")
 
 
+def encoded_wrongly(index: int, **changes: Any) -> bytes:
+    """`every_kind_core` with fields of one entry changed, encoded without asking whether it may be."""
+    core = every_kind_core()
+    parts = [encode_header(core), len(core.entries).to_bytes(2, "big")]
+    for place, entry in enumerate(core.entries):
+        e = replace(entry, **changes) if place == index else entry
+        parts += [x.to_bytes(2, "big") for x in (e.parent, e.reply_to, e.revert_of)]
+        parts += [
+            bytes((e.mid,)),
+            e.new_root.to_bytes(32, "big"),
+            encode_action(e.trigger),
+            encode_action(e.next_action),
+        ]
+    return b"".join(parts)
+
+
 def spliced(raw: bytes, offset: int, new: bytes) -> bytes:
     """`raw` with the bytes at `offset` replaced."""
     return raw[:offset] + new + raw[offset + len(new) :]
@@ -77,7 +98,10 @@ def core_vectors() -> dict[str, Any]:
     """Valid cores with all that is derived, and invalid bytes with the reason."""
     raw = encode_core(oracle_core())
     two = encode_core(two_rollup_core())
+    kinds = encode_core(every_kind_core())
     first = 42 + 24 + 72 + 2
+    kinds_first = first + 40
+    end_of_3 = len(encode_core(replace(every_kind_core(), entries=every_kind_core().entries[:4])))
     second = first + 39 + 2 * 89
     cases = {
         "version": spliced(raw, 0, b"\x02"),
@@ -94,7 +118,18 @@ def core_vectors() -> dict[str, Any]:
         "revertOf": spliced(raw, first + 4, b"\0\0"),
         "new root not a field element": spliced(raw, first + 7, b"\xff" * 32),
         "owner not in lockset": spliced(raw, first + 39 + 9, b"\x03"),
-        "reserved kind": spliced(raw, first + 39, b"\x01"),
+        "call that tries, without gas": spliced(raw, first + 39, b"\x01"),
+        "transaction as next action": encoded_wrongly(0, next_action=l2tx()),
+        "revert as trigger": encoded_wrongly(0, trigger=revert_at(1, (0,))),
+        "transaction with a destination": spliced(kinds, kinds_first + 39 + 10, b"\x01"),
+        "revert without scope": kinds[: end_of_3 - 7] + bytes(3) + kinds[end_of_3:],
+        "revert of another rollup's frame": spliced(kinds, end_of_3 - 7 - 82 + 9, b"\x02"),
+        "continued from no revert": encoded_wrongly(5, revert_of=1),
+        "continued from itself": encoded_wrongly(5, revert_of=5),
+        "continued in another scope": encoded_wrongly(5, trigger=revert_at(1, (1,), ActionKind.REVERT_CONTINUE)),
+        "continued at roots inside": encoded_wrongly(5, parent=1),
+        "continued on another branch": encoded_wrongly(5, parent=4),
+        "continued without parent": encoded_wrongly(5, parent=NONE),
         "unknown kind": spliced(raw, first + 39, b"\x06"),
         "failed call": spliced(raw, first + 40, b"\x01"),
         "opaque call": spliced(raw, first + 40, b"\x02"),
@@ -103,8 +138,6 @@ def core_vectors() -> dict[str, Any]:
         "call of itself": spliced(raw, first + 39 + 89 + 9, b"\x01"),
         "result from elsewhere": spliced(raw, second + 39 + 81, b"\x0d"),
         "scope too long": spliced(raw, first + 39 + 82, b"\x08"),
-        "scope of a trigger": raw[: first + 39 + 82] + b"\x01\0\0\0\x05" + raw[first + 39 + 83 :],
-        "scope of a next action": raw[: second - 7] + b"\x01\0\0\0\x05" + raw[second - 6 :],
         "data too long": spliced(raw, first + 39 + 83, b"\x04\x01"),
         "trailing byte": raw + b"\0",
         "truncated": raw[:-1],
@@ -114,6 +147,7 @@ def core_vectors() -> dict[str, Any]:
         "valid": [
             core_case("oracle", oracle_core()),
             core_case("two rollups, open", two_rollup_core()),
+            core_case("every kind", every_kind_core(), stated=False),
         ],
         "invalid": [invalid_case(name, bytes_) for name, bytes_ in cases.items()],
     }

@@ -25,6 +25,7 @@ from proving.bn254 import Q, R
 from proving.points import Proof
 from proving.solidity import TableProof
 from tests.support.attempts import CLAIM, LAND, PROVER, Attempt, ProvenWorld
+from tests.support.cores import l2tx, revert_at
 
 Mutator = Callable[[Random, ProvenWorld], Attempt]
 
@@ -300,7 +301,7 @@ def _entry_bytes(entry: Entry) -> bytes:
     )
 
 
-@_kind("entry: broken rule", 12, "BadParent", "BadReplyTo", "BadRevertOf", "BadSource", "UnsupportedKind", "CallToSelf")
+@_kind("entry: broken rule", 12, "BadParent", "BadReplyTo", "BadRevertOf", "BadSource", "BadNext", "CallToSelf")
 def _rules(rng: Random, world: ProvenWorld) -> Attempt:
     second = _core(world).entries[1]
     out = second.next_action
@@ -310,7 +311,7 @@ def _rules(rng: Random, world: ProvenWorld) -> Attempt:
             {"reply_to": rng.choice([NONE, rng.randint(1, NONE - 1)])},
             {"revert_of": rng.randint(0, NONE - 1)},
             {"next_action": replace(out, source_rollup=RollupId(rng.randrange(1 << 64)))},
-            {"next_action": replace(out, kind=rng.choice([ActionKind.TRY_CALL, ActionKind.L2TX, ActionKind.REVERT]))},
+            {"next_action": rng.choice([l2tx(second.owner), revert_at(second.owner ^ 1, (0,))])},
             {"next_action": replace(out, kind=ActionKind.CALL, rollup_id=second.owner)},
         ]
     )

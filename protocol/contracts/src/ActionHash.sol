@@ -13,7 +13,7 @@ library ActionHash {
     bytes32 private constant EMPTY = keccak256("");
 
     /// @notice actionHash of a packed action that was read from `data`.
-    /// @param link the call that a RESULT trigger answers, else 0
+    /// @param link what a RESULT or REVERT_CONTINUE trigger follows (SPEC §5.1), else 0
     function hash(bytes memory data, CoreCodec.ActionView memory a, bytes32 link) internal pure returns (bytes32) {
         bytes32 scopeHash = a.scopeLength == 0 ? EMPTY : _scopeHash(data, a.scopeAt, a.scopeLength);
         return keccak256(
@@ -32,6 +32,13 @@ library ActionHash {
                 slice(data, a.dataAt, a.dataLength)
             )
         );
+    }
+
+    /// @notice Link of a REVERT_CONTINUE: what was undone, and the state in which.
+    /// @param revertHash actionHash of the REVERT
+    /// @param root its rollup's root when it was met
+    function continueLink(bytes32 revertHash, bytes32 root) internal pure returns (bytes32) {
+        return keccak256(abi.encode(revertHash, root));
     }
 
     function coreId(bytes memory core) internal pure returns (bytes32) {

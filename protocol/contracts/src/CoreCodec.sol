@@ -37,8 +37,11 @@ library CoreCodec {
     error DataTooLong(uint256 offset, uint256 length);
     error ScopeTooLong(uint256 offset, uint256 length);
     error UnusedFieldSet(uint256 offset);
-    error UnsupportedKind(uint256 index, uint8 kind);
-    error UnsupportedScope(uint256 index);
+    error MissingGas(uint256 offset);
+    error MissingScope(uint256 offset);
+    error NotOwnFrame(uint256 offset, uint64 sourceRollup);
+    error BadTrigger(uint256 index, uint8 kind);
+    error BadNext(uint256 index, uint8 kind);
     error OwnerNotInLockset(uint256 index, uint64 rollupId);
     error BadParent(uint256 index, uint256 parent);
     error BadReplyTo(uint256 index, uint256 replyTo);
@@ -69,6 +72,7 @@ library CoreCodec {
     struct EntryView {
         uint256 parent;
         uint256 replyTo;
+        uint256 revertOf;
         bool mid;
         bytes32 newRoot;
         /// position of the owner in the lockset
@@ -141,7 +145,7 @@ library CoreCodec {
         uint256 word = _word(core, offset);
         e.parent = uint16(word >> 240);
         e.replyTo = uint16(word >> 224);
-        uint256 revertOf = uint16(word >> 208);
+        e.revertOf = uint16(word >> 208);
         uint8 flags = uint8(word >> 200);
         if (flags > 1) revert BadEntryFlags(index, flags);
         e.mid = flags == 1;
@@ -150,26 +154,90 @@ library CoreCodec {
         _read(core, offset + 39, e.trigger);
         _read(core, e.trigger.end, e.next);
 
-        _requireSupported(e.trigger, index);
-        _requireSupported(e.next, index);
+        if (e.trigger.kind == REVERT) revert BadTrigger(index, REVERT);
+        if (e.next.kind == L2TX || e.next.kind == REVERT_CONTINUE) revert BadNext(index, e.next.kind);
         e.owner = _position(c.lockset, e.trigger.rollupId, index);
         if (e.parent != NONE && e.parent >= index) revert BadParent(index, e.parent);
-        if (revertOf != NONE) revert BadRevertOf(index, revertOf);
         if (e.next.sourceRollup != e.trigger.rollupId) revert BadSource(index, e.next.sourceRollup);
-        if (e.next.kind == CALL && e.next.rollupId == e.trigger.rollupId) revert CallToSelf(index);
-        if (e.trigger.kind == RESULT) {
-            if (e.parent == NONE) revert BadParent(index, NONE);
-            if (e.replyTo >= index) revert BadReplyTo(index, e.replyTo);
-            ActionView memory asked = c.entries[e.replyTo].next;
-            ActionView memory answer = e.trigger;
-            if (
-                asked.kind != CALL || asked.sourceRollup != answer.rollupId || asked.sourceAddress != answer.destination
-                    || asked.rollupId != answer.sourceRollup || asked.destination != answer.sourceAddress
-            ) revert BadReplyTo(index, e.replyTo);
-        } else if (e.replyTo != NONE) {
-            revert BadReplyTo(index, e.replyTo);
-        }
+        if (isCall(e.next) && e.next.rollupId == e.trigger.rollupId) revert CallToSelf(index);
+        if (e.trigger.kind == RESULT) _checkReply(c, e, index);
+        else if (e.replyTo != NONE) revert BadReplyTo(index, e.replyTo);
+        if (e.trigger.kind == REVERT_CONTINUE) _checkContinue(core, c, e, index);
+        else if (e.revertOf != NONE) revert BadRevertOf(index, e.revertOf);
         return e.next.end;
+    }
+
+    /// @dev Rule 4: the answer goes back along a call that stands before it.
+    function _checkReply(Core memory c, EntryView memory e, uint256 index) private pure {
+        if (e.parent == NONE) revert BadParent(index, NONE);
+        if (e.replyTo >= index) revert BadReplyTo(index, e.replyTo);
+        ActionView memory asked = c.entries[e.replyTo].next;
+        ActionView memory answer = e.trigger;
+        if (
+            !isCall(asked) || asked.sourceRollup != answer.rollupId || asked.sourceAddress != answer.destination
+                || asked.rollupId != answer.sourceRollup || asked.destination != answer.sourceAddress
+        ) revert BadReplyTo(index, e.replyTo);
+    }
+
+    /// @dev Rule 5: it continues after a REVERT of its own rollup and scope, at the roots at which that scope was opened: those
+    ///      after an entry of the same rollup on the way to the REVERT, whose next action lies in the scope and which does not.
+    function _checkContinue(bytes memory core, Core memory c, EntryView memory e, uint256 index) private pure {
+        if (e.revertOf >= index) revert BadRevertOf(index, e.revertOf);
+        ActionView memory undone = c.entries[e.revertOf].next;
+        uint64 owner = e.trigger.rollupId;
+        if (undone.kind != REVERT || undone.rollupId != owner || !sameScope(core, undone, core, e.trigger)) {
+            revert BadRevertOf(index, e.revertOf);
+        }
+        if (e.parent == NONE) revert BadParent(index, NONE);
+        uint256 place = e.revertOf;
+        while (place != e.parent) {
+            place = c.entries[place].parent;
+            if (place == NONE) revert BadParent(index, e.parent);
+        }
+        EntryView memory opener = c.entries[place];
+        (uint256 scopeAt, uint256 length) = _frame(c, opener);
+        if (
+            opener.trigger.rollupId != owner || !isWithin(core, e.trigger, core, opener.next)
+                || (length >= e.trigger.scopeLength
+                    && scopePath(core, scopeAt, e.trigger.scopeLength)
+                        == scopePath(core, e.trigger.scopeAt, e.trigger.scopeLength))
+        ) revert BadParent(index, place);
+    }
+
+    /// @dev The scope in which an entry is met: that of the call which its trigger answers, the one around the scope that was
+    ///      reverted, else none: a trigger begins.
+    function _frame(Core memory c, EntryView memory e) private pure returns (uint256 scopeAt, uint256 length) {
+        if (e.trigger.kind == RESULT) return (c.entries[e.replyTo].next.scopeAt, c.entries[e.replyTo].next.scopeLength);
+        if (e.trigger.kind == REVERT_CONTINUE) return (e.trigger.scopeAt, e.trigger.scopeLength - 1);
+    }
+
+    /// @notice CALL or TRY_CALL.
+    function isCall(ActionView memory a) internal pure returns (bool) {
+        return a.kind <= TRY_CALL;
+    }
+
+    /// @notice Whether the scope of `inner` is that of `outer` or one inside it.
+    function isWithin(bytes memory data, ActionView memory outer, bytes memory innerData, ActionView memory inner)
+        internal
+        pure
+        returns (bool)
+    {
+        uint256 length = outer.scopeLength;
+        return inner.scopeLength >= length
+            && scopePath(data, outer.scopeAt, length) == scopePath(innerData, inner.scopeAt, length);
+    }
+
+    function sameScope(bytes memory data, ActionView memory a, bytes memory otherData, ActionView memory b)
+        internal
+        pure
+        returns (bool)
+    {
+        return a.scopeLength == b.scopeLength && isWithin(data, a, otherData, b);
+    }
+
+    /// @notice The first `length` items of a scope as one number, the last item lowest; at most 7 of 32 bits.
+    function scopePath(bytes memory data, uint256 scopeAt, uint256 length) internal pure returns (uint256) {
+        return _word(data, scopeAt) >> (256 - 32 * length);
     }
 
     /// @notice Reads one packed action at `offset`; refuses unused fields that are not zero.
@@ -186,7 +254,7 @@ library CoreCodec {
         if (a.dataAt > data.length) revert Truncated(a.dataAt);
         if (a.dataLength > MAX_ACTION_DATA) revert DataTooLong(offset, a.dataLength);
         if (a.end > data.length) revert Truncated(a.dataAt);
-        _requireUnusedZero(a, offset);
+        _requireFields(a, offset);
     }
 
     /// @notice A packed action that is known to be well-formed: read by readAction before, or packed by the caller.
@@ -217,18 +285,25 @@ library CoreCodec {
         }
     }
 
-    /// @dev The smallest use of fields per kind; kinds that are not built are read and refused by their user.
-    function _requireUnusedZero(ActionView memory a, uint256 offset) private pure {
-        uint8 allowed = a.kind == RESULT ? 1 : a.kind == TRY_CALL ? 2 : 0;
+    /// @dev Each kind has the fields that it needs and no others (SPEC §5.1).
+    function _requireFields(ActionView memory a, uint256 offset) private pure {
+        uint8 kind = a.kind;
+        uint8 allowed = kind == RESULT ? 1 : kind == TRY_CALL ? 2 : 0;
         if (a.flags & ~allowed != 0) revert BadActionFlags(offset, a.flags);
-        bool isCall = a.kind == CALL || a.kind == TRY_CALL;
-        if (!isCall && (a.value != 0 || a.gasLimit != 0)) revert UnusedFieldSet(offset);
-        if (a.kind == RESULT && a.scopeLength != 0) revert UnusedFieldSet(offset);
-    }
-
-    function _requireSupported(ActionView memory a, uint256 index) private pure {
-        if (a.kind != CALL && a.kind != RESULT) revert UnsupportedKind(index, a.kind);
-        if (a.scopeLength != 0) revert UnsupportedScope(index);
+        if (kind == CALL) return;
+        if (kind == TRY_CALL) {
+            if (a.gasLimit == 0) revert MissingGas(offset);
+            return;
+        }
+        // REVERT and REVERT_CONTINUE: a rollup about its own frames
+        bool isOwn = kind >= REVERT;
+        bool unused = a.value != 0 || (kind != L2TX && a.gasLimit != 0) || (!isOwn && a.scopeLength != 0)
+            || (kind != RESULT && (a.destination != address(0) || a.sourceAddress != address(0)))
+            || (kind == L2TX && a.sourceRollup != 0) || (isOwn && a.dataLength != 0);
+        if (unused) revert UnusedFieldSet(offset);
+        if (!isOwn) return;
+        if (a.scopeLength == 0) revert MissingScope(offset);
+        if (a.sourceRollup != a.rollupId) revert NotOwnFrame(offset, a.sourceRollup);
     }
 
     function _position(uint64[] memory lockset, uint64 id, uint256 index) private pure returns (uint256) {

@@ -42,6 +42,8 @@ library StatementWords {
             if (c.entries[i].owner != member) continue;
             if (++own > places) continue;
             ordinals[i] = own;
+            _requireProvable(c.entries[i].trigger, i);
+            _requireProvable(c.entries[i].next, i);
             s.next = HEADER_WORDS + (own - 1) * (ENTRY_WORDS + 2 * (RECORD_WORDS + 2 * dataWords));
             _entry(s, c, i, member, ordinals);
         }
@@ -51,6 +53,14 @@ library StatementWords {
         s.words[2] = uint160(c.feeRecipient);
         s.words[3] = own;
         return s.words;
+    }
+
+    /// @dev What the circuit does not know it cannot have shown: the words alone would leave the meaning of the kind to the prover.
+    function _requireProvable(CoreCodec.ActionView memory a, uint256 index) private pure {
+        if (a.kind != CoreCodec.CALL && a.kind != CoreCodec.RESULT) {
+            revert IGroth16ProofSystem.UnsupportedKind(index, a.kind);
+        }
+        if (a.scopeLength != 0) revert IGroth16ProofSystem.UnsupportedScope(index);
     }
 
     function _member(uint64[] memory lockset, uint64 rollupId) private pure returns (uint256) {

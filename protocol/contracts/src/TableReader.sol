@@ -42,10 +42,8 @@ contract TableReader is ProofCheck {
             CoreCodec.EntryView memory e = c.entries[i];
             _checkDestination(e.next, i, forbidden);
             bytes32[] memory before = e.parent == CoreCodec.NONE ? live : following[e.parent];
-            bytes32 link = e.trigger.kind == CoreCodec.RESULT
-                ? ActionHash.hash(data, c.entries[e.replyTo].next, 0)
-                : bytes32(0);
-            bytes32 actionHash = ActionHash.hash(data, e.trigger, link);
+            if (e.trigger.kind == CoreCodec.L2TX && e.trigger.gasLimit != 0) revert IRollupsTypes.NotQueued(i);
+            bytes32 actionHash = ActionHash.hash(data, e.trigger, _link(data, c, e));
             p.keys[i] = ActionHash.key(coreId, actionHash, keccak256(abi.encodePacked(before)));
             p.records[i] = _record(core, e, i);
             p.triggers[i] = e.trigger.start;
@@ -71,9 +69,21 @@ contract TableReader is ProofCheck {
         return (s.payee, s.agreementHash, familyHash);
     }
 
+    /// @dev SPEC §5.1
+    function _link(bytes memory data, CoreCodec.Core memory c, CoreCodec.EntryView memory e)
+        private
+        pure
+        returns (bytes32)
+    {
+        if (e.trigger.kind == CoreCodec.RESULT) return ActionHash.hash(data, c.entries[e.replyTo].next, 0);
+        if (e.trigger.kind != CoreCodec.REVERT_CONTINUE) return 0;
+        CoreCodec.EntryView memory undone = c.entries[e.revertOf];
+        return ActionHash.continueLink(ActionHash.hash(data, undone.next, 0), undone.newRoot);
+    }
+
     /// @dev Two ways for one rollup's call to make the market or Rollups act are refused, for every proof system.
     function _checkDestination(CoreCodec.ActionView memory next, uint256 index, address forbidden) private view {
-        if (next.kind != CoreCodec.CALL || next.rollupId != 0) return;
+        if (!CoreCodec.isCall(next) || next.rollupId != 0) return;
         if (next.destination == msg.sender || next.destination == forbidden) {
             revert IRollupsTypes.ForbiddenDestination(index, next.destination);
         }
@@ -111,7 +121,7 @@ contract TableReader is ProofCheck {
     /// @dev Only a table that is complete after one entry may capture a trigger that did not name it.
     function _isOpen(CoreCodec.Core memory c) private pure returns (bool) {
         return c.executor == address(0) && c.triggersHash == 0 && c.lockset.length == 1 && c.entries.length == 1
-            && c.entries[0].next.kind == CoreCodec.RESULT;
+            && CoreCodec.isCall(c.entries[0].trigger) && c.entries[0].next.kind == CoreCodec.RESULT;
     }
 
     /// @notice Same name and arguments as IRollups.loadL2Executions, so that its call data can be passed on as it is.

@@ -19,7 +19,7 @@ from protocol.actions import (
 from protocol.constants import MAX_ACTION_DATA
 from protocol.errors import DecodeError
 from protocol.types import Hash32
-from tests.support.cores import ORACLE, call, oracle_call, result_of, word
+from tests.support.cores import ORACLE, call, l2tx, oracle_call, result_of, revert_at, word
 
 SAMPLES = [
     call(),
@@ -27,7 +27,9 @@ SAMPLES = [
     call(kind=ActionKind.TRY_CALL, opaque=True, value=(1 << 128) - 1, gas=(1 << 64) - 1),
     result_of(oracle_call(), word(5), failed=True),
     call(value=0, data=bytes(MAX_ACTION_DATA)),
-    call(kind=ActionKind.L2TX, value=0, scope=(0,)),
+    l2tx(gas=3),
+    revert_at(7, (1, 0, 5)),
+    revert_at(7, (0,), ActionKind.REVERT_CONTINUE),
 ]
 
 
@@ -84,6 +86,14 @@ def patched(offset: int, value: bytes, action: Action | None = None) -> bytes:
         (patched(83, b"\x04\x01"), "ACTION_DATA_LENGTH"),
         (patched(83, b"\0\x05"), "ACTION_TRUNCATED"),
         (patched(0, b"\x02", oracle_call(value=0, gas=0, scope=(1,))), "ACTION_UNUSED_FIELD"),
+        (patched(53, b"\x00", oracle_call(kind=ActionKind.TRY_CALL, gas=1)), "ACTION_GAS_MISSING"),
+        *((patched(at, b"\x01", l2tx()), "ACTION_UNUSED_FIELD") for at in (10, 45, 61, 62)),
+        *((patched(at, b"\x01", revert_at(7, (0,))), "ACTION_UNUSED_FIELD") for at in (10, 45, 53, 62)),
+        (encode_action(l2tx(data=b""))[:82] + b"\x01" + bytes(6), "ACTION_UNUSED_FIELD"),
+        (encode_action(revert_at(7, (0,)))[:-1] + b"\x01x", "ACTION_UNUSED_FIELD"),
+        (encode_action(revert_at(7, (0,)))[:82] + bytes(3), "ACTION_SCOPE_MISSING"),
+        (patched(61, b"\x08", revert_at(7, (0,))), "ACTION_OWN_FRAME"),
+        (patched(9, b"\x08", revert_at(7, (0,), ActionKind.REVERT_CONTINUE)), "ACTION_OWN_FRAME"),
     ],
 )
 def test_other_bytes_are_refused(raw: bytes, reason: str) -> None:

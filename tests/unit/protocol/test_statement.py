@@ -6,23 +6,29 @@ import json
 
 import pytest
 
-from protocol.constants import FIELD_ORDER
+from protocol.actions import ActionKind
+from protocol.constants import FIELD_ORDER, NONE
 from protocol.errors import RuleError
 from protocol.statement import TIER_S, TIERS, own_entries, smallest_tier, tier_by_number, words
-from protocol.table import decode_core
+from protocol.table import Core, decode_core
 from tests.support.cores import (
     ORACLE,
     PROGRAM,
     USER,
     call,
+    every_kind_core,
+    l2tx,
     oracle_call,
     oracle_core,
     result_of,
+    revert_at,
     two_rollup_core,
     with_entry,
     word,
 )
 from tests.support.tools import ROOT
+
+CONTINUE = ActionKind.REVERT_CONTINUE
 
 VECTORS = json.loads((ROOT / "tests/vectors/core.json").read_text())
 
@@ -64,10 +70,28 @@ def test_ordinals_count_own_entries_only() -> None:
     assert failed[4 + 33 + 3 + 15] == 2 + 256
 
 
-def test_scope_is_packed_with_its_length() -> None:
-    """A trailing zero counts."""
-    core = with_entry(oracle_core(), 0, trigger=call(scope=(5, 0)))
-    assert words(core, 1, TIER_S)[4 + 3 + 5] == 5 + (2 << 224)
+@pytest.mark.parametrize(
+    ("core", "rollup_id", "reason"),
+    [
+        (with_entry(oracle_core(), 0, trigger=call(scope=(0,))), 1, "TIER_SCOPE"),
+        (with_entry(oracle_core(), 0, next_action=oracle_call(scope=(5, 0))), 1, "TIER_SCOPE"),
+        (with_entry(oracle_core(), 0, trigger=l2tx()), 1, "TIER_KIND"),
+        (with_entry(oracle_core(), 0, trigger=call(kind=ActionKind.TRY_CALL, gas=1)), 1, "TIER_KIND"),
+        (with_entry(oracle_core(), 0, next_action=oracle_call(kind=ActionKind.TRY_CALL)), 1, "TIER_KIND"),
+        (with_entry(oracle_core(), 0, next_action=revert_at(1, (0,))), 1, "TIER_KIND"),
+        (
+            with_entry(oracle_core(), 1, reply_to=NONE, revert_of=0, trigger=revert_at(1, (0,), CONTINUE)),
+            1,
+            "TIER_KIND",
+        ),
+        (every_kind_core(), 2, "TIER_SCOPE"),
+    ],
+)
+def test_what_the_circuit_does_not_know_has_no_statement(core: Core, rollup_id: int, reason: str) -> None:
+    """A statement that no circuit gives a meaning to must not be asked for."""
+    with pytest.raises(RuleError) as caught:
+        words(core, rollup_id, TIER_S)
+    assert caught.value.reason == reason
 
 
 @pytest.mark.parametrize("case", VECTORS["valid"], ids=lambda case: str(case["name"]))

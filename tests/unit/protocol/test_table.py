@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from protocol.actions import ActionKind, action_hash
+from protocol.actions import Action, ActionKind, action_hash
 from protocol.constants import FIELD_ORDER, NONE
 from protocol.errors import CodedError, DecodeError, RuleError
 from protocol.table import (
     Core,
     Member,
     check_core,
+    continue_link,
     core_id,
     decode_core,
     decode_triggers,
@@ -35,15 +37,19 @@ from tests.support.cores import (
     ORACLE,
     USER,
     call,
+    every_kind_core,
+    l2tx,
     oracle_call,
     oracle_core,
     result_of,
+    revert_at,
     two_rollup_core,
     with_entry,
     word,
 )
 from tests.support.tools import ROOT
 
+CONTINUE = ActionKind.REVERT_CONTINUE
 VECTORS = json.loads((ROOT / "tests/vectors/core.json").read_text())
 
 
@@ -111,6 +117,23 @@ def test_hashes_equal_solidity_encoding() -> None:
     assert family_hash(hashes) == keccak(encode(["bytes32"] * 2, preimage))
 
 
+def tried(**changes: Any) -> Action:
+    """The TRY_CALL of `every_kind_core`, changed."""
+    return replace(every_kind_core().entries[0].next_action, **changes)
+
+
+def test_two_reverts_of_one_scope_are_continued_apart() -> None:
+    """Both continuations stand on the roots before the scope; what was undone tells them apart."""
+    core = every_kind_core()
+    assert core.next_hash(3) == core.next_hash(4)
+    assert core.link(5) == continue_link(core.next_hash(3), 104) != core.link(6)
+    assert core.roots_before(5) == core.roots_before(6) == (102, 201)
+    same = with_entry(core, 4, new_root=104)
+    with pytest.raises(RuleError) as caught:
+        check_core(same)
+    assert caught.value.reason == "CORE_DUPLICATE_KEY"
+
+
 def test_links_and_roots_follow_the_table() -> None:
     """A RESULT's link is the hash of the call it answers; a parent's owner moves only its own root."""
     core = two_rollup_core()
@@ -139,10 +162,23 @@ def test_links_and_roots_follow_the_table() -> None:
         (with_entry(oracle_core(), 1, parent=NONE), "CORE_ROOT_TRIGGER"),
         (with_entry(oracle_core(), 0, next_action=oracle_call(source_rollup=0)), "CORE_NEXT_SOURCE"),
         (with_entry(oracle_core(), 0, next_action=oracle_call(rollup_id=1)), "CORE_SELF_CALL"),
-        (with_entry(oracle_core(), 0, next_action=oracle_call(kind=ActionKind.TRY_CALL)), "CORE_KIND"),
-        (with_entry(oracle_core(), 0, trigger=call(kind=ActionKind.L2TX, value=0)), "CORE_KIND"),
-        (with_entry(oracle_core(), 0, trigger=call(scope=(0,))), "CORE_SCOPE"),
-        (with_entry(oracle_core(), 0, next_action=oracle_call(scope=(0,))), "CORE_SCOPE"),
+        (with_entry(oracle_core(), 0, trigger=revert_at(1, (0,))), "CORE_TRIGGER_KIND"),
+        (with_entry(oracle_core(), 0, next_action=l2tx()), "CORE_NEXT_KIND"),
+        (with_entry(oracle_core(), 1, next_action=revert_at(1, (0,), CONTINUE)), "CORE_NEXT_KIND"),
+        (with_entry(oracle_core(), 0, next_action=revert_at(2, (0,))), "CORE_NEXT_SOURCE"),
+        (with_entry(every_kind_core(), 0, next_action=tried(rollup_id=RollupId(1))), "CORE_SELF_CALL"),
+        (with_entry(every_kind_core(), 5, revert_of=NONE), "CORE_REVERT_OF"),
+        (with_entry(every_kind_core(), 5, revert_of=5), "CORE_REVERT_OF"),
+        (with_entry(every_kind_core(), 5, revert_of=6), "CORE_REVERT_OF"),
+        (with_entry(every_kind_core(), 5, revert_of=1), "CORE_REVERT_OF"),
+        (with_entry(every_kind_core(), 5, trigger=revert_at(1, (0, 0), CONTINUE)), "CORE_REVERT_OF"),
+        (with_entry(every_kind_core(), 5, trigger=revert_at(2, (0,), CONTINUE)), "CORE_NEXT_SOURCE"),
+        (with_entry(every_kind_core(), 5, parent=NONE), "CORE_ROOT_TRIGGER"),
+        (with_entry(every_kind_core(), 5, parent=4), "CORE_SCOPE_OPENER"),
+        (with_entry(every_kind_core(), 5, parent=1), "CORE_SCOPE_OPENER"),
+        (with_entry(every_kind_core(), 5, parent=2), "CORE_SCOPE_OPENER"),
+        (with_entry(every_kind_core(), 0, next_action=tried(scope=(1,))), "CORE_SCOPE_OPENER"),
+        (with_entry(every_kind_core(), 0, next_action=tried(scope=())), "CORE_SCOPE_OPENER"),
         (with_entry(oracle_core(), 0, revert_of=0), "CORE_REVERT_OF"),
         (with_entry(oracle_core(), 0, reply_to=0), "CORE_REPLY"),
         (with_entry(oracle_core(), 1, reply_to=NONE), "CORE_REPLY"),

@@ -21,6 +21,10 @@ interface IGroth16ProofSystem is IProofSystem {
     /// @notice The rollup owns no entry, more than the tier has places for, or an action with more data than it has words for.
     error DoesNotFitTier(uint8 tier, uint256 wanted, uint256 limit);
 
+    /// @notice The circuit of the tier knows CALL and RESULT without scopes only; a statement about anything else is not proven by it.
+    error UnsupportedKind(uint256 index, uint8 kind);
+    error UnsupportedScope(uint256 index);
+
     /// @notice Stores a verifying key (SPEC §7.2) as code; registering it again does nothing.
     function registerKey(bytes calldata vk) external returns (bytes32 vkHash);
 

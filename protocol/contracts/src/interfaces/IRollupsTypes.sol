@@ -116,6 +116,8 @@ interface IRollupsTypes {
     error TableExpired(uint64 validUntil, uint256 time);
     error TimeSkew(uint64 l2Time, uint64 lastL2Time, uint256 time);
     error StaleTable(uint64 rollupId, bytes32 expected, bytes32 actual);
+    /// @notice An L2TX says that it is forced, and no such transaction is due.
+    error NotQueued(uint256 index);
     error DuplicateKey(uint256 index);
     error MalformedProofs(uint256 offset);
     error NotActiveSystem(uint64 rollupId, address system);
