@@ -21,10 +21,18 @@ ProvingError
 │   ├── JobTooLate              PRV-053   its time is up
 │   ├── CommandFailed           PRV-054   the configured command made no proof
 │   └── DiskExceeded            PRV-055   the command's job directory has outgrown its limits
-├── BackendUnavailable      PRV-056   the backend does not work on this machine
 ├── CeremonyError
 │   ├── CeremonyMisuse          PRV-040   the request does not fit the files: circuit too large, not prepared
 │   └── CeremonyInvalid         PRV-041   verification failed: somebody cheated, or a file is damaged
+├── BackendUnavailable      PRV-056   the backend does not work on this machine
+│   ├── CudaNotBuilt            PRV-060   no compiled kernels for this version; see `proving.build_cuda`
+│   ├── CudaNoDriver            PRV-061   no NVIDIA driver, or one older than the kernels need
+│   ├── CudaNoDevice            PRV-062
+│   ├── CudaWrongArchitecture   PRV-063   the kernels were compiled for other cards
+│   └── CudaOutOfMemory         PRV-064   the key or the proofs in flight do not fit into the device's memory
+├── CudaDeviceFault         PRV-065   the device failed; this process can no longer use it
+├── NvccMissing             PRV-066   no CUDA compiler
+├── CudaBuildFailed         PRV-067   the CUDA compiler refused the packaged sources
 └── ProofRefused            the proof is not a proof of these public inputs
     ├── PublicCountMismatch     PRV-030
     ├── PublicNotCanonical      PRV-031
@@ -161,6 +169,58 @@ class BackendUnavailable(ProvingError):
     def __init__(self, backend: str, why: str) -> None:
         super().__init__(f"{backend}: {why}")
         self.backend = backend
+
+
+class CudaUnavailable(BackendUnavailable):
+    """The CUDA prover cannot work here; another backend can do the same job."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("groth16-cuda", why)
+
+
+class CudaNotBuilt(CudaUnavailable):
+    code = "PRV-060"
+
+
+class CudaNoDriver(CudaUnavailable):
+    code = "PRV-061"
+
+
+class CudaNoDevice(CudaUnavailable):
+    code = "PRV-062"
+
+
+class CudaWrongArchitecture(CudaUnavailable):
+    code = "PRV-063"
+
+
+class CudaOutOfMemory(CudaUnavailable):
+    code = "PRV-064"
+
+
+class CudaDeviceFault(ProvingError):
+    """The job is lost and so is this process's use of the device; a fresh process may have better luck."""
+
+    code = "PRV-065"
+
+
+class NvccMissing(ProvingError):
+    code = "PRV-066"
+
+    def __init__(self, tried: tuple[str, ...]) -> None:
+        super().__init__(
+            f"no CUDA compiler found (tried {', '.join(tried)}); install the CUDA toolkit or `pip install unveto[cuda]`"
+        )
+        self.tried = tried
+
+
+class CudaBuildFailed(ProvingError):
+    code = "PRV-067"
+
+    def __init__(self, command: str, output: str) -> None:
+        super().__init__(f"`{command}` failed:\n{output}")
+        self.command = command
+        self.output = output
 
 
 class CeremonyError(ProvingError):

@@ -31,6 +31,20 @@ typedef struct unveto_cuda_device {
   uint64_t total_bytes, free_bytes;
 } unveto_cuda_device;
 
+/* Sections of a .zkey file as they are. The G1 form of the B query is not read. */
+typedef struct unveto_cuda_zkey {
+  uint32_t n_wires;
+  uint32_t n_public;
+  uint32_t domain;
+  unveto_bytes header_points; /* alpha1 beta1 beta2 gamma2 delta1 delta2, zkey encoding: 576 bytes */
+  unveto_bytes ic;
+  unveto_bytes coefficients;
+  unveto_bytes a;
+  unveto_bytes b2;
+  unveto_bytes l;
+  unveto_bytes h;
+} unveto_cuda_zkey;
+
 typedef struct unveto_cuda_options {
   uint32_t device;
   uint32_t slots;        /* proofs in flight: 1..UNVETO_CUDA_MAX_SLOTS */
@@ -60,7 +74,7 @@ UNVETO_API uint32_t unveto_cuda_is_host_build(void);
 UNVETO_API int unveto_cuda_device_count(const unveto_context *, uint32_t *count);
 UNVETO_API int unveto_cuda_device_info(const unveto_context *, uint32_t device, unveto_cuda_device *);
 
-UNVETO_API int unveto_cuda_key_load(const unveto_context *, const unveto_zkey *, const unveto_cuda_options *, unveto_cuda_key **);
+UNVETO_API int unveto_cuda_key_load(const unveto_context *, const unveto_cuda_zkey *, const unveto_cuda_options *, unveto_cuda_key **);
 UNVETO_API int unveto_cuda_key_describe(const unveto_context *, const unveto_cuda_key *, unveto_cuda_key_info *);
 UNVETO_API int unveto_cuda_key_unload(const unveto_context *, unveto_cuda_key *);
 /* As unveto_prove, with blinding and self-check on the host. times may be NULL. */

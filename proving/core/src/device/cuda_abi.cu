@@ -161,7 +161,7 @@ int unveto_cuda_device_info(const unveto_context* c, uint32_t device, unveto_cud
   });
 }
 
-int unveto_cuda_key_load(const unveto_context* c, const unveto_zkey* key, const unveto_cuda_options* o, unveto_cuda_key** out) {
+int unveto_cuda_key_load(const unveto_context* c, const unveto_cuda_zkey* key, const unveto_cuda_options* o, unveto_cuda_key** out) {
   return guarded(c, [&](const Context&) {
     require(key, "key"), require(out, "the output");
     for (const auto* b : {&key->header_points, &key->ic, &key->coefficients, &key->a, &key->b2, &key->l, &key->h}) require_span(*b, "a section");

@@ -95,7 +95,7 @@ struct Finisher::Key {
   VerifyingKey<Portable> vk;
 };
 
-Finisher::Finisher(const unveto_zkey& key) {
+Finisher::Finisher(const unveto_cuda_zkey& key) {
   using C = Bn254<Portable>;
   auto k = std::make_unique<Key>();
   const u8* p = key.header_points.data;

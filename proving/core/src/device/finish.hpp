@@ -2,7 +2,7 @@
 #pragma once
 #include <memory>
 
-#include "unveto_core.h"
+#include "unveto_cuda.h"
 
 namespace unveto::device {
 
@@ -20,7 +20,7 @@ struct FixedBlinding {
 class Finisher {
  public:
   // Checks the header points and keeps them.
-  explicit Finisher(const unveto_zkey& key);
+  explicit Finisher(const unveto_cuda_zkey& key);
   ~Finisher();
 
   void finish(const Roots& a, const Roots& b2, const Roots& l, const Roots& h, unveto_bytes witness, const FixedBlinding* blinding,

@@ -5,7 +5,7 @@ namespace unveto::device {
 
 namespace {
 
-const unveto_zkey& checked(const unveto_zkey& key) {
+const unveto_cuda_zkey& checked(const unveto_cuda_zkey& key) {
   const u64 inputs = u64{key.n_public} + 1;
   const auto bad = UNVETO_ZKEY_MALFORMED;
   if (key.n_wires < inputs) fail(bad, "%llu public wires of %u", (unsigned long long)inputs, key.n_wires);
@@ -20,12 +20,12 @@ const unveto_zkey& checked(const unveto_zkey& key) {
   return key;
 }
 
-u64 fixed_bytes(const unveto_zkey& key) {
+u64 fixed_bytes(const unveto_cuda_zkey& key) {
   return DeviceDomain::bytes_for(key.domain) + CoefficientRows::bytes_for(key.coefficients.size / 44, key.domain);
 }
 
 // The largest tables that leave room for the slots.
-KeyPlans choose_plans(const unveto_zkey& key, const unveto_cuda_options& options, u64 room) {
+KeyPlans choose_plans(const unveto_cuda_zkey& key, const unveto_cuda_options& options, u64 room) {
   KeyPlans plans;
   for (u32 tables = kScalarBits; tables >= 1; --tables) {
     const u32 wanted = options.tables != 0 ? options.tables : tables;
@@ -43,7 +43,7 @@ KeyPlans choose_plans(const unveto_zkey& key, const unveto_cuda_options& options
        (unsigned long long)(plans.key_bytes >> 20), options.slots, (unsigned long long)(plans.slot_bytes >> 20), (unsigned long long)(room >> 20));
 }
 
-KeyPlans plans_for(const unveto_zkey& key, const unveto_cuda_options& options) {
+KeyPlans plans_for(const unveto_cuda_zkey& key, const unveto_cuda_options& options) {
   select_device(options.device);
   u64 room = options.memory_bytes;
   if (room == 0) {
@@ -58,12 +58,12 @@ Roots roots_of(const Plan& plan, const void* points) { return {points, plan.grou
 
 }  // namespace
 
-Slot::Slot(const unveto_zkey& key, const KeyPlans& plans, HostOrder order)
+Slot::Slot(const unveto_cuda_zkey& key, const KeyPlans& plans, HostOrder order)
     : main_(order), b2_stream_(order), a_stream_(order), l_stream_(order), staging_(key.n_wires), host_status_(4), witness_(key.n_wires),
       quotient_(key.domain), values_(u64{3} * key.domain), status_(4), witness_sort_(plans.witness), quotient_sort_(plans.quotient),
       a_(plans.witness), l_(plans.witness), h_(plans.quotient), b2_(plans.witness) {}
 
-u64 Slot::bytes_for(const unveto_zkey& key, const KeyPlans& p) {
+u64 Slot::bytes_for(const unveto_cuda_zkey& key, const KeyPlans& p) {
   return u64{32} * key.n_wires + u64{128} * key.domain + BucketSort::bytes_for(p.witness) + BucketSort::bytes_for(p.quotient) +
          2 * BucketSums<DeviceFq>::bytes_for(p.witness) + BucketSums<DeviceFq>::bytes_for(p.quotient) +
          BucketSums<DeviceFq2>::bytes_for(p.witness) + (u64{1} << 20);
@@ -94,7 +94,7 @@ class ResidentKey::Lease {
   Slot* slot_;
 };
 
-ResidentKey::ResidentKey(const unveto_zkey& key, const unveto_cuda_options& options)
+ResidentKey::ResidentKey(const unveto_cuda_zkey& key, const unveto_cuda_options& options)
     : device_(options.device), order_(HostOrder(options.host_order)), n_wires_(key.n_wires), domain_size_(key.domain),
       plans_(plans_for(key, options)), finisher_(key), stream_(order_), domain_(stream_, key.domain),
       rows_(stream_, key.coefficients, key.domain, key.n_wires), a_(stream_, plans_.witness, key.a.data, 0),

@@ -15,8 +15,8 @@ struct KeyPlans {
 // Everything that one proof writes to. All sizes and addresses are fixed, so that its launches are one graph.
 class Slot {
  public:
-  Slot(const unveto_zkey& key, const KeyPlans& plans, HostOrder order);
-  static u64 bytes_for(const unveto_zkey& key, const KeyPlans& plans);
+  Slot(const unveto_cuda_zkey& key, const KeyPlans& plans, HostOrder order);
+  static u64 bytes_for(const unveto_cuda_zkey& key, const KeyPlans& plans);
 
  private:
   friend class ResidentKey;
@@ -35,7 +35,7 @@ class Slot {
 
 class ResidentKey {
  public:
-  ResidentKey(const unveto_zkey& key, const unveto_cuda_options& options);
+  ResidentKey(const unveto_cuda_zkey& key, const unveto_cuda_options& options);
 
   void prove(const Context& ctx, unveto_bytes witness, const FixedBlinding* blinding, u8* proof, unveto_cuda_times* times);
   const KeyPlans& plans() const { return plans_; }
