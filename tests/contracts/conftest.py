@@ -1,30 +1,46 @@
 """One world for each module, put back before each test.
 
-On pyrevm where it installs, else on py-evm, which is slower and says the same.
+On pyrevm where it installs, else on py-evm, which is slower and says the same. `UNVETO_TEST_EVM=anvil` (or `py-evm`,
+`pyrevm`) chooses; CI runs the suite on pyrevm and again on anvil.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
 
+from node.chain.launch import start_l1
+from node.chain.transport import HttpTransport
+from tests.support import tools
 from tests.support.evmworld import World
 from tests.support.rollupworld import Setup, setup
 
+CHOSEN = os.environ.get("UNVETO_TEST_EVM") or ("pyrevm" if find_spec("pyrevm") else "py-evm")
 
-def _new_world() -> World:
-    if find_spec("pyrevm") is None:
-        return World()
-    from tests.support.nativeworld import NativeWorld
 
-    return NativeWorld()
+@pytest.fixture(scope="session")
+def _anvil() -> Iterator[HttpTransport]:
+    with start_l1("anvil", anvil=tools.anvil()) as l1:
+        transport = HttpTransport(l1.url)
+        yield transport
+        transport.close()
 
 
 @pytest.fixture(scope="module")
-def _world() -> Setup:
-    return setup(_new_world())
+def _world(request: pytest.FixtureRequest) -> Setup:
+    if CHOSEN == "anvil":
+        from tests.support.anvilworld import AnvilWorld
+
+        return setup(AnvilWorld(request.getfixturevalue("_anvil")))
+    if CHOSEN == "pyrevm":
+        from tests.support.nativeworld import NativeWorld
+
+        return setup(NativeWorld())
+    assert CHOSEN == "py-evm", CHOSEN
+    return setup(World())
 
 
 @pytest.fixture

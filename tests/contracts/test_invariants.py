@@ -30,7 +30,8 @@ from tests.support.flowmaker import FlowMaker
 from tests.support.rollupworld import FAMILY, Setup, abi_executions, load_header, proxy_of, root_of
 
 STEPS = 220
-SEEDS = int(os.environ.get("UNVETO_INVARIANT_SEEDS", "48"))
+SEEDS = int(os.environ.get("UNVETO_INVARIANT_SEEDS") or (1 if os.environ.get("UNVETO_TEST_EVM") == "anvil" else 48))
+"""48 histories are 10,560 steps; anvil, which is slower, plays one."""
 ROLLUPS = (1, 2, 3)
 
 
@@ -85,7 +86,7 @@ class History:
         index = self.rng.randrange(len(entries))
         entry = entries[index]
         match self.rng.randrange(4):
-            case 0 if index == len(entries) - 1 and index > 0:
+            case 0 if index == len(entries) - 1 and entry.trigger.kind is ActionKind.RESULT:
                 entries.pop()
             case 1 if entry.trigger.kind is ActionKind.RESULT:
                 entries[index] = replace(entry, trigger=replace(entry.trigger, data=entry.trigger.data + b"?"))

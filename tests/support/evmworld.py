@@ -74,8 +74,9 @@ class Receipt:
 class World:
     """State and time of the chain."""
 
-    def __init__(self) -> None:
-        self.time = START_TIME
+    def __init__(self, start: int = START_TIME) -> None:
+        """An empty chain whose next block comes at `start`, unix seconds."""
+        self.time = start
         self.number = 1
         self._db = AtomicDB()
         self._state = EvmState(self._db, self._context(), BLANK_ROOT_HASH)
