@@ -42,18 +42,20 @@ def random_action(rng: random.Random) -> Action:
     is_call = kind in (ActionKind.CALL, ActionKind.TRY_CALL)
     scope = () if kind is ActionKind.RESULT else tuple(number(rng, 32) for _ in range(rng.randrange(8)))
     is_between = kind in (ActionKind.CALL, ActionKind.TRY_CALL, ActionKind.RESULT)
+    is_own = kind in (ActionKind.REVERT, ActionKind.REVERT_CONTINUE)
+    rollup_id = RollupId(number(rng, 64))
     return Action(
         kind=kind,
-        rollup_id=RollupId(number(rng, 64)),
+        rollup_id=rollup_id,
         destination=Address(rng.randbytes(20) if is_between else bytes(20)),
         value=number(rng, 128) if is_call else 0,
-        gas=max(number(rng, 64), kind is ActionKind.TRY_CALL) if is_call else 0,
+        gas=max(number(rng, 64), kind is ActionKind.TRY_CALL) if is_call or kind is ActionKind.L2TX else 0,
         failed=kind is ActionKind.RESULT and rng.random() < 0.5,
         opaque=kind is ActionKind.TRY_CALL and rng.random() < 0.5,
-        source_rollup=RollupId(number(rng, 64)) if is_between else RollupId(0),
+        source_rollup=rollup_id if is_own else RollupId(number(rng, 64) if is_between else 0),
         source_address=Address(rng.randbytes(20) if is_between else bytes(20)),
-        scope=scope if is_call or kind in (ActionKind.REVERT, ActionKind.REVERT_CONTINUE) else (),
-        data=b"" if kind in (ActionKind.REVERT, ActionKind.REVERT_CONTINUE) else rng.randbytes(number(rng, 10)),
+        scope=(scope or (7,)) if is_own else scope if is_call else (),
+        data=b"" if is_own else rng.randbytes(number(rng, 10)),
     )
 
 
