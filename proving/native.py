@@ -178,6 +178,8 @@ _SIGNATURES: Final[dict[str, tuple[object, ...]]] = {
     "points_evm_to_zkey": (ctypes.c_int, Bytes, Bytes),
     "probe_field": (ctypes.c_int, ctypes.c_int, Bytes, Bytes, Bytes),
     "probe_msm": (ctypes.c_int, Bytes, Bytes, Bytes),
+    "probe_msm_of_set": (ctypes.c_int, ctypes.POINTER(PointSetArg), Bytes, Bytes),
+    "probe_digits": (ctypes.c_uint32, Bytes, Bytes),
     "probe_fixed_base": (ctypes.c_int, Bytes, Bytes),
     "probe_odd_coset": (Bytes,),
     "probe_pairing": (Bytes, Bytes, Bytes),

@@ -160,7 +160,14 @@ UNVETO_API int unveto_points_evm_to_zkey(const unveto_context *, int group, unve
 UNVETO_API int unveto_probe_field(const unveto_context *, int field, int op, unveto_bytes a, unveto_bytes b, unveto_buffer out);
 /* Sum of scalars[i] * points[i]: points evm, scalars plain and below r. */
 UNVETO_API int unveto_probe_msm(const unveto_context *, int group, unveto_bytes points, unveto_bytes scalars, unveto_buffer out);
-/* The same through fixed-base windows of the generator: out[i] = scalars[i] * generator. */
+/* The sum alone, over points that are prepared already (unveto_prepare_points with the radix of this context's path), as
+ * it runs inside unveto_prove: what a measurement calls again and again. Checks numbers and sizes, not the points. */
+UNVETO_API int unveto_probe_msm_of_set(const unveto_context *, int group, const unveto_point_set *set, unveto_bytes scalars,
+                                       unveto_buffer out);
+/* Signed digits of scalars below r, as the vector path sorts them: window-major, two bytes each in the machine's order.
+ * width: 2..16 bits; there are 254 / width + 1 windows. */
+UNVETO_API int unveto_probe_digits(const unveto_context *, uint32_t width, unveto_bytes scalars, unveto_buffer out);
+/* A multiplication through fixed-base windows of the generator: out[i] = scalars[i] * generator. */
 UNVETO_API int unveto_probe_fixed_base(const unveto_context *, int group, unveto_bytes scalars, unveto_buffer out);
 /* Values on the domain to values at the odd powers of the root of the double domain, in place; plain values. */
 UNVETO_API int unveto_probe_odd_coset(const unveto_context *, unveto_buffer values);

@@ -2,6 +2,7 @@
 #include <new>
 
 #include "engine.hpp"
+#include "scalar_digits.hpp"
 #include "key.hpp"
 #include "vec52.hpp"
 
@@ -238,6 +239,29 @@ int unveto_probe_msm(const unveto_context* c, int group, unveto_bytes points, un
   return guarded(c, [&](const Context& ctx, auto engine) {
     require(points, "points"), require(scalars, "scalars"), require(out, "out");
     engine.msm(ctx, group, points, scalars, out);
+  });
+}
+
+int unveto_probe_msm_of_set(const unveto_context* c, int group, const unveto_point_set* set, unveto_bytes scalars, unveto_buffer out) {
+  return guarded(c, [&](const Context& ctx, auto engine) {
+    require(static_cast<const void*>(set), "set"), require(set->points, "points"), require(set->scalars, "scalar numbers");
+    require(scalars, "scalars"), require(out, "out");
+    engine.msm_of_set(ctx, group, *set, scalars, out);
+  });
+}
+
+int unveto_probe_digits(const unveto_context* c, uint32_t width, unveto_bytes scalars, unveto_buffer out) {
+  return guarded(c, [&](const Context& ctx, auto) {
+    require(scalars, "scalars"), require(out, "out");
+    if (width < 2 || width > ScalarDigits::kMaxWidth) fail(UNVETO_BAD_ARGUMENT, "digits of %u bits", width);
+    const std::size_t n = scalars.size / 32;
+    const ScalarDigits digits(ctx, scalars.data, n, width);
+    require_size("the output", out.size, 2 * n * digits.windows(), UNVETO_BAD_ARGUMENT);
+    std::memset(out.data, 0, out.size);
+    for (unsigned w = 0; w < digits.windows(); ++w)
+      digits.for_slices(w, [&](const ScalarDigits::Slice& slice) {
+        for (std::size_t i = 0; i < slice.n; ++i) std::memcpy(out.data + 2 * (n * w + slice.index[i]), &slice.digits[i], 2);
+      });
   });
 }
 

@@ -20,6 +20,7 @@ struct Engine {
   static void evm_to_zkey(int group, unveto_bytes in, unveto_buffer out);
   static void field_op(int field, int op, unveto_bytes a, unveto_bytes b, unveto_buffer out);
   static void msm(const Context&, int group, unveto_bytes points, unveto_bytes scalars, unveto_buffer out);
+  static void msm_of_set(const Context&, int group, const unveto_point_set&, unveto_bytes scalars, unveto_buffer out);
   static void fixed_base(const Context&, int group, unveto_bytes scalars, unveto_buffer out);
   static void odd_coset(const Context&, unveto_buffer values);
   static void pairing(unveto_bytes g1, unveto_bytes g2, unveto_buffer out);

@@ -3,6 +3,8 @@
 #include "vec52.hpp"
 
 #if defined(UNVETO_HAS_IFMA_PATH)
+#include "proof_sums52.hpp"
+
 #include "engine_impl.hpp"
 #include "quotient52.hpp"
 

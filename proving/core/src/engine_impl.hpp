@@ -131,21 +131,28 @@ void Engine<B>::field_op(int field, int op, unveto_bytes a, unveto_bytes b, unve
 
 template <class B>
 void Engine<B>::msm(const Context& ctx, int group, unveto_bytes points, unveto_bytes scalars, unveto_buffer out) {
+  std::vector<u8> bases(points.size), packed(points.size), numbers(points.size / 64 * 4);
+  evm_to_zkey(group, points, {bases.data(), bases.size()});
+  const std::size_t n = points.size / (group == 1 ? 64 : 128);
+  if (n != scalars.size / 32) fail(UNVETO_BAD_ARGUMENT, "%zu points for %zu scalars", n, scalars.size / 32);
+  const u32 kept = prepare_points(ctx, group, kRadixBits<B>, {bases.data(), bases.size()}, 0, {packed.data(), packed.size()}, {numbers.data(), 4 * n});
+  msm_of_set(ctx, group, {{packed.data(), kept * (points.size / std::max<std::size_t>(n, 1))}, {numbers.data(), std::size_t{4} * kept}}, scalars, out);
+}
+
+template <class B>
+void Engine<B>::msm_of_set(const Context& ctx, int group, const unveto_point_set& set, unveto_bytes scalars, unveto_buffer out) {
   with_group<B>(group, [&](auto tag) {
     using G = decltype(tag);
     const std::size_t n = scalars.size / 32;
     require_size("the scalars", scalars.size, n * 32, UNVETO_BAD_ARGUMENT);
-    require_size("the points", points.size, n * sizeof(G), UNVETO_BAD_ARGUMENT);
     require_size("the output", out.size, sizeof(G), UNVETO_BAD_ARGUMENT);
-    std::vector<u8> bases(points.size);
-    evm_to_zkey(group, points, {bases.data(), bases.size()});
-    const Digits digits(ctx, n, best_width(n), [&](std::size_t i, u64* limbs) {
+    for (std::size_t i = 0; i < n; ++i) {
+      u64 limbs[4];
       std::memcpy(limbs, scalars.data + 32 * i, 32);
       if (!limbs_less(limbs, FrParams::modulus)) fail(UNVETO_BAD_ARGUMENT, "scalar %zu is not below r", i);
-    });
-    Msm<typename G::Field> sum(digits, {bases.data(), bases.size()});
-    ctx.run_tasks(sum.tasks(), [&](std::size_t task) { sum.run(task); });
-    write_evm(out.data, sum.result().to_affine());
+    }
+    const PointSet points = ProvingKey::points("of the sum", set, sizeof(G), u32(n));
+    write_evm(out.data, MultiExponentiation<B>::template one<typename G::Field>(ctx, points, {scalars.data, n}).to_affine());
   });
 }
 

@@ -10,6 +10,10 @@ namespace unveto {
 constexpr std::size_t kCoefficientBytes = 44;  // in a .zkey: u32 matrix, u32 row, u32 wire, value times 2^512
 constexpr u32 kRadix64 = 256, kRadix52 = 260;
 
+// The form of points that a path's kernels read.
+template <class B>
+inline constexpr u32 kRadixBits = kRadix64;
+
 inline void require_domain(u32 domain) {
   constexpr u32 kMaxDomain = 1u << (CurveParams::fr_two_adicity - 1);  // the prover needs the double domain
   if (domain == 0 || (domain & (domain - 1)) != 0 || domain > kMaxDomain)
@@ -58,7 +62,6 @@ struct ProvingKey {
     h = points("H", k.h, 64, domain);
   }
 
- private:
   static PointSet points(const char* name, const unveto_point_set& set, std::size_t point_bytes, u32 n_scalars) {
     const std::size_t n = set.scalars.size / 4;
     require_size("a list of scalars", set.scalars.size, 4 * n, UNVETO_ZKEY_MALFORMED);

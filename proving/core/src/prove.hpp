@@ -5,10 +5,6 @@
 
 namespace unveto {
 
-// The form of points that a path's kernels read.
-template <class B>
-inline constexpr u32 kRadixBits = kRadix64;
-
 template <class B>
 class Prover {
  public:

@@ -32,6 +32,14 @@ struct MultiExponentiation {
     return {a.msm.result(), l.msm.result(), h.msm.result(), b2.msm.result()};
   }
 
+  // One sum, for probes. F: the field of the points' coordinates.
+  template <class F>
+  static Xyzz<F> one(const Context& ctx, const PointSet& set, const Scalars& scalars) {
+    Part<F> part(ctx, set, scalars);
+    ctx.run_tasks(part.msm.tasks(), [&](std::size_t w) { part.msm.run(w); });
+    return part.msm.result();
+  }
+
  private:
   template <class F>
   struct Part {

@@ -70,12 +70,26 @@ struct Constants52 {
     return r;
   }
 
+  // Limb by limb, the multiples 0 to 7.
+  struct Multiples {
+    alignas(64) u64 v[5][8];
+  };
+  static constexpr Multiples multiples() {
+    Multiples r{};
+    for (u64 k = 0; k < 8; ++k) {
+      const Limbs52 m = multiple(k);
+      for (int i = 0; i < 5; ++i) r.v[i][k] = m.v[i];
+    }
+    return r;
+  }
+
   // 2^e modulo the modulus, e of either sign.
-  static constexpr Limbs52 power_of_two(int e) {
+  static constexpr Limbs52 power_of_two(int e) { return split(words_of_power_of_two(e).v); }
+  static constexpr Wide words_of_power_of_two(int e) {
     Wide x{{1, 0, 0, 0}};
     for (; e > 0; --e) x = doubled(x);
     for (; e < 0; ++e) x = halved(x);
-    return split(x.v);
+    return x;
   }
 
  private:
@@ -148,6 +162,10 @@ struct Product {
 
 template <class P>
 struct Vec {
+  using Single = Fe<P, Ifma>;  // one lane
+  static constexpr std::size_t kWords = 40;
+  static constexpr std::size_t kValueWords = 4;  // of one lane in packed form
+
   __m512i v[5];
 
   // -- constants
@@ -339,6 +357,18 @@ struct Vec {
 
   // Below 3 q, from below 84 q.
   UNVETO_IFMA_INLINE Vec reduced() const { return *this * one(); }
+  // Carried and below 1.1 q, from limb sums whose value is between q / 2 and 8 q: the multiple of q to subtract is read off
+  // the top limb and taken from tables, one for each limb.
+  UNVETO_IFMA_INLINE Vec settled() const {
+    alignas(64) static constexpr auto kTables = Constants52<P>::multiples();
+    // 2^52 / (q / 2^208) is 84.6: the estimate is at most 1 percent of the quotient too small, and never too large.
+    const __m512i quotient = mul_hi(_mm512_setzero_si512(), v[4], splat(84));
+    Vec r;
+    UNVETO_UNROLL
+    for (int i = 0; i < 5; ++i)
+      r.v[i] = _mm512_sub_epi64(v[i], _mm512_permutexvar_epi64(quotient, _mm512_load_si512(kTables.v[i])));
+    return r.carried();
+  }
   // Below q, from below 4 q.
   UNVETO_IFMA_INLINE Vec canonical() const { return minus_if_not_less<2>().template minus_if_not_less<1>(); }
 
@@ -369,6 +399,20 @@ struct Vec {
     for (int i = 0; i < 5; ++i) r.v[i] = _mm512_mask_sub_epi64(v[i], mask, k.v[i], v[i]);
     return r.carried();
   }
+
+  // a - b for b below 2 q: result below a + 2 q.
+  static UNVETO_IFMA_INLINE Vec difference(const Vec& a, const Vec& b) { return a.template plus_multiple<2>().sub_raw(b).carried(); }
+  // Negates the lanes of the mask; operand canonical, result at most q, limbs not carried.
+  UNVETO_IFMA_INLINE Vec signed_raw(__mmask8 negative) const {
+    Vec r;
+    const Vec k = constant(kMultiple<P, 1>);
+    UNVETO_UNROLL
+    for (int i = 0; i < 5; ++i) r.v[i] = _mm512_mask_sub_epi64(v[i], negative, k.v[i], v[i]);
+    return r;
+  }
+  // The eight lanes as single elements of the Adx path, and back.
+  UNVETO_IFMA_INLINE void to_singles(Single* out) const { to_r256().canonical().store_bytes(out); }
+  static UNVETO_IFMA_INLINE Vec from_singles(const Single* in) { return load_bytes(in).from_r256(); }
 
   // -- forms. R256 is the zkey encoding (Montgomery, R = 2^256); results below 3 q.
   UNVETO_IFMA_INLINE Vec from_r256() const { return *this * constant(kPowerOfTwo<P, 264>); }

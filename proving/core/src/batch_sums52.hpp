@@ -1,0 +1,289 @@
+// Sums of many lists of points at once, by affine additions that share their inversions (Montgomery's trick).
+//
+// An affine addition needs 1 / (x2 - x1). A batch of n additions gets all of them from one inversion and 3 (n - 1)
+// multiplications, which makes an addition five multiplications and a squaring. A batch must consist of additions that do
+// not wait for each other: here, lane by lane, one for each list of a segment of lists. Round j adds the j-th point of
+// every list to the list's sum. Lists are sorted by length, so the lists that still have a j-th point are always the
+// first ones, and only the last vector of a round has idle lanes.
+//
+// Any points may meet: a round whose product of denominators is zero in some lane, and every round while some sum is
+// infinity, is done carefully, with doublings and cancellations told apart lane by lane. Random points never get there.
+#pragma once
+#include "aligned.hpp"
+#include "tower52.hpp"
+
+#if defined(UNVETO_HAS_IFMA_PATH)
+
+namespace unveto::ifma {
+
+// Packed points: x and y, canonical, R = 2^260, in words of 64 bits as in a zkey (Fq2: c0 c1); infinity is all zero.
+template <class V>
+inline constexpr std::size_t kPointWords = 2 * V::kValueWords;
+template <class V>
+inline constexpr std::size_t kPointBytes = 8 * kPointWords<V>;
+
+// A point to add: its position in an array of packed points, and whether to negate it.
+constexpr u32 entry_of(u32 position, bool negative) { return position << 1 | u32(negative); }
+
+UNVETO_IFMA_INLINE void to_columns(__m512i rows[8], Vec<FqParams>& low, Vec<FqParams>& high) {
+  transpose(rows);
+  low = Vec<FqParams>::from_words(rows[0], rows[1], rows[2], rows[3]);
+  high = Vec<FqParams>::from_words(rows[4], rows[5], rows[6], rows[7]);
+}
+UNVETO_IFMA_INLINE void to_rows(__m512i rows[8], const Vec<FqParams>& low, const Vec<FqParams>& high) {
+  low.canonical().to_words(rows);
+  high.canonical().to_words(rows + 4);
+  transpose(rows);
+}
+
+UNVETO_IFMA_INLINE void load_points(const u8* points, const u32* positions, Vec<FqParams>& x, Vec<FqParams>& y) {
+  __m512i rows[8];
+  UNVETO_UNROLL
+  for (unsigned i = 0; i < 8; ++i) rows[i] = _mm512_loadu_si512(points + std::size_t{64} * positions[i]);
+  to_columns(rows, x, y);
+}
+UNVETO_IFMA_INLINE void load_points(const u8* points, const u32* positions, Vec2& x, Vec2& y) {
+  __m512i rows[8];
+  UNVETO_UNROLL
+  for (unsigned i = 0; i < 8; ++i) rows[i] = _mm512_loadu_si512(points + std::size_t{128} * positions[i]);
+  to_columns(rows, x.c0, x.c1);
+  UNVETO_UNROLL
+  for (unsigned i = 0; i < 8; ++i) rows[i] = _mm512_loadu_si512(points + std::size_t{128} * positions[i] + 64);
+  to_columns(rows, y.c0, y.c1);
+}
+// The first n lanes; a lane of the mask is infinity. Coordinates below 4 q.
+UNVETO_IFMA_INLINE void store_points(u64* points, const u32* positions, unsigned n, __mmask8 infinite, const Vec<FqParams>& x,
+                                     const Vec<FqParams>& y) {
+  __m512i rows[8];
+  to_rows(rows, x, y);
+  for (unsigned i = 0; i < n; ++i)
+    _mm512_storeu_si512(points + std::size_t{8} * positions[i], infinite >> i & 1 ? _mm512_setzero_si512() : rows[i]);
+}
+UNVETO_IFMA_INLINE void store_points(u64* points, const u32* positions, unsigned n, __mmask8 infinite, const Vec2& x, const Vec2& y) {
+  __m512i rows[8];
+  for (int half = 0; half < 2; ++half) {
+    half == 0 ? to_rows(rows, x.c0, x.c1) : to_rows(rows, y.c0, y.c1);
+    for (unsigned i = 0; i < n; ++i)
+      _mm512_storeu_si512(points + std::size_t{16} * positions[i] + 8 * half, infinite >> i & 1 ? _mm512_setzero_si512() : rows[i]);
+  }
+}
+
+// Lists of entries to sum, longest first; entry k of list i is entries[start[i] + k], its sum goes to position target[i].
+struct Lists {
+  const u32 *start, *length, *target;
+  std::size_t n;
+};
+
+template <class V>
+class BatchSums {
+ public:
+  BatchSums()
+      : x_(kGroups * W), y_(kGroups * W), addend_x_(kGroups * W), addend_y_(kGroups * W), run_(kGroups * W),
+        product_((kGroups + kChains) * W) {}
+
+  // points: what entries point into; sums: where targets point into. The two may be one array if targets are no entries.
+  UNVETO_IFMA void sum(const u8* points, const u32* entries, const Lists& lists, u64* sums) {
+    points_ = points, entries_ = entries;
+    for (std::size_t begin = 0; begin < lists.n; begin += kLists) {
+      const std::size_t n = std::min(kLists, lists.n - begin);
+      for (std::size_t i = 0; i < kLists; ++i) start_[i] = i < n ? lists.start[begin + i] : 0;
+      const u32* length = lists.length + begin;
+      std::size_t active = n;
+      first_points(n);
+      for (u32 k = 1;; ++k) {
+        while (active > 0 && length[active - 1] <= k) --active;
+        if (active == 0) break;
+        round(k, active);
+      }
+      for (std::size_t g = 0; g * kLanes < n; ++g)
+        store_points(sums, lists.target + begin + g * kLanes, unsigned(std::min<std::size_t>(kLanes, n - g * kLanes)), infinite_[g],
+                     V::load(&x_[g * W]), V::load(&y_[g * W]));
+    }
+  }
+
+ private:
+  static constexpr std::size_t W = V::kWords;
+  static constexpr std::size_t kLists = V::kWords == 40 ? 2048 : 1024;  // a segment's scratch stays in the second-level cache
+  static constexpr std::size_t kGroups = kLists / kLanes;
+  static constexpr std::size_t kBlock = 8;   // groups that go through a stage together
+  static constexpr std::size_t kChains = 4;  // interleaved running products: one alone would wait for its own latency
+
+  static constexpr __mmask8 lanes(std::size_t n) { return n >= kLanes ? 0xff : __mmask8((1u << n) - 1); }
+
+  // Positions and signs of the k-th points of a block of groups; the points start to travel to the cache.
+  UNVETO_IFMA_INLINE void locate(u32 k, std::size_t g_begin, std::size_t g_end, std::size_t active) {
+    for (std::size_t g = g_begin; g < g_end; ++g) {
+      const __mmask8 mask = lanes(active - g * kLanes);
+      const __m256i index = _mm256_add_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(start_ + g * kLanes)), _mm256_set1_epi32(int(k)));
+      const __m256i found = _mm256_mmask_i32gather_epi32(_mm256_setzero_si256(), mask, index, entries_, 4);
+      negative_[g] = _mm256_test_epi32_mask(found, _mm256_set1_epi32(1));
+      _mm256_store_si256(reinterpret_cast<__m256i*>(position_ + g * kLanes), _mm256_srli_epi32(found, 1));
+      for (unsigned i = 0; i < kLanes; ++i) {
+        const u8* p = points_ + kPointBytes<V> * position_[g * kLanes + i];
+        for (std::size_t line = 0; line < kPointBytes<V>; line += 64) __builtin_prefetch(p + line);
+      }
+    }
+  }
+
+  // fn(g) for every group, with the points of its block in the cache.
+  template <class Fn>
+  UNVETO_IFMA_INLINE void with_points(u32 k, std::size_t active, Fn&& fn) {
+    const std::size_t groups = (active + kLanes - 1) / kLanes;
+    locate(k, 0, std::min(kBlock, groups), active);
+    for (std::size_t at = 0; at < groups; at += kBlock) {
+      const std::size_t end = std::min(at + kBlock, groups);
+      locate(k, end, std::min(end + kBlock, groups), active);
+      fn(at, end);
+    }
+  }
+
+  UNVETO_IFMA void first_points(std::size_t n) {
+    any_infinite_ = false;
+    with_points(0, n, [&](std::size_t begin, std::size_t end) UNVETO_IFMA {
+      for (std::size_t g = begin; g < end; ++g) {
+        V x, y;
+        load_points(points_, position_ + g * kLanes, x, y);
+        x.store(&x_[g * W]);
+        y.signed_raw(negative_[g]).carried().store(&y_[g * W]);
+        infinite_[g] = 0;
+      }
+    });
+  }
+
+  UNVETO_IFMA void round(u32 k, std::size_t active) {
+    const std::size_t groups = (active + kLanes - 1) / kLanes;
+    for (std::size_t c = 0; c < kChains; ++c) V::one().store(&product_[c * W]);
+    with_points(k, active, [&](std::size_t begin, std::size_t end) UNVETO_IFMA {
+      for (std::size_t g = begin; g < end; ++g) {
+        V x, y;
+        load_points(points_, position_ + g * kLanes, x, y);
+        x.store(&addend_x_[g * W]);
+        y.signed_raw(negative_[g]).store(&addend_y_[g * W]);
+        V::difference(x, V::load(&x_[g * W])).store(&run_[g * W]);
+      }
+      const __mmask8 mask = lanes(active - (end - 1) * kLanes);
+      if (mask != 0xff) idle(end - 1, __mmask8(~mask));
+      for (std::size_t g = begin; g < end; ++g) multiply_up(g);
+    });
+    if (!any_infinite_ && invert(groups)) {
+      for (std::size_t end = groups; end > 0;) {
+        const std::size_t begin = (end - 1) / kBlock * kBlock;
+        add_block(begin, end, active);
+        end = begin;
+      }
+    } else {
+      careful_round(active, groups);
+    }
+  }
+
+  // Lanes without a point take part with the denominator one.
+  UNVETO_IFMA_INLINE void idle(std::size_t g, __mmask8 mask) { V::select(mask, V::load(&run_[g * W]), V::one()).store(&run_[g * W]); }
+
+  // product_[g + kChains] is the product of the denominators of the groups g, g - kChains, g - 2 kChains, ...
+  UNVETO_IFMA_INLINE void multiply_up(std::size_t g) {
+    (V::load(&product_[g * W]) * V::load(&run_[g * W])).store(&product_[(g + kChains) * W]);
+  }
+
+  // Inverts the last product of every chain into inverse_; false when a lane of them is zero.
+  UNVETO_IFMA bool invert(std::size_t groups) {
+    V p[kChains];
+    for (std::size_t c = 0; c < kChains; ++c) p[c] = V::load(&product_[(groups + c) * W]);
+    const V low = p[0] * p[1], high = p[2] * p[3];
+    typename V::Single lane[kLanes], scratch[kLanes];
+    (low * high).to_singles(lane);
+    for (const auto& value : lane)
+      if (value.is_zero()) return false;
+    batch_invert(lane, scratch, kLanes);
+    const V all = V::from_singles(lane), of_low = all * high, of_high = all * low;
+    const V inverses[kChains] = {of_low * p[1], of_low * p[0], of_high * p[3], of_high * p[2]};
+    for (std::size_t c = 0; c < kChains; ++c) inverses[c].store(&inverse_[(groups + c) % kChains * W]);
+    return true;
+  }
+
+  // The denominator's inverse of group g, which must be asked for from the last group down.
+  UNVETO_IFMA_INLINE V next_inverse(std::size_t g) {
+    u64* chain = &inverse_[g % kChains * W];
+    const V running = V::load(chain);
+    (running * V::load(&run_[g * W])).store(chain);
+    return running * V::load(&product_[g * W]);
+  }
+
+  // Stage by stage for all groups of the block, so that independent multiplications stand next to each other.
+  UNVETO_IFMA_INLINE void add_block(std::size_t begin, std::size_t end, std::size_t active) {
+    alignas(64) u64 slope[kBlock * W];
+    for (std::size_t g = end; g-- > begin;) next_inverse(g).store(slope + (g - begin) * W);
+    for (std::size_t g = begin; g < end; ++g)
+      (rise(g) * V::load(slope + (g - begin) * W)).store(slope + (g - begin) * W);
+    for (std::size_t g = begin; g < end; ++g) {
+      const V s = V::load(slope + (g - begin) * W);
+      third_x(s, g).store(&addend_x_[g * W]);
+    }
+    for (std::size_t g = begin; g < end; ++g) {
+      const V x = V::load(&addend_x_[g * W]), y = third_y(V::load(slope + (g - begin) * W), x, g);
+      keep(g, lanes(active - g * kLanes), x, y);
+    }
+  }
+
+  UNVETO_IFMA_INLINE V rise(std::size_t g) { return V::difference(V::load(&addend_y_[g * W]), V::load(&y_[g * W])); }
+  UNVETO_IFMA_INLINE V third_x(const V& slope, std::size_t g) {
+    return slope.sqr().template plus_multiple<3>().sub_raw(V::load(&x_[g * W])).sub_raw(V::load(&addend_x_[g * W])).settled();
+  }
+  UNVETO_IFMA_INLINE V third_y(const V& slope, const V& x, std::size_t g) {
+    return (slope * V::difference(V::load(&x_[g * W]), x)).template plus_multiple<2>().sub_raw(V::load(&y_[g * W])).settled();
+  }
+  UNVETO_IFMA_INLINE void keep(std::size_t g, __mmask8 mask, const V& x, const V& y) {
+    if (mask == 0xff) {
+      x.store(&x_[g * W]), y.store(&y_[g * W]);
+    } else {
+      V::select(mask, V::load(&x_[g * W]), x).store(&x_[g * W]);
+      V::select(mask, V::load(&y_[g * W]), y).store(&y_[g * W]);
+    }
+  }
+
+  // As round, for any points. The addends are loaded already.
+  UNVETO_IFMA __attribute__((noinline)) void careful_round(std::size_t active, std::size_t groups) {
+    __mmask8 doubles[kGroups], cancels[kGroups];
+    for (std::size_t g = 0; g < groups; ++g) {
+      const __mmask8 working = __mmask8(lanes(active - g * kLanes) & ~infinite_[g]);
+      const V y = V::load(&y_[g * W]), run = V::difference(V::load(&addend_x_[g * W]), V::load(&x_[g * W]));
+      const __mmask8 same_x = __mmask8(run.reduced().zero_mask() & working);
+      const __mmask8 same_y = rise(g).reduced().zero_mask();
+      doubles[g] = __mmask8(same_x & same_y), cancels[g] = __mmask8(same_x & ~same_y);
+      V denominator = V::select(doubles[g], run, y.add_raw(y).carried());
+      denominator = V::select(__mmask8(~working | cancels[g]), denominator, V::one());
+      denominator.store(&run_[g * W]);
+      multiply_up(g);
+    }
+    // Zero is left only where y is zero, which no point of these curves has: a damaged key gets a wrong sum.
+    if (!invert(groups))
+      for (auto& word : inverse_) word = 0;
+    any_infinite_ = false;
+    for (std::size_t g = groups; g-- > 0;) {
+      const __mmask8 in_use = lanes(active - g * kLanes);
+      const V inverse = next_inverse(g), old_x = V::load(&x_[g * W]), square = old_x.sqr();
+      const V tangent = square.add_raw(square).add_raw(square).carried();
+      const V slope = V::select(doubles[g], rise(g), tangent) * inverse;
+      V x = third_x(slope, g), y = third_y(slope, x, g);
+      const __mmask8 was_infinite = __mmask8(infinite_[g] & in_use);
+      x = V::select(was_infinite, x, V::load(&addend_x_[g * W]));
+      y = V::select(was_infinite, y, V::load(&addend_y_[g * W]).carried());
+      keep(g, in_use, x, y);
+      infinite_[g] = __mmask8((infinite_[g] & ~was_infinite) | cancels[g]);
+      any_infinite_ |= infinite_[g] != 0;
+    }
+  }
+
+  const u8* points_ = nullptr;
+  const u32* entries_ = nullptr;
+  AlignedBuffer<u64> x_, y_;                // the sums
+  AlignedBuffer<u64> addend_x_, addend_y_;  // the points of this round
+  AlignedBuffer<u64> run_, product_;        // x2 - x1, and its running products
+  alignas(64) u64 inverse_[kChains * W];
+  alignas(64) u32 start_[kLists];
+  alignas(64) u32 position_[kLists];
+  __mmask8 negative_[kGroups], infinite_[kGroups];
+  bool any_infinite_ = false;
+};
+
+}  // namespace unveto::ifma
+#endif
