@@ -22,8 +22,9 @@ from proving.errors import CompilerMissing, CoreBuildFailed
 
 SOURCE_DIR: Final = Path(__file__).with_name("core")
 UNITS: Final = (
-    "engine_ifma.cpp", "engine_adx.cpp", "engine_portable.cpp", "ceremony_adx.cpp", "ceremony_portable.cpp", "abi.cpp",
-)  # fmt: skip
+    *(f"{part}_{path}.cpp" for part in ("engine", "ceremony") for path in ("ifma", "adx", "portable")),
+    "abi.cpp",
+)
 # Baseline instruction set for every file: the mulx/adx path is inline assembly and the functions of the AVX-512 path
 # carry target attributes, so that no code of theirs can end up in what other CPUs run.
 FLAGS: Final = ("-std=c++20", "-O2", "-fPIC", "-fvisibility=hidden", "-fomit-frame-pointer", "-pthread")

@@ -8,6 +8,9 @@ extern template struct Ceremony<Portable>;
 #if defined(UNVETO_HAS_ADX_PATH)
 extern template struct Ceremony<Adx>;
 #endif
+#if defined(UNVETO_HAS_IFMA_PATH)
+extern template struct Ceremony<Ifma>;
+#endif
 
 // The ceremony that belongs to an engine.
 template <class E>
@@ -16,12 +19,6 @@ template <class B>
 struct CeremonyOf<Engine<B>> {
   using type = Ceremony<B>;
 };
-#if defined(UNVETO_HAS_IFMA_PATH)
-template <>
-struct CeremonyOf<Engine<Ifma>> {
-  using type = Ceremony<Adx>;
-};
-#endif
 
 namespace {
 

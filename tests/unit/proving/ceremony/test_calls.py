@@ -27,14 +27,15 @@ from proving.ceremony.calls import (
     lagrange,
     scaled,
 )
-from proving.endomorphism_parameters import TARGET, render
+from proving.endomorphism_parameters import TARGET, g1_endomorphism, render
 from proving.errors import Cancelled
-from proving.native import Options
+from proving.native import CpuPath, Options
 from tests.unit.proving.ceremony.points import encode, g1, g2, little, outside_subgroup, times_g1, times_g2
 
 RNG = random.Random(11)
 EDGES = (1, 2, 15, 16, 17, 31, 33, R - 1, R - 2, 1 << 127, 1 << 253, (R - 1) // 2, RNG.randrange(R))
 TAU = RNG.randrange(R)
+LAMBDA, FROBENIUS = g1_endomorphism()[1], Q % R
 
 
 def powers(group: int, count: int) -> bytes:
@@ -47,6 +48,25 @@ def test_a_multiple_is_the_references(k: int, options: Options) -> None:
     """Scalars at the edges of the split and of its windows, in both groups."""
     assert bytes(scaled(1, generator(1), little(k), options=options)) == times_g1(k)
     assert bytes(scaled(2, generator(2), little(k), options=options)) == times_g2(k)
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_multiples_whose_sums_could_meet_a_table_entry(group: int, options: Options) -> None:
+    """Short combinations over the endomorphism, digits at the edges of the windows: additions of equal points, if any."""
+    root, times = (LAMBDA, times_g1) if group == 1 else (FROBENIUS, times_g2)
+    rng = random.Random(group)
+    small = (0, 1, -1, 7, 8, -8, 9, 15, 16, 17, 136, 0x88888888)
+    scalars = [sum(rng.choice(small) * pow(root, i, R) for i in range(4)) % R for _ in range(20)]
+    for k in filter(None, [root, R - root, (1 + root) % R, (root - 1) % R, *scalars]):
+        assert bytes(scaled(group, generator(group), little(k), options=options)) == times(k)
+
+
+@pytest.mark.parametrize(("group", "level"), [(1, 9), (2, 6)])
+def test_every_path_gives_the_same_bytes(group: int, level: int, options: Options) -> None:
+    points = scaled(group, generator(group) * (1 << level), ONE, little(TAU))
+    portable = Options(cpu_path=CpuPath.PORTABLE)
+
+    assert lagrange(group, points, level, options=options) == lagrange(group, points, level, options=portable)
 
 
 def test_a_block_scales_by_powers_and_divides(options: Options) -> None:
