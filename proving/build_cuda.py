@@ -29,6 +29,7 @@ from proving.errors import CudaBuildFailed, NvccMissing, ProvingError
 DEVICE_DIR: Final = SOURCE_DIR / "src" / "device"
 UNITS: Final = ("g2.cu", "g1.cu", "field_kernels.cu", "resident_key.cu", "cuda_abi.cu", "finish.cpp")
 """Slowest first."""
+SYSTEM_NVCC: Final = Path("/usr/local/cuda/bin/nvcc")
 DEFAULT_ARCHITECTURES: Final = ("90",)
 """Hopper, where no card says otherwise."""
 PORTABLE_ARCHITECTURES: Final = ("80", "86", "89", "90", "100", "120")
@@ -79,7 +80,7 @@ def _candidates() -> Iterable[Path]:
     for folder in os.environ.get("PATH", "").split(os.pathsep):
         if (Path(folder) / "nvcc").is_file():
             yield Path(folder) / "nvcc"
-    yield Path("/usr/local/cuda/bin/nvcc")
+    yield SYSTEM_NVCC
     spec = importlib.util.find_spec("nvidia")
     for place in spec.submodule_search_locations or () if spec is not None else ():
         yield from sorted(Path(place).glob("cu*/bin/nvcc"), reverse=True)
