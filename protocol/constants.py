@@ -53,6 +53,8 @@ SLASH_WINDOW: Final = 3600
 """Seconds after claimBy in which a bond can be taken."""
 BOND_PER_ENTRY: Final = 5000000000000000
 """wei for each entry of a table in the persistent lane."""
+MAX_TABLE_BLOCKS: Final = 50400
+"""Blocks after which a table of the persistent lane is expired, whatever its validity."""
 MAX_SYSTEMS: Final = 8
 """Proof systems of a rollup's configuration."""
 

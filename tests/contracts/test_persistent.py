@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from protocol.constants import BOND_PER_ENTRY, MAX_SKEW, MAX_SYSTEMS, NONE, SLASH_WINDOW, WITHDRAW_DELAY
+from protocol.constants import (
+    BOND_PER_ENTRY,
+    MAX_SKEW,
+    MAX_SYSTEMS,
+    MAX_TABLE_BLOCKS,
+    NONE,
+    SLASH_WINDOW,
+    WITHDRAW_DELAY,
+)
 from protocol.contracts.artifacts import call_data
 from protocol.load import Expectation, encode_expects
 from protocol.table import (
@@ -83,7 +91,8 @@ def test_the_abi_form_loads_the_same_core(made: Setup) -> None:
     assert receipt.value == core_id(encode_core(core))
     (loaded,) = [e.values for e in receipt.events]
     assert (loaded["core"], loaded["lane"]) == (encode_core(core), 1)
-    block, valid_until, remaining, loader = made.rollups.view("table", receipt.value)
+    block, valid_until, remaining, loader, closed = made.rollups.view("table", receipt.value)
+    assert not closed
     assert (block, valid_until, remaining) == (made.world.number, core.valid_until, 2)
     assert loader == "0x" + made.user.hex()
 
@@ -393,10 +402,12 @@ def test_the_epoch_in_a_bundle_is_pinned_by_its_expectation(made: Setup) -> None
 
 def test_the_contracts_have_the_specified_constants(made: Setup) -> None:
     found = {"BOND_PER_ENTRY": made.rollups.view("bondPerEntry"), "MAX_SKEW": made.rollups.view("maxSkew")}
+    found["MAX_TABLE_BLOCKS"] = made.rollups.view("maxTableBlocks")
     found |= {name: made.market.view(name) for name in ("WITHDRAW_DELAY", "SLASH_WINDOW")}
     assert found == {
         "BOND_PER_ENTRY": BOND_PER_ENTRY,
         "MAX_SKEW": MAX_SKEW,
+        "MAX_TABLE_BLOCKS": MAX_TABLE_BLOCKS,
         "WITHDRAW_DELAY": WITHDRAW_DELAY,
         "SLASH_WINDOW": SLASH_WINDOW,
     }

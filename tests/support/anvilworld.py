@@ -32,6 +32,12 @@ class AnvilWorld(World):
         self.time += seconds
         self._ask("evm_setNextBlockTimestamp", self.time)
 
+    def pass_blocks(self, blocks: int, seconds: int = 12) -> None:
+        """Empty blocks; the next one is that much later."""
+        self._ask("anvil_mine", hex(blocks - 1))
+        self.number += blocks - 1
+        self.pass_time(seconds)
+
     def fund(self, address: bytes, wei: int = RICH) -> None:
         """Set a balance."""
         self._ask("anvil_setBalance", "0x" + address.hex(), hex(wei))
@@ -84,7 +90,17 @@ class AnvilWorld(World):
             "gas": hex(min(call.gas, GAS_LIMIT)),
             "gasPrice": "0x0",
         } | ({} if call.to is None else {"to": "0x" + call.to.hex()})
-        sent = self._ask("eth_sendTransaction", transaction)
+        return self._outcome(self._ask("eth_sendTransaction", transaction))
+
+    def send_signed(self, raw: bytes) -> Outcome:
+        """A signed transaction in a block at `time`."""
+        return self._outcome(self._ask("eth_sendRawTransaction", "0x" + raw.hex()))
+
+    def nonce(self, address: bytes) -> int:
+        """Transactions sent by an account, and delegations signed."""
+        return int(self._ask("eth_getTransactionCount", "0x" + address.hex(), "latest"), 16)
+
+    def _outcome(self, sent: str) -> Outcome:
         receipt = self._receipt(sent)
         trace = self._ask("debug_traceTransaction", sent, {"tracer": "callTracer"})
         self.number += 1

@@ -14,7 +14,7 @@ from typing import Any
 from eth_abi.abi import decode, encode
 
 from protocol.actions import CALLS, Action, ActionKind, action_hash, encode_action
-from protocol.constants import BOND_PER_ENTRY, MAX_ACTION_DATA, NONE
+from protocol.constants import BOND_PER_ENTRY, MAX_ACTION_DATA, MAX_TABLE_BLOCKS, NONE
 from protocol.contracts.artifacts import call_data
 from protocol.hashing import keccak256
 from protocol.table import Core, core_id, encode_core
@@ -73,6 +73,8 @@ class Table:
     loader: bytes = ZERO_ADDRESS
     block: int = 0
     closed: bool = False
+    shared: bool = False
+    """Somebody else loaded the core too: its loader cannot end it early."""
 
 
 @dataclass(slots=True)
@@ -132,7 +134,7 @@ class Model:
     actors: tuple[bytes, ...]
     time: int
     number: int = 1
-    max_table_blocks: int = 0
+    max_table_blocks: int = MAX_TABLE_BLOCKS
     depth: int = 0
 
     # -- transactions --------------------------------------------------------------------------------------------------
@@ -190,8 +192,16 @@ class Model:
         if value != bond:
             raise Failed("WrongValue")
         self.pay(sender, self.address, value)
-        if identity in self.state.persistent:
+        present = self.state.persistent.get(identity)
+        if present is not None:
+            if self.is_over(present):
+                raise Failed("TableOver")
+            present.shared = present.shared or sender != present.loader
             self.give_credit(sender, bond)
+            member = core.lockset[0]
+            live = (self.state.rollups[member.rollup_id].root, self.epoch(member.rollup_id))
+            if live == (member.pre_root, present.epochs[0]):
+                self.offer(present)
             return
         self.check_live(core)
         if core.triggers_hash != ZERO_HASH:
@@ -261,9 +271,15 @@ class Model:
 
     def is_usable(self, table: Table) -> bool:
         """A persistent table within its life."""
-        blocks = table.block + self.max_table_blocks
-        alive = not table.closed and self.number <= blocks if self.max_table_blocks else not table.closed
-        return bool(table.live) and alive and table.core.not_before <= self.time <= table.core.valid_until
+        return bool(table.live) and not self.is_over(table) and table.core.not_before <= self.time
+
+    def is_expired(self, table: Table) -> bool:
+        """By time or by blocks."""
+        return self.time > table.core.valid_until or self.number > table.block + self.max_table_blocks
+
+    def is_over(self, table: Table) -> bool:
+        """Expired, or ended by its loader."""
+        return table.closed or self.is_expired(table)
 
     def find(self, action: Action, pin: Hash32 | None) -> Table:
         """The table in which a trigger resolves."""
@@ -509,16 +525,14 @@ class Model:
         table = self.state.persistent.get(identity)
         if table is None:
             raise Failed("NoSuchTable")
-        over = self.time > table.core.valid_until or (
-            self.max_table_blocks and self.number > table.block + self.max_table_blocks
-        )
-        if sender != table.loader and not over and not table.closed:
+        expired = self.is_expired(table)
+        if not expired and not table.closed and (sender != table.loader or table.shared):
             raise Failed("NotCleanable")
         if not set(entries) <= table.live:
             raise Failed("WrongKey")
         table.live -= set(entries)
         bond = BOND_PER_ENTRY * len(entries)
-        bounty = 0 if sender == table.loader else bond // 2
+        bounty = bond // 2 if expired and sender != table.loader else 0
         self.give_credit(sender, bounty)
         self.give_credit(table.loader, bond - bounty)
         if not table.live:

@@ -10,10 +10,12 @@ from typing import Any, Final
 
 from eth.constants import BLANK_ROOT_HASH
 from eth.db.atomic import AtomicDB
+from eth.exceptions import Revert
+from eth.vm.forks.prague.transactions import PragueTransactionBuilder
 from eth_abi.abi import decode
 from eth_typing import Hash32
 
-from node.chain.evm import Call, EvmState, Outcome, execution_context, run_call
+from node.chain.evm import Call, EvmState, Outcome, evm_log, execution_context, run_call
 from protocol.contracts.artifacts import (
     ContractRevert,
     abi_type,
@@ -99,6 +101,11 @@ class World:
         self.number += 1
         self._state.execution_context = self._context()
 
+    def pass_blocks(self, blocks: int, seconds: int = 12) -> None:
+        """So many blocks, of which the last is that much later."""
+        self.number += blocks - 1
+        self.pass_time(seconds)
+
     def account(self, name: str, wei: int = RICH) -> bytes:
         """A funded address without a known key."""
         address = keccak256(name.encode())[:20]
@@ -135,6 +142,25 @@ class World:
         """A transaction that is not kept."""
         self._state.persist()
         return run_call(EvmState(self._db, self._context(), self._state.state_root), call)
+
+    def send_signed(self, raw: bytes) -> Outcome:
+        """A signed transaction of any type, as a node would get it."""
+        transaction = PragueTransactionBuilder().decode(raw)
+        computation = self._state.apply_transaction(transaction)
+        error = computation.error if computation.is_error else None
+        return Outcome(
+            succeeded=error is None,
+            output=bytes(computation.output),
+            gas_used=0,
+            gas_refund=0,
+            logs=tuple(evm_log(*log) for log in computation.get_log_entries()),
+            halt=None if error is None or isinstance(error, Revert) else type(error).__name__,
+            created=None,
+        )
+
+    def nonce(self, address: bytes) -> int:
+        """Transactions sent by an account, and delegations signed."""
+        return int(self._state.get_nonce(address))
 
     def deploy(self, name: str, *arguments: object, sender: bytes | None = None) -> Contract:
         """Deploy a contract by its Solidity name."""

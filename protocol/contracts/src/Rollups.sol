@@ -14,11 +14,9 @@ import {Transient} from "./Transient.sol";
 /// @title Rollups: loads proven tables and executes them (SPEC §8).
 /// @notice Calls only proxies that it created, proof systems by STATICCALL, its own market, and accounts that claim.
 contract Rollups is ProxyFactory {
-    uint256 private constant SETTLE_GAS = 300_000;
     uint256 private constant EXPECT_BYTES = 80;
     /// @dev enough for an ExecutionNotFound with the longest action
     uint256 private constant MAX_REVERT_DATA = 2048;
-    bytes32 private constant D_ACTIVE = keccak256("unveto/active/1");
 
     IProofMarket private immutable MARKET;
     TableReader private immutable READER;
@@ -69,11 +67,12 @@ contract Rollups is ProxyFactory {
         Load memory l = _open(core, LANE_TRANSIENT);
         _checkTriggers(l, triggers);
         (address payee, bytes32 agreementHash, bytes32 familyHash) = _load(l, proofs);
-        if ((agreementHash == 0) != (settlement.length == 0)) {
+        // a load that fires nothing does not show that the user was served, so it does not pay: settleLoaded does
+        if (settlement.length != 0 ? agreementHash == 0 : agreementHash != 0 && triggers.length != 0) {
             revert SettlementMismatch(agreementHash, settlement.length);
         }
-        // a load that fires nothing does not show that the user was served, so it does not pay
-        if (agreementHash != 0 && triggers.length != 0) {
+        if (triggers.length == 0) _rememberLoader(l.coreId, payee, agreementHash, familyHash);
+        else if (agreementHash != 0) {
             MARKET.settle{gas: SETTLE_GAS}(l.coreId, agreementHash, payee, familyHash, settlement);
         }
         results = new bytes[](triggers.length / 2);
@@ -96,9 +95,15 @@ contract Rollups is ProxyFactory {
         Load memory l = _open(abi.decode(packed, (bytes)), LANE_PERSISTENT);
         uint256 bond = BOND_PER_ENTRY * l.plan.keys.length;
         if (msg.value != bond) revert WrongValue(bond, msg.value);
-        if (l.copied) _claimable[msg.sender] += bond;
-        // the reader has found the header inside `proof`
-        else _load(l, proof[CoreCodec.HEADER_BYTES + 40 * uint256(uint8(proof[1])):]);
+        bool atLiveRoot = true;
+        if (l.copied) {
+            _claimable[msg.sender] += bond;
+            atLiveRoot = _join(l.coreId, l.plan.keys[0], l.header);
+        } else {
+            // the reader has found the header inside `proof`
+            _load(l, proof[CoreCodec.HEADER_BYTES + 40 * uint256(uint8(proof[1])):]);
+        }
+        if (atLiveRoot && l.plan.openAction != 0) _offer(l.header.lockset[0], l.plan.openAction, l.coreId);
         return l.coreId;
     }
 
@@ -192,9 +197,6 @@ contract Rollups is ProxyFactory {
         if (l.copied) return (payee, agreementHash, familyHash);
         _storePlan(l.coreId, l.plan, l.lane);
         _announce(l.coreId, l.header, l.plan.keys.length, l.lane);
-        if (l.lane == LANE_PERSISTENT && l.plan.openAction != 0) {
-            _offer(l.header.lockset[0], l.plan.openAction, l.coreId);
-        }
         emit TableLoaded(l.coreId, l.lane, l.data, payee, agreementHash);
     }
 
@@ -302,13 +304,13 @@ contract Rollups is ProxyFactory {
         returns (bytes32[] memory outer)
     {
         _depth++;
-        bytes32 active = keccak256(abi.encode(D_ACTIVE, t.coreId));
-        if (Transient.get(active) != 0) return outer;
+        bytes32 active = _activeSlot(t.coreId);
+        if (Transient.get(active) == RUNNING) return outer;
         if (t.triggersFixed && !listed) revert TriggersFixed(t.coreId);
         if (t.executor != address(0) && (a.sourceRollup != 0 || a.sourceAddress != t.executor)) {
             revert NotExecutor(a.sourceAddress, t.executor);
         }
-        Transient.set(active, bytes32(uint256(1)));
+        Transient.set(active, RUNNING);
         outer = new bytes32[](t.lockset.length);
         for (uint256 i = 0; i < outer.length; i++) {
             outer[i] = _session(t.lockset[i]);
@@ -318,7 +320,7 @@ contract Rollups is ProxyFactory {
 
     function _leave(Table memory t, bytes32[] memory outer) private {
         if (outer.length != 0) {
-            Transient.set(keccak256(abi.encode(D_ACTIVE, t.coreId)), 0);
+            Transient.set(_activeSlot(t.coreId), FINISHED);
             for (uint256 i = 0; i < outer.length; i++) {
                 if (outer[i] != t.coreId) _setSession(t.lockset[i], outer[i]);
             }

@@ -2,9 +2,11 @@
 pragma solidity 0.8.37;
 
 import {CoreCodec} from "./CoreCodec.sol";
+import {IProofMarket} from "./interfaces/IProofMarket.sol";
 import {IRollupsAdmin} from "./interfaces/IRollupsAdmin.sol";
 import {IRollupsExecution} from "./interfaces/IRollupsExecution.sol";
 import {TableStore} from "./TableStore.sol";
+import {Transient} from "./Transient.sol";
 
 /// @title The part of Rollups that no flow runs through: registry, removal of tables, payouts, views (SPEC §8).
 /// @notice Rollups runs this code on its own storage (DELEGATECALL) for every function that it does not have itself; the two are
@@ -107,17 +109,49 @@ contract RollupsAdmin is TableStore, IRollupsAdmin {
         StoredTable storage stored = _tables[coreId];
         address loader = stored.loader;
         if (stored.blockLoaded == 0) revert NoSuchTable(coreId);
-        if (msg.sender != loader && block.timestamp <= stored.validUntil) revert NotCleanable(coreId);
+        bool expired = _isExpired(stored);
+        if (!expired && !stored.closed && (msg.sender != loader || stored.shared)) revert NotCleanable(coreId);
         for (uint256 i = 0; i < keys.length; i++) {
             if (stored.records[keys[i]].length == 0) revert WrongKey(keys[i]);
             delete stored.records[keys[i]];
         }
         uint256 bond = keys.length * BOND_PER_ENTRY;
-        uint256 bounty = msg.sender == loader ? 0 : bond / 2;
+        // a table that its loader closed is the loader's to clean; others may, so that it blocks nobody's load of the same core
+        uint256 bounty = expired && msg.sender != loader ? bond / 2 : 0;
         _claimable[msg.sender] += bounty;
         _claimable[loader] += bond - bounty;
         _forget(coreId, stored, keys.length);
         emit TableCleaned(coreId, keys.length, msg.sender, bounty);
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function closeTable(bytes32 coreId) external override {
+        _requireIdle();
+        if (_isLive(coreId, LANE_TRANSIENT)) {
+            _ownLoad(coreId);
+            _forgetTransient(coreId);
+            emit TableClosed(coreId, LANE_TRANSIENT);
+            return;
+        }
+        StoredTable storage stored = _tables[coreId];
+        if (stored.blockLoaded == 0) revert NoSuchTable(coreId);
+        if (msg.sender != stored.loader) revert NotLoader(coreId, stored.loader);
+        if (_isOver(stored)) revert TableOver(coreId);
+        if (stored.shared) revert NotCleanable(coreId);
+        stored.closed = true;
+        emit TableClosed(coreId, LANE_PERSISTENT);
+    }
+
+    // --- payment and payouts
+
+    /// @inheritdoc IRollupsAdmin
+    function settleLoaded(bytes32 coreId, bytes calldata settlement) external override {
+        _requireIdle();
+        (address payee, bytes32 agreementHash, bytes32 familyHash) = _ownLoad(coreId);
+        if (agreementHash == 0 || settlement.length == 0) revert SettlementMismatch(agreementHash, settlement.length);
+        if (Transient.get(_activeSlot(coreId)) != FINISHED) revert NotRun(coreId);
+        IProofMarket market = IProofMarket(IRollupsExecution(address(this)).market());
+        market.settle{gas: SETTLE_GAS}(coreId, agreementHash, payee, familyHash, settlement);
     }
 
     /// @inheritdoc IRollupsAdmin
@@ -154,7 +188,7 @@ contract RollupsAdmin is TableStore, IRollupsAdmin {
     /// @inheritdoc IRollupsAdmin
     function table(bytes32 coreId) external view override returns (TableView memory) {
         StoredTable storage stored = _tables[coreId];
-        return TableView(stored.blockLoaded, stored.validUntil, stored.remaining, stored.loader);
+        return TableView(stored.blockLoaded, stored.validUntil, stored.remaining, stored.loader, stored.closed);
     }
 
     /// @inheritdoc IRollupsAdmin
@@ -180,5 +214,10 @@ contract RollupsAdmin is TableStore, IRollupsAdmin {
     /// @inheritdoc IRollupsAdmin
     function maxSkew() external pure override returns (uint256) {
         return MAX_SKEW;
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function maxTableBlocks() external pure override returns (uint256) {
+        return MAX_TABLE_BLOCKS;
     }
 }

@@ -12,6 +12,9 @@ import {Transient} from "./Transient.sol";
 abstract contract TableStore is RollupRegistry {
     uint256 internal constant BOND_PER_ENTRY = 0.005 ether;
     uint256 internal constant MAX_SKEW = 3600;
+    /// @dev about a week: whoever forgets a table leaves it to cleaners by then, whatever its validity
+    uint256 internal constant MAX_TABLE_BLOCKS = 50_400;
+    uint256 internal constant SETTLE_GAS = 300_000;
     uint256 internal constant RECORD_HEADER = 35;
     uint8 internal constant LANE_TRANSIENT = 0;
     uint8 internal constant LANE_PERSISTENT = 1;
@@ -19,6 +22,12 @@ abstract contract TableStore is RollupRegistry {
     bytes32 private constant D_INFO = keccak256("unveto/transient-table/1");
     bytes32 private constant D_SESSION = keccak256("unveto/session/1");
     bytes32 private constant D_OPEN = keccak256("unveto/open/1");
+    bytes32 private constant D_ACTIVE = keccak256("unveto/active/1");
+    bytes32 private constant D_CLAIM = keccak256("unveto/loader/1");
+
+    /// @dev what `_activeSlot` holds while a flow runs in the table, and after one has ended well; 0 before
+    bytes32 internal constant RUNNING = bytes32(uint256(1));
+    bytes32 internal constant FINISHED = bytes32(uint256(2));
 
     /// @dev A table as a running flow sees it.
     struct Table {
@@ -38,6 +47,10 @@ abstract contract TableStore is RollupRegistry {
         uint64 notBefore;
         uint64 validUntil;
         uint64 blockLoaded;
+        /// ended by its loader
+        bool closed;
+        /// loaded again by somebody else, who may count on it: its loader cannot end it early any more
+        bool shared;
         uint64[] lockset;
         mapping(bytes32 key => bytes record) records;
     }
@@ -129,7 +142,7 @@ abstract contract TableStore is RollupRegistry {
         }
         StoredTable storage stored = _tables[coreId];
         if (stored.blockLoaded == 0) return (false, t);
-        if (block.timestamp < stored.notBefore || block.timestamp > stored.validUntil) return (false, t);
+        if (block.timestamp < stored.notBefore || _isOver(stored)) return (false, t);
         t.lane = LANE_PERSISTENT;
         t.executor = stored.executor;
         t.l2Time = stored.l2Time;
@@ -157,13 +170,66 @@ abstract contract TableStore is RollupRegistry {
         return keccak256(abi.encode(D_INFO, coreId));
     }
 
+    /// @dev Whether a stored table can never be met again and anybody is paid for removing it.
+    function _isExpired(StoredTable storage stored) internal view returns (bool) {
+        return block.timestamp > stored.validUntil || block.number > stored.blockLoaded + MAX_TABLE_BLOCKS;
+    }
+
+    function _isOver(StoredTable storage stored) internal view returns (bool) {
+        return stored.closed || _isExpired(stored);
+    }
+
+    /// @dev A load of a core that is stored already leaves it as it is.
+    /// @param key of its first entry in the epochs in force
+    /// @return whether a trigger at the live root of the first member would meet that entry
+    function _join(bytes32 coreId, bytes32 key, CoreCodec.Core memory c) internal returns (bool) {
+        StoredTable storage stored = _tables[coreId];
+        if (_isOver(stored)) revert TableOver(coreId);
+        if (msg.sender != stored.loader && !stored.shared) stored.shared = true;
+        return stored.records[key].length != 0 && _rollup(c.lockset[0]).stateRoot == c.preRoots[0];
+    }
+
+    // --- tables that their loader runs by calls of its own, in the transaction of the load
+
+    /// @dev Of a load that fired nothing. The last such load counts, so that nobody's earlier copy of it gets in the way.
+    function _rememberLoader(bytes32 coreId, address payee, bytes32 agreementHash, bytes32 familyHash) internal {
+        Transient.putBytes(_loaderSlot(coreId), abi.encode(msg.sender, payee, agreementHash, familyHash));
+    }
+
+    /// @dev Reverts unless the caller is that loader.
+    function _ownLoad(bytes32 coreId)
+        internal
+        view
+        returns (address payee, bytes32 agreementHash, bytes32 familyHash)
+    {
+        bytes memory load = Transient.getBytes(_loaderSlot(coreId));
+        address loader;
+        if (load.length != 0) {
+            (loader, payee, agreementHash, familyHash) = abi.decode(load, (address, address, bytes32, bytes32));
+        }
+        if (msg.sender != loader) revert NotLoader(coreId, loader);
+    }
+
+    /// @dev In the transient lane.
+    function _forgetTransient(bytes32 coreId) internal {
+        Transient.set(_infoSlot(coreId), 0);
+    }
+
+    function _loaderSlot(bytes32 coreId) private pure returns (bytes32) {
+        return keccak256(abi.encode(D_CLAIM, coreId));
+    }
+
+    function _activeSlot(bytes32 coreId) internal pure returns (bytes32) {
+        return keccak256(abi.encode(D_ACTIVE, coreId));
+    }
+
     // --- open lookup
 
     /// @dev The first live offer stays.
     function _offer(uint64 rollupId, bytes32 actionHash, bytes32 coreId) internal {
         bytes32 key = _openKey(rollupId, actionHash);
         StoredTable storage present = _tables[_offers[key]];
-        if (present.blockLoaded == 0 || block.timestamp > present.validUntil) _offers[key] = coreId;
+        if (present.blockLoaded == 0 || _isOver(present)) _offers[key] = coreId;
     }
 
     function _openKey(uint64 rollupId, bytes32 actionHash) private view returns (bytes32) {

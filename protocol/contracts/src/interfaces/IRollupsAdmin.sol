@@ -24,7 +24,18 @@ interface IRollupsAdmin is IRollupsTypes {
 
     function transferRollupOwnership(uint64 rollupId, address owner) external;
 
-    /// @notice Removes entries of an expired table, or, for its loader, of any. A stranger gets half of their bonds.
+    /// @notice Ends a table of the caller's: nothing meets it any more. In the lane that holds it, the transient one first; there
+    ///         it must come from a load without triggers. In the persistent lane not once somebody else has loaded the same core.
+    ///         Its entries stay until `cleanup`.
+    function closeTable(bytes32 coreId) external;
+
+    /// @notice Pays for a table that the caller loaded, without triggers, in this transaction, and whose flow has finished since, at
+    ///         least once: the calls that met it were the caller's own. Paid already: nothing.
+    /// @param settlement packed (SPEC §8.2)
+    function settleLoaded(bytes32 coreId, bytes calldata settlement) external;
+
+    /// @notice Removes entries of a table that is expired or closed, and for its loader of any that nobody else has loaded too. A
+    ///         stranger gets half of the bonds if it is expired. Expired: after validUntil, or MAX_TABLE_BLOCKS blocks after the load.
     function cleanup(bytes32 coreId, bytes32[] calldata keys) external;
 
     /// @notice Sends what `claimableOf(account)` shows to that account.
@@ -42,4 +53,6 @@ interface IRollupsAdmin is IRollupsTypes {
     function bondPerEntry() external view returns (uint256);
     /// @return seconds that a table's l2Time may lie behind the block that loads it
     function maxSkew() external view returns (uint256);
+    /// @return blocks after which a persistent table is expired, whatever its validity
+    function maxTableBlocks() external view returns (uint256);
 }

@@ -10,7 +10,7 @@ interface IRollupsExecution is IRollupsTypes {
     /// @param proofs packed (SPEC §8)
     /// @param expects packed; what the sender insists on before anything moves
     /// @param triggers u16 entry indices in firing order; settles only if there is at least one
-    /// @param settlement packed (SPEC §8.2), empty iff the agreement hash in `proofs` is 0
+    /// @param settlement packed (SPEC §8.2); empty if the agreement hash in `proofs` is 0, may be empty if there are no triggers
     /// @return results answer data of each trigger
     function loadAndRun(
         bytes calldata core,
@@ -21,7 +21,8 @@ interface IRollupsExecution is IRollupsTypes {
     ) external payable returns (bytes[] memory results);
 
     /// @notice Loads a core in the persistent lane; `msg.value` must be BOND_PER_ENTRY for each entry. The bond comes back as entries
-    ///         are consumed or cleaned. A core that is live already is left as it is and the value is credited back.
+    ///         are consumed or cleaned. A core that is live already is left as it is and the value is credited back; if another account
+    ///         loaded it, that one can no longer end it before it expires.
     /// @param proof `header | proofs`, header being the core without its entries
     function loadL2Executions(Execution[] calldata executions, bytes calldata proof)
         external

@@ -60,6 +60,8 @@ interface IRollupsTypes {
         uint64 validUntil;
         uint32 remaining;
         address loader;
+        /// ended by its loader; its entries wait for cleanup
+        bool closed;
     }
 
     /// @notice The rollup begins, with the configuration of its epoch 1.
@@ -89,6 +91,8 @@ interface IRollupsTypes {
     event ExecutionConsumed(
         bytes32 indexed coreId, uint16 index, uint64 indexed rollupId, bytes32 newRoot, uint64 epoch
     );
+    /// @notice Ended by its loader.
+    event TableClosed(bytes32 indexed coreId, uint8 lane);
     event TableCleaned(bytes32 indexed coreId, uint256 count, address cleaner, uint256 bounty);
 
     // the two contracts that are one
@@ -136,6 +140,9 @@ interface IRollupsTypes {
     error NotCleanable(bytes32 coreId);
     error WrongKey(bytes32 key);
     error NoSuchTable(bytes32 coreId);
+    error NotLoader(bytes32 coreId, address loader);
+    error TableOver(bytes32 coreId);
+    error NotRun(bytes32 coreId);
     error NothingToClaim(address account);
     error PaymentFailed(address account);
     // execution
