@@ -40,10 +40,15 @@ class Limits:
 
     def apply(self) -> None:
         """Sets what the system enforces; processes started later inherit it."""
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the witness
+        leave_no_core_dump()
         resource.setrlimit(resource.RLIMIT_DATA, (self.memory_mib << 20, self.memory_mib << 20))
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.disk_mib << 20, self.disk_mib << 20))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit then fails with an error
+
+
+def leave_no_core_dump() -> None:
+    """A core dump would hold the witness."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def lead_group() -> None:

@@ -39,6 +39,8 @@ def prove(
 ) -> tuple[Proof, tuple[int, ...]]:
     """Proves that a witness satisfies the circuit of a key. Blinding comes from the operating system.
 
+    Not constant time. What the core makes of the witness is overwritten before it returns.
+
     Args:
         zkey: a .zkey file, whose prepared form is kept in the user's cache directory; or its bytes or the parsed key,
             which are prepared for this call; or a prepared key.

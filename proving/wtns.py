@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from io import BytesIO
+from dataclasses import dataclass, field
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Final, Self
 
@@ -23,9 +23,13 @@ MAX_WTNS_BYTES: Final = 8 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """Wire values: n x 32 bytes, little-endian, below r; value 0 is 1. The buffer is overwritten by `wipe`."""
+    """Secret wire values: n x 32 bytes, little-endian, below r; value 0 is 1.
 
-    values: bytearray
+    The buffer is overwritten by `wipe`; integers taken out of it are not. Nothing that computes with it is constant
+    time: whoever can measure a proof's time or caches may learn of its values.
+    """
+
+    values: bytearray = field(repr=False)
 
     @classmethod
     def from_ints(cls, values: Sequence[int]) -> Self:
@@ -59,14 +63,23 @@ def read_wtns(source: Path | Data) -> Witness:
         if size > MAX_WTNS_BYTES:
             raise WitnessMalformed(f"{size} bytes, the limit is {MAX_WTNS_BYTES}")
         data = bytearray(size)
-        with source.open("rb") as file:
-            if file.readinto(data) != size:
-                raise WitnessMalformed("the file shrank while it was read")
         try:
+            with source.open("rb", buffering=0) as file:  # a buffer of the file object's would keep a copy
+                _fill(file, data)
             return _parse(data)
         finally:
             wipe(data)
     return _parse(source)
+
+
+def _fill(file: FileIO, data: bytearray) -> None:
+    with memoryview(data) as whole:
+        at = 0
+        while at < len(data):
+            got = file.readinto(whole[at:])
+            if not got:
+                raise WitnessMalformed("the file shrank while it was read")
+            at += got
 
 
 def _parse(data: Data) -> Witness:

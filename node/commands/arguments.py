@@ -8,6 +8,7 @@ from eth_abi.exceptions import EncodingError, ParseError
 from node.errors import UsageError
 from protocol.hashing import selector
 from protocol.types import Endpoint, endpoint
+from proving.backends import Chosen, choose
 
 
 def wei(text: str) -> int:
@@ -108,3 +109,12 @@ def _value(kind: str, text: str) -> object:
     if kind.startswith("bytes"):
         return bytes.fromhex(text.removeprefix("0x"))
     return text
+
+
+def backend_of(device: str) -> Chosen:
+    """The Groth16 backend that `--device auto|cpu|cuda` means.
+
+    Raises:
+        BackendUnavailable: CUDA was named and does not work here.
+    """
+    return choose(device if device == "auto" else f"groth16-{device}")

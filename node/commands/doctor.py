@@ -15,6 +15,7 @@ from typing import Literal
 
 import trio
 
+from node.bench.machine import cpu_path
 from node.chain.errors import ChainError
 from node.chain.rpc import Retry, Rpc
 from node.chain.transport import HttpTransport
@@ -26,7 +27,7 @@ from node.output import Output
 from proving.backends import Backend, choose
 from proving.build import cache_dir, find_compiler
 from proving.errors import BackendUnavailable, CoreError, ZkeyMalformed
-from proving.native import DEFAULT_OPTIONS, chosen_path, load
+from proving.native import load
 from proving.zkey import is_dev_key
 
 Level = Literal["ok", "note", "bad"]
@@ -75,8 +76,7 @@ def machine_findings(out: Output) -> list[Finding]:
     try:
         found.append(Finding(name="compiler", level="ok", text=" ".join(find_compiler().command)))
         load(out.say)
-        path = chosen_path(DEFAULT_OPTIONS)
-        found.append(Finding(name="core", level="ok", text=f"built; CPU path {path.name.lower()}"))
+        found.append(Finding(name="core", level="ok", text=f"built; CPU path {cpu_path()}"))
     except CoreError as error:
         found.append(Finding(name="core", level="bad", text=str(error)))
     free_gib = shutil.disk_usage(_existing(cache_dir())).free >> 30

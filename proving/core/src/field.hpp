@@ -87,6 +87,7 @@ struct Portable {
   }
 };
 
+// An element of a prime field. Not constant time: comparisons, inversion and table look-ups depend on the value.
 template <class P, class B>
 struct Fe {
   u64 v[4];

@@ -125,7 +125,22 @@ def test_keys_and_proofs(command: Command, tmp_path: Path) -> None:
     (tmp_path / "public.json").write_text(json.dumps([str(int(proved["public"][0]) + 1)]))
     assert command("verify", "vk.json", "public.json", "proof.json", status=1)["error"]["code"] == "PRV-035"
     command("prove", "c.wtns", "c.zkey", "a", "b", status=1)
+    measured = command("bench prove", "--zkey", "c.zkey", "--wtns", "c.wtns", "--runs", "1", "--threads", "1")
+    assert measured["size"] | {"zkey_bytes": 0} == {"domain": 4, "wires": 5, "public": 1, "zkey_bytes": 0}
+    assert [result["verified"] for result in measured["results"]] == [True]
     command("setup dev", "--r1cs", "c.zkey", "--zkey", "d.zkey", status=1)
+
+
+def test_measurements(command: Command) -> None:
+    """bench: every kind at a small size, on a circuit that it makes, and refusals."""
+    assert command("bench prove", "--log2", "10", "--runs", "2")["size"]["domain"] == 1024
+    assert command("bench msm", "--log2", "6", "--runs", "1")["verified"]
+    assert command("bench msm", "--log2", "4", "--runs", "1", "--group", "2")["verified"]
+    assert command("bench ntt", "--log2", "6", "--runs", "3")["verified"]
+    command("bench ntt", "--log2", "25", status=1)
+    command("bench msm", "--runs", "0", status=1)
+    command("bench prove", "--zkey", "absent", status=1)
+    command("bench prove", "--vs", "snarkjs", status=1)  # not installed in this empty folder, nor on the path
 
 
 def test_the_machine(command: Command, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Measurements that check their own results: what `unveto bench` runs."""
