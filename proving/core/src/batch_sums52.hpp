@@ -77,9 +77,7 @@ struct Lists {
 template <class V>
 class BatchSums {
  public:
-  BatchSums()
-      : x_(kGroups * W), y_(kGroups * W), addend_x_(kGroups * W), addend_y_(kGroups * W), run_(kGroups * W),
-        product_((kGroups + kChains) * W) {}
+  BatchSums() : groups_((kGroups + kChains) * kParts * W) {}
 
   // points: what entries point into; sums: where targets point into. The two may be one array if targets are no entries.
   UNVETO_IFMA void sum(const u8* points, const u32* entries, const Lists& lists, u64* sums) {
@@ -89,105 +87,108 @@ class BatchSums {
       for (std::size_t i = 0; i < kLists; ++i) start_[i] = i < n ? lists.start[begin + i] : 0;
       const u32* length = lists.length + begin;
       std::size_t active = n;
-      first_points(n);
-      for (u32 k = 1;; ++k) {
+      const auto count_longer = [&](u32 k) {
         while (active > 0 && length[active - 1] <= k) --active;
-        if (active == 0) break;
-        round(k, active);
+        return active;
+      };
+      first_points(n, count_longer(1));
+      for (u32 k = 1; active > 0; ++k) {
+        const std::size_t here = active;
+        round(k, here, count_longer(k + 1));
       }
       for (std::size_t g = 0; g * kLanes < n; ++g)
         store_points(sums, lists.target + begin + g * kLanes, unsigned(std::min<std::size_t>(kLanes, n - g * kLanes)), infinite_[g],
-                     V::load(&x_[g * W]), V::load(&y_[g * W]));
+                     V::load(at(g, kX)), V::load(at(g, kY)));
     }
   }
 
  private:
   static constexpr std::size_t W = V::kWords;
-  static constexpr std::size_t kLists = V::kWords == 40 ? 2048 : 1024;  // a segment's scratch stays in the second-level cache
+  static constexpr std::size_t kLists = V::kWords == 40 ? 1024 : 512;  // a segment's 240 KB stay in the second-level cache
   static constexpr std::size_t kGroups = kLists / kLanes;
   static constexpr std::size_t kBlock = 8;   // groups that go through a stage together
   static constexpr std::size_t kChains = 4;  // interleaved running products: one alone would wait for its own latency
 
+  // What is kept of a group lies together: separate arrays would meet at the same offset of their pages, where a load has
+  // to wait for stores of other arrays.
+  enum Part { kX, kY, kAddendX, kAddendY, kRun /* x2 - x1 */, kProduct /* of runs, see multiply_up */, kParts };
+  u64* at(std::size_t g, Part part) { return &groups_[(g * kParts + part) * W]; }
+
   static constexpr __mmask8 lanes(std::size_t n) { return n >= kLanes ? 0xff : __mmask8((1u << n) - 1); }
 
-  // Positions and signs of the k-th points of a block of groups; the points start to travel to the cache.
-  UNVETO_IFMA_INLINE void locate(u32 k, std::size_t g_begin, std::size_t g_end, std::size_t active) {
-    for (std::size_t g = g_begin; g < g_end; ++g) {
-      const __mmask8 mask = lanes(active - g * kLanes);
-      const __m256i index = _mm256_add_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(start_ + g * kLanes)), _mm256_set1_epi32(int(k)));
-      const __m256i found = _mm256_mmask_i32gather_epi32(_mm256_setzero_si256(), mask, index, entries_, 4);
-      negative_[g] = _mm256_test_epi32_mask(found, _mm256_set1_epi32(1));
-      _mm256_store_si256(reinterpret_cast<__m256i*>(position_ + g * kLanes), _mm256_srli_epi32(found, 1));
-      for (unsigned i = 0; i < kLanes; ++i) {
-        const u8* p = points_ + kPointBytes<V> * position_[g * kLanes + i];
-        for (std::size_t line = 0; line < kPointBytes<V>; line += 64) __builtin_prefetch(p + line);
-      }
+  // Positions and signs of the k-th points of a group; the points start to travel to the cache. This is done while the
+  // round before is still at work: eight cache misses per group then cost next to nothing, in one go they would.
+  UNVETO_IFMA_INLINE void locate(u32 k, std::size_t g, std::size_t active) {
+    if (g * kLanes >= active) return;
+    const __mmask8 mask = lanes(active - g * kLanes);
+    const __m256i index = _mm256_add_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(start_ + g * kLanes)), _mm256_set1_epi32(int(k)));
+    const __m256i found = _mm256_mmask_i32gather_epi32(_mm256_setzero_si256(), mask, index, entries_, 4);
+    negative_[g] = _mm256_test_epi32_mask(found, _mm256_set1_epi32(1));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(position_ + g * kLanes), _mm256_srli_epi32(found, 1));
+    for (unsigned i = 0; i < kLanes; ++i) {
+      const u8* p = points_ + kPointBytes<V> * position_[g * kLanes + i];
+      for (std::size_t line = 0; line < kPointBytes<V>; line += 64) __builtin_prefetch(p + line);
     }
   }
 
-  // fn(g) for every group, with the points of its block in the cache.
-  template <class Fn>
-  UNVETO_IFMA_INLINE void with_points(u32 k, std::size_t active, Fn&& fn) {
-    const std::size_t groups = (active + kLanes - 1) / kLanes;
-    locate(k, 0, std::min(kBlock, groups), active);
-    for (std::size_t at = 0; at < groups; at += kBlock) {
-      const std::size_t end = std::min(at + kBlock, groups);
-      locate(k, end, std::min(end + kBlock, groups), active);
-      fn(at, end);
-    }
-  }
-
-  UNVETO_IFMA void first_points(std::size_t n) {
+  // The sums start as the first points; active: how many lists have a second one.
+  UNVETO_IFMA void first_points(std::size_t n, std::size_t active) {
     any_infinite_ = false;
-    with_points(0, n, [&](std::size_t begin, std::size_t end) UNVETO_IFMA {
-      for (std::size_t g = begin; g < end; ++g) {
-        V x, y;
-        load_points(points_, position_ + g * kLanes, x, y);
-        x.store(&x_[g * W]);
-        y.signed_raw(negative_[g]).carried().store(&y_[g * W]);
-        infinite_[g] = 0;
-      }
-    });
+    constexpr std::size_t kAhead = 4;
+    const std::size_t groups = (n + kLanes - 1) / kLanes;
+    for (std::size_t g = 0; g < kAhead; ++g) locate(0, g, n);
+    for (std::size_t g = 0; g < groups; ++g) {
+      locate(0, g + kAhead, n);
+      V x, y;
+      load_points(points_, position_ + g * kLanes, x, y);
+      x.store(at(g, kX));
+      y.signed_raw(negative_[g]).carried().store(at(g, kY));
+      infinite_[g] = 0;
+      locate(1, g, active);
+    }
   }
 
-  UNVETO_IFMA void round(u32 k, std::size_t active) {
+  // Adds the k-th points of the first `active` lists; `next` of them go on.
+  UNVETO_IFMA void round(u32 k, std::size_t active, std::size_t next) {
     const std::size_t groups = (active + kLanes - 1) / kLanes;
-    for (std::size_t c = 0; c < kChains; ++c) V::one().store(&product_[c * W]);
-    with_points(k, active, [&](std::size_t begin, std::size_t end) UNVETO_IFMA {
+    for (std::size_t c = 0; c < kChains; ++c) V::one().store(at(c, kProduct));
+    for (std::size_t begin = 0; begin < groups; begin += kBlock) {
+      const std::size_t end = std::min(begin + kBlock, groups);
       for (std::size_t g = begin; g < end; ++g) {
         V x, y;
         load_points(points_, position_ + g * kLanes, x, y);
-        x.store(&addend_x_[g * W]);
-        y.signed_raw(negative_[g]).store(&addend_y_[g * W]);
-        V::difference(x, V::load(&x_[g * W])).store(&run_[g * W]);
+        x.store(at(g, kAddendX));
+        y.signed_raw(negative_[g]).store(at(g, kAddendY));
+        V::difference(x, V::load(at(g, kX))).store(at(g, kRun));
       }
       const __mmask8 mask = lanes(active - (end - 1) * kLanes);
       if (mask != 0xff) idle(end - 1, __mmask8(~mask));
       for (std::size_t g = begin; g < end; ++g) multiply_up(g);
-    });
+    }
     if (!any_infinite_ && invert(groups)) {
       for (std::size_t end = groups; end > 0;) {
         const std::size_t begin = (end - 1) / kBlock * kBlock;
-        add_block(begin, end, active);
+        add_block(k, begin, end, active, next);
         end = begin;
       }
     } else {
       careful_round(active, groups);
+      for (std::size_t g = 0; g < groups; ++g) locate(k + 1, g, next);
     }
   }
 
   // Lanes without a point take part with the denominator one.
-  UNVETO_IFMA_INLINE void idle(std::size_t g, __mmask8 mask) { V::select(mask, V::load(&run_[g * W]), V::one()).store(&run_[g * W]); }
+  UNVETO_IFMA_INLINE void idle(std::size_t g, __mmask8 mask) { V::select(mask, V::load(at(g, kRun)), V::one()).store(at(g, kRun)); }
 
-  // product_[g + kChains] is the product of the denominators of the groups g, g - kChains, g - 2 kChains, ...
+  // The product of group g + kChains is the one of the denominators of the groups g, g - kChains, g - 2 kChains, ...
   UNVETO_IFMA_INLINE void multiply_up(std::size_t g) {
-    (V::load(&product_[g * W]) * V::load(&run_[g * W])).store(&product_[(g + kChains) * W]);
+    (V::load(at(g, kProduct)) * V::load(at(g, kRun))).store(at(g + kChains, kProduct));
   }
 
   // Inverts the last product of every chain into inverse_; false when a lane of them is zero.
   UNVETO_IFMA bool invert(std::size_t groups) {
     V p[kChains];
-    for (std::size_t c = 0; c < kChains; ++c) p[c] = V::load(&product_[(groups + c) * W]);
+    for (std::size_t c = 0; c < kChains; ++c) p[c] = V::load(at(groups + c, kProduct));
     const V low = p[0] * p[1], high = p[2] * p[3];
     typename V::Single lane[kLanes], scratch[kLanes];
     (low * high).to_singles(lane);
@@ -204,39 +205,46 @@ class BatchSums {
   UNVETO_IFMA_INLINE V next_inverse(std::size_t g) {
     u64* chain = &inverse_[g % kChains * W];
     const V running = V::load(chain);
-    (running * V::load(&run_[g * W])).store(chain);
-    return running * V::load(&product_[g * W]);
+    (running * V::load(at(g, kRun))).store(chain);
+    return running * V::load(at(g, kProduct));
   }
 
-  // Stage by stage for all groups of the block, so that independent multiplications stand next to each other.
-  UNVETO_IFMA_INLINE void add_block(std::size_t begin, std::size_t end, std::size_t active) {
-    alignas(64) u64 slope[kBlock * W];
-    for (std::size_t g = end; g-- > begin;) next_inverse(g).store(slope + (g - begin) * W);
-    for (std::size_t g = begin; g < end; ++g)
-      (rise(g) * V::load(slope + (g - begin) * W)).store(slope + (g - begin) * W);
+  // Stage by stage for all groups of the block, and no stage with more than one multiplication's latency: what waits for a
+  // result must not stand in the way of the next group's multiplication.
+  UNVETO_IFMA_INLINE void add_block(u32 k, std::size_t begin, std::size_t end, std::size_t active, std::size_t next) {
+    alignas(64) u64 slopes[kBlock * W], others[kBlock * W];
+    const auto slope = [&](std::size_t g) { return slopes + (g - begin) * W; };
+    const auto other = [&](std::size_t g) { return others + (g - begin) * W; };
+    for (std::size_t g = end; g-- > begin;) next_inverse(g).store(slope(g));
+    for (std::size_t g = begin; g < end; ++g) rise(g).store(other(g));
+    for (std::size_t g = begin; g < end; ++g) (V::load(other(g)) * V::load(slope(g))).store(slope(g));
+    for (std::size_t g = begin; g < end; ++g) V::load(slope(g)).sqr().store(other(g));
     for (std::size_t g = begin; g < end; ++g) {
-      const V s = V::load(slope + (g - begin) * W);
-      third_x(s, g).store(&addend_x_[g * W]);
+      const V x = third_x(V::load(other(g)), g);
+      V::difference(V::load(at(g, kX)), x).store(other(g));
+      x.store(at(g, kAddendX));
     }
+    for (std::size_t g = begin; g < end; ++g) (V::load(slope(g)) * V::load(other(g))).store(other(g));
     for (std::size_t g = begin; g < end; ++g) {
-      const V x = V::load(&addend_x_[g * W]), y = third_y(V::load(slope + (g - begin) * W), x, g);
-      keep(g, lanes(active - g * kLanes), x, y);
+      keep(g, lanes(active - g * kLanes), V::load(at(g, kAddendX)), third_y(V::load(other(g)), g));
+      locate(k + 1, g, next);
     }
   }
 
-  UNVETO_IFMA_INLINE V rise(std::size_t g) { return V::difference(V::load(&addend_y_[g * W]), V::load(&y_[g * W])); }
-  UNVETO_IFMA_INLINE V third_x(const V& slope, std::size_t g) {
-    return slope.sqr().template plus_multiple<3>().sub_raw(V::load(&x_[g * W])).sub_raw(V::load(&addend_x_[g * W])).settled();
+  UNVETO_IFMA_INLINE V rise(std::size_t g) { return V::difference(V::load(at(g, kAddendY)), V::load(at(g, kY))); }
+  // From the slope's square, and from the slope times (x1 - x3).
+  UNVETO_IFMA_INLINE V third_x(const V& square, std::size_t g) {
+    return square.template plus_multiple<3>().sub_raw(V::load(at(g, kX))).sub_raw(V::load(at(g, kAddendX))).settled();
   }
-  UNVETO_IFMA_INLINE V third_y(const V& slope, const V& x, std::size_t g) {
-    return (slope * V::difference(V::load(&x_[g * W]), x)).template plus_multiple<2>().sub_raw(V::load(&y_[g * W])).settled();
+  UNVETO_IFMA_INLINE V third_y(const V& product, std::size_t g) {
+    return product.template plus_multiple<2>().sub_raw(V::load(at(g, kY))).settled();
   }
   UNVETO_IFMA_INLINE void keep(std::size_t g, __mmask8 mask, const V& x, const V& y) {
     if (mask == 0xff) {
-      x.store(&x_[g * W]), y.store(&y_[g * W]);
+      x.store(at(g, kX)), y.store(at(g, kY));
     } else {
-      V::select(mask, V::load(&x_[g * W]), x).store(&x_[g * W]);
-      V::select(mask, V::load(&y_[g * W]), y).store(&y_[g * W]);
+      V::select(mask, V::load(at(g, kX)), x).store(at(g, kX));
+      V::select(mask, V::load(at(g, kY)), y).store(at(g, kY));
     }
   }
 
@@ -245,13 +253,13 @@ class BatchSums {
     __mmask8 doubles[kGroups], cancels[kGroups];
     for (std::size_t g = 0; g < groups; ++g) {
       const __mmask8 working = __mmask8(lanes(active - g * kLanes) & ~infinite_[g]);
-      const V y = V::load(&y_[g * W]), run = V::difference(V::load(&addend_x_[g * W]), V::load(&x_[g * W]));
+      const V y = V::load(at(g, kY)), run = V::difference(V::load(at(g, kAddendX)), V::load(at(g, kX)));
       const __mmask8 same_x = __mmask8(run.reduced().zero_mask() & working);
       const __mmask8 same_y = rise(g).reduced().zero_mask();
       doubles[g] = __mmask8(same_x & same_y), cancels[g] = __mmask8(same_x & ~same_y);
       V denominator = V::select(doubles[g], run, y.add_raw(y).carried());
       denominator = V::select(__mmask8(~working | cancels[g]), denominator, V::one());
-      denominator.store(&run_[g * W]);
+      denominator.store(at(g, kRun));
       multiply_up(g);
     }
     // Zero is left only where y is zero, which no point of these curves has: a damaged key gets a wrong sum.
@@ -260,13 +268,13 @@ class BatchSums {
     any_infinite_ = false;
     for (std::size_t g = groups; g-- > 0;) {
       const __mmask8 in_use = lanes(active - g * kLanes);
-      const V inverse = next_inverse(g), old_x = V::load(&x_[g * W]), square = old_x.sqr();
+      const V inverse = next_inverse(g), old_x = V::load(at(g, kX)), square = old_x.sqr();
       const V tangent = square.add_raw(square).add_raw(square).carried();
       const V slope = V::select(doubles[g], rise(g), tangent) * inverse;
-      V x = third_x(slope, g), y = third_y(slope, x, g);
+      V x = third_x(slope.sqr(), g), y = third_y(slope * V::difference(old_x, x), g);
       const __mmask8 was_infinite = __mmask8(infinite_[g] & in_use);
-      x = V::select(was_infinite, x, V::load(&addend_x_[g * W]));
-      y = V::select(was_infinite, y, V::load(&addend_y_[g * W]).carried());
+      x = V::select(was_infinite, x, V::load(at(g, kAddendX)));
+      y = V::select(was_infinite, y, V::load(at(g, kAddendY)).carried());
       keep(g, in_use, x, y);
       infinite_[g] = __mmask8((infinite_[g] & ~was_infinite) | cancels[g]);
       any_infinite_ |= infinite_[g] != 0;
@@ -275,9 +283,7 @@ class BatchSums {
 
   const u8* points_ = nullptr;
   const u32* entries_ = nullptr;
-  AlignedBuffer<u64> x_, y_;                // the sums
-  AlignedBuffer<u64> addend_x_, addend_y_;  // the points of this round
-  AlignedBuffer<u64> run_, product_;        // x2 - x1, and its running products
+  AlignedBuffer<u64> groups_;
   alignas(64) u64 inverse_[kChains * W];
   alignas(64) u32 start_[kLists];
   alignas(64) u32 position_[kLists];
