@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from proving.bn254 import R
 from proving.native import DEFAULT_OPTIONS, Data, Options, Progress, SetupOutputArg, load, view, writable
 from proving.r1cs import R1cs, read_r1cs
@@ -97,7 +99,7 @@ def make_key(
         "l_undivided": 64 * private,
         "h_monomial": 64 * domain.value,
     }
-    buffers = {name: bytearray(size) for name, size in sizes.items()}
+    buffers = {name: memoryview(np.empty(size, dtype=np.uint8)) for name, size in sizes.items()}
     output = SetupOutputArg(*(writable(buffer) for buffer in buffers.values()))
     packed = b"".join(
         value.to_bytes(32, "little") for value in (secrets.tau, secrets.alpha, secrets.beta, secrets.delta)

@@ -21,13 +21,19 @@ inline u32 setup_coefficients(const unveto_r1cs& r, const R1csRows& rows) {
   return u32(count);
 }
 
+template <class Fr>
+bool is_one(const Fr& plain) {
+  return plain == Fr{{1, 0, 0, 0}};
+}
+
 // Section 4 of a zkey: the terms of A and B in file order, then one row for each public wire that binds it.
 template <class Fr>
 void write_coefficients(const unveto_r1cs& r1cs, const R1csRows& rows, u8* out) {
   store_u32(out, setup_coefficients(r1cs, rows));
   out += 4;
+  const Fr one = Fr::one().to_montgomery(), cube = Fr::from_limbs(FrParams::r2) * Fr::from_limbs(FrParams::r2);  // R^2, R^3
   const auto write = [&](u32 matrix, std::size_t row, u32 wire, const Fr& plain) {
-    const Fr value = plain.to_montgomery().to_montgomery();
+    const Fr value = is_one(plain) ? one : plain * cube;
     store_u32(out, matrix);
     store_u32(out + 4, u32(row));
     store_u32(out + 8, wire);
@@ -122,13 +128,15 @@ class Setup {
     const Fr root = Domain<Fr>::double_root(domain_).sqr();
     const auto basis = lagrange(domain_, root, 0, 1, domain_);
     std::vector<Fr>* columns[3] = {&a, &b, &c};
-    for (std::size_t row = 0; row < rows_.size(); ++row)
+    for (std::size_t row = 0; row < rows_.size(); ++row) {
+      const Fr plain = basis[row].from_montgomery();  // saves the many terms whose value is 1 a multiplication
       rows_.visit(row, [&](int matrix, Term t) {
         Fr value;
         std::memcpy(value.v, t.value, 32);
         Fr& sum = (*columns[matrix])[t.wire];
-        sum = sum + value * basis[row];  // plain times Montgomery: a plain sum
+        sum = sum + (is_one(value) ? plain : value * basis[row]);  // plain times Montgomery: a plain sum
       });
+    }
     for (auto* column : columns)
       for (Fr& value : *column) value = value.to_montgomery();
     for (std::size_t s = 0; s <= r1cs_.n_public; ++s) a[s] = a[s] + basis[rows_.size() + s];
