@@ -3,6 +3,7 @@
 #include "vec52.hpp"
 
 #if defined(UNVETO_HAS_IFMA_PATH)
+#include "fixed_base52.hpp"
 #include "proof_sums52.hpp"
 
 #include "engine_impl.hpp"
