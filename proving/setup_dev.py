@@ -99,7 +99,7 @@ def make_key(
         "l_undivided": 64 * private,
         "h_monomial": 64 * domain.value,
     }
-    buffers = {name: memoryview(np.empty(size, dtype=np.uint8)) for name, size in sizes.items()}
+    buffers = {name: np.empty(size, dtype=np.uint8).data for name, size in sizes.items()}
     output = SetupOutputArg(*(writable(buffer) for buffer in buffers.values()))
     packed = b"".join(
         value.to_bytes(32, "little") for value in (secrets.tau, secrets.alpha, secrets.beta, secrets.delta)
