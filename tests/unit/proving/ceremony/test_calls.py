@@ -52,7 +52,7 @@ def test_a_multiple_is_the_references(k: int, options: Options) -> None:
 
 @pytest.mark.parametrize("group", [1, 2])
 def test_multiples_whose_sums_could_meet_a_table_entry(group: int, options: Options) -> None:
-    """Short combinations over the endomorphism, digits at the edges of the windows: additions of equal points, if any."""
+    """Short combinations over the endomorphism and digits at the edges of the windows."""
     root, times = (LAMBDA, times_g1) if group == 1 else (FROBENIUS, times_g2)
     rng = random.Random(group)
     small = (0, 1, -1, 7, 8, -8, 9, 15, 16, 17, 136, 0x88888888)
