@@ -4,7 +4,8 @@
 #pragma once
 #include "field.hpp"
 
-#if defined(__x86_64__)
+// UNVETO_PORTABLE_ONLY leaves out what takes long to compile, for builds with sanitizers.
+#if defined(__x86_64__) && !defined(UNVETO_PORTABLE_ONLY)
 #define UNVETO_HAS_ADX_PATH 1
 
 namespace unveto {

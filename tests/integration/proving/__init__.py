@@ -1,0 +1,1 @@
+"""The prover as a whole: its own library in its own process."""
