@@ -323,7 +323,7 @@ class DevicePoints:
         return cls(core, handle, group)
 
     def multiply(self, scalars: Data, repeats: int = 0) -> tuple[bytes, float]:
-        """Sum of scalars[i] points[i] in EVM encoding, and with repeats > 1 the milliseconds of one of so many sums."""
+        """Sum of scalars[i] points[i] in EVM encoding, and with repeats the milliseconds of one of so many sums."""
         out, milliseconds = bytearray(self._size), ctypes.c_float()
         self._core.call(
             "points_msm",

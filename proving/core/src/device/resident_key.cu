@@ -54,6 +54,12 @@ KeyPlans plans_for(const unveto_cuda_zkey& key, const unveto_cuda_options& optio
   return choose_plans(checked(key), options, room);
 }
 
+// As wipe(), at the speed of memory: tens of megabytes for each proof.
+void wipe_quickly(void* data, u64 size) {
+  std::memset(data, 0, size);
+  asm volatile("" : : "r"(data) : "memory");
+}
+
 Roots roots_of(const Plan& plan, const void* points) { return {points, plan.groups, plan.width}; }
 
 }  // namespace
@@ -121,7 +127,7 @@ void ResidentKey::prove(const Context& ctx, unveto_bytes witness, const FixedBli
   slot.main_.record(slot.done_);
   // While the device works: the copy is over long before the sums are.
   slot.copied_.synchronize();
-  wipe(slot.staging_.data(), slot.staging_.size() * sizeof(Scalar));
+  wipe_quickly(slot.staging_.data(), slot.staging_.size() * sizeof(Scalar));
   slot.done_.synchronize();
   const u32 status = *slot.host_status_.data();
   wipe_device(slot);

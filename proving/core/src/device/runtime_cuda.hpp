@@ -180,8 +180,8 @@ class Stream {
   cudaStream_t handle_ = nullptr;
 };
 
-// A sequence of launches, recorded at its first run and replayed after: one submission instead of a hundred. All its
-// addresses and sizes must stay what they were.
+// A sequence of launches that becomes one submission instead of a hundred. The first run launches it as it is, which
+// also loads the code, the second records it, and from then on it is replayed. All addresses and sizes must stay.
 class Graph {
  public:
   Graph() = default;
@@ -193,6 +193,11 @@ class Graph {
 
   template <class Fn>
   void run(Stream& stream, Fn&& record) {
+    if (!has_run_) {
+      record();
+      has_run_ = true;
+      return;
+    }
     if (exec_ == nullptr) {
       cudaGraph_t graph = nullptr;
       UNVETO_CUDA_OK(cudaStreamBeginCapture(stream.handle(), cudaStreamCaptureModeThreadLocal));
@@ -212,6 +217,7 @@ class Graph {
   }
 
  private:
+  bool has_run_ = false;
   cudaGraphExec_t exec_ = nullptr;
 };
 

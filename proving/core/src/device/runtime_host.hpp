@@ -25,7 +25,7 @@ class Memory {
   Memory() = default;
   explicit Memory(u64 n) : data_(n ? static_cast<T*>(std::aligned_alloc(64, (n * sizeof(T) + 63) / 64 * 64)) : nullptr), n_(n) {
     if (n != 0 && data_ == nullptr) throw std::bad_alloc();
-    std::memset(static_cast<void*>(data_.get()), 0xa5, n * sizeof(T));
+    if (n != 0) std::memset(static_cast<void*>(data_.get()), 0xa5, n * sizeof(T));
   }
   T* data() const { return data_.get(); }
   u64 size() const { return n_; }
@@ -68,19 +68,19 @@ class Stream {
   }
   template <class T>
   void copy_in(T* device, const T* host, u64 n) {
-    std::memcpy(static_cast<void*>(device), static_cast<const void*>(host), n * sizeof(T));
+    if (n != 0) std::memcpy(static_cast<void*>(device), static_cast<const void*>(host), n * sizeof(T));
   }
   template <class T>
   void copy_out(T* host, const T* device, u64 n) {
-    std::memcpy(static_cast<void*>(host), static_cast<const void*>(device), n * sizeof(T));
+    if (n != 0) std::memcpy(static_cast<void*>(host), static_cast<const void*>(device), n * sizeof(T));
   }
   template <class T>
   void copy_within(T* to, const T* from, u64 n) {
-    std::memmove(static_cast<void*>(to), static_cast<const void*>(from), n * sizeof(T));
+    if (n != 0) std::memmove(static_cast<void*>(to), static_cast<const void*>(from), n * sizeof(T));
   }
   template <class T>
   void zero(T* device, u64 n) {
-    std::memset(static_cast<void*>(device), 0, n * sizeof(T));
+    if (n != 0) std::memset(static_cast<void*>(device), 0, n * sizeof(T));
   }
   void record(Event& event) { event.at = std::chrono::steady_clock::now(); }
   void wait(const Event&) {}
