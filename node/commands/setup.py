@@ -1,4 +1,7 @@
-"""`unveto setup dev`: developer keys, made from published randomness and labelled so. Ceremonies: `ceremony.py`."""
+"""`unveto setup dev`: developer keys, made from published randomness and labelled so.
+
+Ceremonies: `ceremony.py`; the prover for NVIDIA cards: `setup_cuda.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import argparse
 import time
 from pathlib import Path
 
-from node.commands import Commands, ceremony
+from node.commands import Commands, ceremony, setup_cuda
 from node.output import Output
 from proving.circuit.table_vm import circuit_for
 from proving.circuit.tiers import SHAPES
@@ -19,7 +22,7 @@ WARNING = "developer key: its secrets are known to everybody, so its proofs conv
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
-    parser = commands.add_parser("setup", help="make proving keys")
+    parser = commands.add_parser("setup", help="make proving keys, compile the CUDA prover")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     dev = actions.add_parser("dev", parents=[common], help="a key from known randomness")
     dev.add_argument("--tier", default="S", choices=[shape.tier.name for shape in SHAPES.values()])
@@ -28,6 +31,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     dev.add_argument("--vkey", type=Path, help="also write the verification key as JSON")
     dev.set_defaults(run=run)
     ceremony.add(actions, common)
+    setup_cuda.add(actions, common)
 
 
 def run(args: argparse.Namespace, out: Output) -> int:

@@ -23,6 +23,7 @@ from node.cli import build_parser, main
 from node.config import AuctionSection, ChainSection, NodeConfig, RequesterSection
 from node.launch import NodeProcess
 from protocol.contracts.artifacts import call_data
+from proving.build_cuda import build_for_host
 from proving.r1cs import write_r1cs
 from proving.wtns import write_wtns
 from tests.support.market_ledger import planned_table
@@ -129,6 +130,23 @@ def test_keys_and_proofs(command: Command, tmp_path: Path) -> None:
     assert measured["size"] | {"zkey_bytes": 0} == {"domain": 4, "wires": 5, "public": 1, "zkey_bytes": 0}
     assert [result["verified"] for result in measured["results"]] == [True]
     command("setup dev", "--r1cs", "c.zkey", "--zkey", "d.zkey", status=1)
+
+
+def test_a_compiled_cuda_prover(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """setup cuda: a compiler that hands out the host build of the kernels, and one that fails."""
+    nvcc, built = tmp_path / "nvcc", build_for_host()
+    monkeypatch.setenv("UNVETO_NVCC", str(nvcc))
+    monkeypatch.setenv("UNVETO_CACHE", str(tmp_path / "cache"))
+    version = '#!/bin/sh\nif [ "$1" = --version ]; then echo Build; exit; fi\n'
+    nvcc.write_text(f'{version}while [ "$1" != -o ]; do shift; done\ncp "{built}" "$2"\n')
+    nvcc.chmod(0o755)
+
+    done = command("setup cuda", "--arch", "90")
+    nvcc.write_text(f"{version}exit 1\n")
+    failed = command("setup cuda", "--arch", "80", status=1)
+
+    assert done["library"].endswith("-sm90.so")
+    assert failed["error"]["code"] == "PRV-067"
 
 
 def test_measurements(command: Command) -> None:
