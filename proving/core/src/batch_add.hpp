@@ -13,17 +13,18 @@ class BatchAdder {
 
   bool is_full() const { return size_ == capacity_; }
 
-  void add(Affine<F>* target, const Affine<F>& addend) {
-    if (addend.is_infinity()) return;
+  // False when the sum is there at once and the target is not queued.
+  bool add(Affine<F>* target, const Affine<F>& addend) {
+    if (addend.is_infinity()) return false;
     if (target->is_infinity()) {
       *target = addend;
-      return;
+      return false;
     }
     F run = addend.x - target->x, rise = addend.y - target->y;
     if (run.is_zero()) {
       if (!rise.is_zero()) {  // the two are opposite
         *target = Affine<F>::infinity();
-        return;
+        return false;
       }
       const F square = target->x.sqr();
       run = target->y.dbl();
@@ -31,6 +32,7 @@ class BatchAdder {
     }
     denominators_[size_] = run;
     jobs_[size_++] = {target, rise, addend.x};
+    return true;
   }
 
   void flush() {

@@ -78,6 +78,10 @@ template <class V>
 class BatchSums {
  public:
   BatchSums() : groups_((kGroups + kChains) * kParts * W) {}
+  ~BatchSums() {
+    wipe(inverse_, sizeof inverse_), wipe(start_, sizeof start_), wipe(position_, sizeof position_);
+    wipe(negative_, sizeof negative_), wipe(infinite_, sizeof infinite_);
+  }
 
   // points: what entries point into; sums: where targets point into. The two may be one array if targets are no entries.
   UNVETO_IFMA void sum(const u8* points, const u32* entries, const Lists& lists, u64* sums) {

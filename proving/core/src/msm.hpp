@@ -48,8 +48,7 @@ class Msm {
         continue;
       }
       if (digits[i] < 0) p.y = -p.y;
-      queued_in[k] = batch;
-      adder.add(&batched[k], p);
+      if (adder.add(&batched[k], p)) queued_in[k] = batch;
       if (adder.is_full()) adder.flush(), ++batch;
     }
     adder.flush();
