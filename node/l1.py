@@ -197,7 +197,16 @@ class ExecutionConsumed:
     new_root: int
 
 
-Event = RollupCreated | TableLoaded | ExecutionConsumed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeReverted:
+    """What happened since the scope of an entry's REVERT was opened is undone; so are its logs (SPEC §8.1)."""
+
+    core_id: Hash32
+    index: int
+    rollup_id: int
+
+
+Event = RollupCreated | TableLoaded | ExecutionConsumed | ScopeReverted
 
 
 @cache
@@ -243,5 +252,7 @@ def event_from_log(log: Log) -> Event | None:
                 rollup_id=values["rollupId"],
                 new_root=int.from_bytes(values["newRoot"], "big"),
             )
+        case "ScopeReverted":
+            return ScopeReverted(core_id=Hash32(values["coreId"]), index=values["index"], rollup_id=values["rollupId"])
         case _:
             return None

@@ -30,11 +30,13 @@ from protocol.table import (
     triggers_hash,
 )
 from protocol.types import ZERO_HASH
+from tests.support.cores import revert_at
 from tests.support.evmworld import Receipt
 from tests.support.rollupworld import (
     ORACLE_PRICE,
     PROGRAM,
     Setup,
+    abi_action,
     abi_executions,
     answer,
     call_out,
@@ -266,7 +268,8 @@ def test_malformed_abi_tables_are_refused_by_name(made: Setup) -> None:
         ("BadKind", [(*good[0][:5], (9, *trigger[1:]), good[0][6])], header + proofs),
         ("DataTooLong", [(*good[0][:5], (*trigger[:10], bytes(1025)), good[0][6])], header + proofs),
         ("ScopeTooLong", [(*good[0][:5], (*trigger[:9], [1] * 8, b""), good[0][6])], header + proofs),
-        ("UnsupportedScope", [(*good[0][:5], (*trigger[:9], [1], b""), good[0][6])], header + proofs),
+        ("MissingGas", [(*good[0][:5], (1, *trigger[1:]), good[0][6])], header + proofs),
+        ("BadTrigger", [(*good[0][:5], abi_action(revert_at(1, (0,))), good[0][6])], header + proofs),
         ("BadRevertOf", [(NONE, NONE, 0, *good[0][3:])], header + proofs),
         ("MalformedProofs", good, header),
     ]

@@ -22,7 +22,7 @@ from protocol.types import ZERO_ADDRESS, ZERO_HASH, Hash32
 from tests.support.actor import SELECTOR, End, parse
 from tests.support.rollupworld import answer, continue_action, l1_call, l2_transaction
 
-CALL_L2 = call_data("Rollups", "callL2", 0, b"\0" * 20, b"")[:4]
+CALL_L2 = call_data("IRollups", "callL2", 0, b"\0" * 20, b"")[:4]
 
 
 class Failed(Exception):

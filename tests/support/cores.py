@@ -147,7 +147,7 @@ def revert_at(rollup_id: int, scope: tuple[int, ...], kind: ActionKind = ActionK
 
 
 def every_kind_core() -> Core:
-    """A transaction of rollup 1 tries an L1 call in scope [0]; if that succeeds it calls rollup 2. Either way it reverts the
+    """A transaction of rollup 1 tries an L1 call in scope [0]; if it succeeds it calls rollup 2. It always reverts the
     scope, and a failed RESULT follows at the roots before it.
     """
     tried = oracle_call(kind=ActionKind.TRY_CALL, scope=(0,), gas=50_000, opaque=True)

@@ -198,7 +198,7 @@ class FlowMaker:
 
     def step(self, trigger: Action, swallow: bool) -> Step:
         """The actor's call that is this trigger."""
-        data = call_data("Rollups", "callL2", trigger.rollup_id, trigger.destination, trigger.data)
+        data = call_data("IRollups", "callL2", trigger.rollup_id, trigger.destination, trigger.data)
         return Step(target=self.rollups, value=trigger.value, data=data, swallow=swallow)
 
     def finish(self) -> tuple[Entry, ...]:

@@ -21,7 +21,7 @@ contract CrossChainProxy {
     }
 
     /// @dev From Rollups: `destination b20 | gas u64 | data`. A failure reverts with the callee's data, so that the value goes back.
-    ///      Answers are passed on raw, at most what the callee returned; Rollups bounds what it copies.
+    ///      Answers are passed on raw, at most MAX_REVERT_DATA bytes of them.
     fallback() external payable {
         address rollups = address(ROLLUPS);
         // In assembly because every proxy's code is paid for: 200 gas per byte. The whole memory is ours, nothing here returns to
@@ -46,9 +46,12 @@ contract CrossChainProxy {
                 }
                 if iszero(limit) { limit := gas() }
                 let ok := call(limit, shr(96, calldataload(0)), callvalue(), 0, size, 0, 0)
-                returndatacopy(0, 0, returndatasize())
-                if ok { return(0, returndatasize()) }
-                revert(0, returndatasize())
+                // all that Rollups looks at: what a callee returns must not cost more than was kept back
+                size := returndatasize()
+                if gt(size, 2048) { size := 2048 }
+                returndatacopy(0, 0, size)
+                if ok { return(0, size) }
+                revert(0, size)
             }
         }
         bytes32 selector = IRollupsExecution.onProxyCall.selector;

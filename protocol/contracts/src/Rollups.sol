@@ -3,20 +3,16 @@ pragma solidity 0.8.37;
 
 import {ActionHash} from "./ActionHash.sol";
 import {CoreCodec} from "./CoreCodec.sol";
+import {Flow} from "./Flow.sol";
 import {IProofMarket} from "./interfaces/IProofMarket.sol";
 import {IRollupsExecution} from "./interfaces/IRollupsExecution.sol";
 import {ProofMarket} from "./ProofMarket.sol";
-import {ProxyFactory} from "./ProxyFactory.sol";
-import {ReturnData} from "./ReturnData.sol";
 import {TableReader} from "./TableReader.sol";
-import {Transient} from "./Transient.sol";
 
 /// @title Rollups: loads proven tables and executes them (SPEC §8).
 /// @notice Calls only proxies that it created, proof systems by STATICCALL, its own market, and accounts that claim.
-contract Rollups is ProxyFactory {
+contract Rollups is Flow {
     uint256 private constant EXPECT_BYTES = 80;
-    /// @dev enough for an ExecutionNotFound with the longest action
-    uint256 private constant MAX_REVERT_DATA = 2048;
 
     IProofMarket private immutable MARKET;
     TableReader private immutable READER;
@@ -78,7 +74,7 @@ contract Rollups is ProxyFactory {
         results = new bytes[](triggers.length / 2);
         for (uint256 i = 0; i < results.length; i++) {
             CoreCodec.ActionView memory a = CoreCodec.viewAction(l.data, l.plan.triggers[_index(triggers, i)]);
-            results[i] = _fire(l.data, a, l.coreId, true);
+            (, results[i]) = _fire(l.data, a, l.coreId, true);
         }
     }
 
@@ -114,7 +110,7 @@ contract Rollups is ProxyFactory {
         override
         returns (bytes memory)
     {
-        return _callFromL1(rollupId, destination, msg.sender, data, 0);
+        return _begin(_callFromL1(rollupId, destination, msg.sender, data), 0);
     }
 
     /// @inheritdoc IRollupsExecution
@@ -124,7 +120,7 @@ contract Rollups is ProxyFactory {
         override
         returns (bytes memory)
     {
-        return _callFromL1(rollupId, destination, msg.sender, data, coreId);
+        return _begin(_callFromL1(rollupId, destination, msg.sender, data), coreId);
     }
 
     /// @inheritdoc IRollupsExecution
@@ -135,7 +131,57 @@ contract Rollups is ProxyFactory {
         returns (bytes memory)
     {
         if (msg.sender != computeProxyAddress(original, rollupId)) revert NotProxy(msg.sender);
-        return _callFromL1(rollupId, original, caller, data, 0);
+        return _begin(_callFromL1(rollupId, original, caller, data), 0);
+    }
+
+    /// @inheritdoc IRollupsExecution
+    function tryCallL2(uint64 rollupId, address destination, bytes calldata data, uint64 minGas)
+        external
+        payable
+        override
+        returns (uint8 status, bytes memory answer)
+    {
+        _requireGas(minGas);
+        return _tryFromL1(_callFromL1(rollupId, destination, msg.sender, data));
+    }
+
+    /// @inheritdoc IRollupsExecution
+    function executeL2TX(uint64 rollupId, bytes calldata transaction)
+        external
+        override
+        returns (bool success, bytes memory answer)
+    {
+        return _execute(rollupId, transaction, 0, 0);
+    }
+
+    /// @inheritdoc IRollupsExecution
+    function executeL2TXPinned(bytes32 coreId, uint64 rollupId, bytes calldata transaction)
+        external
+        override
+        returns (bool success, bytes memory answer)
+    {
+        return _execute(rollupId, transaction, 0, coreId);
+    }
+
+    function _begin(bytes memory action, bytes32 pin) private returns (bytes memory answer) {
+        (, answer) = _fire(action, CoreCodec.viewAction(action, 0), pin, false);
+    }
+
+    /// @dev A transaction begins outside of any flow: it names no source, so that anybody could slip it into somebody else's.
+    /// @param gas 0, or one more than the transaction's place in the forced queue
+    function _execute(uint64 rollupId, bytes calldata transaction, uint64 gas, bytes32 pin)
+        private
+        returns (bool, bytes memory)
+    {
+        _requireIdle();
+        _rollup(rollupId);
+        if (transaction.length > CoreCodec.MAX_ACTION_DATA) revert CoreCodec.DataTooLong(0, transaction.length);
+        bytes memory action = bytes.concat(
+            abi.encodePacked(CoreCodec.L2TX, uint8(0), rollupId, address(0), uint128(0), gas, uint64(0)),
+            abi.encodePacked(address(0), uint8(0), uint16(transaction.length), transaction)
+        );
+        (bool failed, bytes memory answer) = _fire(action, CoreCodec.viewAction(action, 0), pin, false);
+        return (!failed, answer);
     }
 
     // --- load
@@ -175,8 +221,10 @@ contract Rollups is ProxyFactory {
             uint256 index = _index(triggers, i);
             if (index >= l.plan.triggers.length) revert NotATrigger(index);
             CoreCodec.ActionView memory a = CoreCodec.viewAction(l.data, l.plan.triggers[index]);
-            if (a.kind != CoreCodec.CALL || a.sourceRollup != 0) revert NotATrigger(index);
-            if (a.sourceAddress != msg.sender) revert NotTriggerSource(index, a.sourceAddress);
+            if (a.kind != CoreCodec.L2TX) {
+                if (a.kind != CoreCodec.CALL || a.sourceRollup != 0) revert NotATrigger(index);
+                if (a.sourceAddress != msg.sender) revert NotTriggerSource(index, a.sourceAddress);
+            }
             sum += a.value;
         }
         if (msg.value != sum) revert WrongValue(sum, msg.value);
@@ -234,200 +282,6 @@ contract Rollups is ProxyFactory {
             if (r.stateRoot != bytes32(expects[offset + 8:offset + 40])) revert PrecheckFailed(rollupId, 1);
             if (epoch != uint64(bytes8(expects[offset + 40:offset + 48]))) revert PrecheckFailed(rollupId, 2);
             if (wanted != 0 && wanted != _configHash(rollupId, epoch)) revert PrecheckFailed(rollupId, 3);
-        }
-    }
-
-    // --- execution
-
-    function _callFromL1(uint64 rollupId, address destination, address source, bytes calldata data, bytes32 pin)
-        private
-        returns (bytes memory)
-    {
-        _rollup(rollupId);
-        if (msg.value > type(uint128).max) revert ValueTooLarge(msg.value);
-        if (data.length > CoreCodec.MAX_ACTION_DATA) revert CoreCodec.DataTooLong(0, data.length);
-        bytes memory action = abi.encodePacked(
-            CoreCodec.CALL,
-            uint8(0),
-            rollupId,
-            destination,
-            uint128(msg.value),
-            uint64(0),
-            uint64(0),
-            source,
-            uint8(0),
-            uint16(data.length),
-            data
-        );
-        return _fire(action, CoreCodec.viewAction(action, 0), pin, false);
-    }
-
-    /// @dev A trigger from L1: its failure is the caller's revert.
-    function _fire(bytes memory data, CoreCodec.ActionView memory a, bytes32 pin, bool listed)
-        private
-        returns (bytes memory)
-    {
-        (bool failed, bytes memory answer) = _trigger(data, a, pin, listed);
-        if (failed) revert CallReverted(answer);
-        return answer;
-    }
-
-    /// @dev Runs a CALL to a rollup up to its RESULT. `data` holds the packed action that `a` views.
-    function _trigger(bytes memory data, CoreCodec.ActionView memory a, bytes32 pin, bool listed)
-        private
-        returns (bool failed, bytes memory answer)
-    {
-        bytes32 actionHash = ActionHash.hash(data, a, 0);
-        bytes32 coreId = pin == 0 ? _resolve(a.rollupId, actionHash) : pin;
-        (bool found, Table memory t) = _tableOf(coreId);
-        if (!found) revert ExecutionNotFound(actionHash, _slice(data, a.start, a.end - a.start));
-        bytes32[] memory outer = _enter(t, a, listed);
-        _moveEther(a.sourceRollup, a.rollupId, a.value);
-
-        bytes memory record = _consume(t, actionHash, data, a);
-        CoreCodec.ActionView memory next = CoreCodec.viewAction(record, RECORD_HEADER);
-        while (next.kind == CoreCodec.CALL) {
-            bytes memory result = _resultOf(next, _callOut(record, next));
-            a = CoreCodec.viewAction(result, 0);
-            record = _consume(t, ActionHash.hash(result, a, ActionHash.hash(record, next, 0)), result, a);
-            next = CoreCodec.viewAction(record, RECORD_HEADER);
-        }
-
-        _leave(t, outer);
-        return (next.flags & 1 != 0, _slice(record, next.dataAt, next.dataLength));
-    }
-
-    /// @dev Starts a frame. Entering a table that is not running asks for its executor and makes it the table of its members.
-    /// @return outer sessions to restore, empty if the table was running already
-    function _enter(Table memory t, CoreCodec.ActionView memory a, bool listed)
-        private
-        returns (bytes32[] memory outer)
-    {
-        _depth++;
-        bytes32 active = _activeSlot(t.coreId);
-        if (Transient.get(active) == RUNNING) return outer;
-        if (t.triggersFixed && !listed) revert TriggersFixed(t.coreId);
-        if (t.executor != address(0) && (a.sourceRollup != 0 || a.sourceAddress != t.executor)) {
-            revert NotExecutor(a.sourceAddress, t.executor);
-        }
-        Transient.set(active, RUNNING);
-        outer = new bytes32[](t.lockset.length);
-        for (uint256 i = 0; i < outer.length; i++) {
-            outer[i] = _session(t.lockset[i]);
-            if (outer[i] != t.coreId) _setSession(t.lockset[i], t.coreId);
-        }
-    }
-
-    function _leave(Table memory t, bytes32[] memory outer) private {
-        if (outer.length != 0) {
-            Transient.set(_activeSlot(t.coreId), FINISHED);
-            for (uint256 i = 0; i < outer.length; i++) {
-                if (outer[i] != t.coreId) _setSession(t.lockset[i], outer[i]);
-            }
-        }
-        _depth--;
-        if (_depth == 0 && _midCount != 0) revert FlowNotFinal(_midCount);
-    }
-
-    /// @dev Meets an action at the live roots: moves its owner's root and returns the record, which holds the next action.
-    function _consume(Table memory t, bytes32 actionHash, bytes memory data, CoreCodec.ActionView memory a)
-        private
-        returns (bytes memory record)
-    {
-        uint64 epoch = 0;
-        bytes32[] memory stamps = new bytes32[](t.lockset.length);
-        for (uint256 i = 0; i < stamps.length; i++) {
-            Rollup storage member = _rollups[t.lockset[i]];
-            uint64 memberEpoch = _epoch(member);
-            if (t.lockset[i] == a.rollupId) epoch = memberEpoch;
-            stamps[i] = ActionHash.stamp(member.stateRoot, memberEpoch);
-        }
-        record = _takeRecord(t, ActionHash.key(t.coreId, actionHash, keccak256(abi.encodePacked(stamps))));
-        if (record.length == 0) revert ExecutionNotFound(actionHash, _slice(data, a.start, a.end - a.start));
-
-        uint256 head;
-        bytes32 newRoot;
-        assembly ("memory-safe") {
-            head := mload(add(record, 32))
-            newRoot := mload(add(record, 35))
-        }
-        Rollup storage owner = _rollups[a.rollupId];
-        if (owner.stateRoot != newRoot) {
-            if (t.l2Time < owner.lastL2Time) revert TimeSkew(t.l2Time, owner.lastL2Time, block.timestamp);
-            owner.stateRoot = newRoot;
-            if (t.l2Time != owner.lastL2Time) owner.lastL2Time = t.l2Time;
-        }
-        _setMid(a.rollupId, uint8(head >> 232) != 0);
-        emit ExecutionConsumed(t.coreId, uint16(head >> 240), a.rollupId, newRoot, epoch);
-    }
-
-    function _setMid(uint64 rollupId, bool mid) private {
-        if (_isMid(rollupId) == mid) return;
-        Transient.set(_midSlot(rollupId), bytes32(uint256(mid ? 1 : 0)));
-        if (mid) _midCount++;
-        else _midCount--;
-    }
-
-    /// @dev Makes a rollup's call; in this version a failure ends the flow, so what comes back is always an answer.
-    function _callOut(bytes memory data, CoreCodec.ActionView memory call) private returns (bytes memory answer) {
-        if (call.rollupId != 0) {
-            bool failed;
-            (failed, answer) = _trigger(data, call, 0, false);
-            if (failed) revert CallReverted(answer);
-            return answer;
-        }
-        _moveEther(call.sourceRollup, 0, call.value);
-        address proxy = getOrCreateProxy(call.sourceAddress, call.sourceRollup);
-        bytes memory payload =
-            abi.encodePacked(call.destination, call.gasLimit, _slice(data, call.dataAt, call.dataLength));
-        uint256 value = call.value;
-        bool ok;
-        uint256 size;
-        // assembly: a callee's return data must not be copied without bound
-        assembly ("memory-safe") {
-            ok := call(gas(), proxy, value, add(payload, 32), mload(payload), 0, 0)
-            size := returndatasize()
-        }
-        if (!ok) _revertWith(ReturnData.head(MAX_REVERT_DATA));
-        if (size > CoreCodec.MAX_ACTION_DATA) revert AnswerTooLong(size);
-        return ReturnData.head(CoreCodec.MAX_ACTION_DATA);
-    }
-
-    /// @dev A missing entry deeper down is the planner's business and comes through as it is.
-    function _revertWith(bytes memory reason) private pure {
-        if (reason.length >= 4 && bytes4(reason) == ExecutionNotFound.selector) {
-            _bubble(reason);
-        }
-        revert CallFailed(reason);
-    }
-
-    function _bubble(bytes memory reason) private pure {
-        assembly ("memory-safe") {
-            revert(add(reason, 32), mload(reason))
-        }
-    }
-
-    /// @dev The packed RESULT that answers a call: it goes back from the call's target to its source.
-    function _resultOf(CoreCodec.ActionView memory call, bytes memory answer) private pure returns (bytes memory) {
-        return abi.encodePacked(
-            CoreCodec.RESULT,
-            uint8(0),
-            call.sourceRollup,
-            call.sourceAddress,
-            uint128(0),
-            uint64(0),
-            call.rollupId,
-            call.destination,
-            uint8(0),
-            uint16(answer.length),
-            answer
-        );
-    }
-
-    function _slice(bytes memory data, uint256 offset, uint256 length) private pure returns (bytes memory part) {
-        part = new bytes(length);
-        assembly ("memory-safe") {
-            mcopy(add(part, 32), add(add(data, 32), offset), length)
         }
     }
 

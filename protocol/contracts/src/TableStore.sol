@@ -151,10 +151,10 @@ abstract contract TableStore is RollupRegistry {
     }
 
     /// @dev The table in which a trigger of this rollup resolves: the one loaded last in this transaction (or entered by the
-    ///      running flow), else an open one. 0 for none.
-    function _resolve(uint64 rollupId, bytes32 actionHash) internal view returns (bytes32 coreId) {
+    ///      running flow), else an open one if `open`. 0 for none.
+    function _resolve(uint64 rollupId, bytes32 actionHash, bool open) internal view returns (bytes32 coreId) {
         coreId = _session(rollupId);
-        if (coreId != 0) return coreId;
+        if (coreId != 0 || !open) return coreId;
         return _offers[_openKey(rollupId, actionHash)];
     }
 

@@ -93,6 +93,8 @@ interface IRollupsTypes {
     );
     /// @notice Ended by its loader.
     event TableClosed(bytes32 indexed coreId, uint8 lane);
+    /// @notice What happened since the scope of entry `index`'s REVERT was opened is undone; the entry that continues follows.
+    event ScopeReverted(bytes32 indexed coreId, uint16 index, uint64 indexed rollupId);
     event TableCleaned(bytes32 indexed coreId, uint256 count, address cleaner, uint256 bounty);
 
     // the two contracts that are one
@@ -149,6 +151,11 @@ interface IRollupsTypes {
     error ExecutionNotFound(bytes32 actionHash, bytes action);
     error CallFailed(bytes data);
     error CallReverted(bytes data);
+    /// @param length at most 2048 is counted
     error AnswerTooLong(uint256 length);
     error FlowNotFinal(uint256 midRollups);
+    // from Rollups to itself, never to a caller
+    error NotSelf(address caller);
+    error UndoScope(uint256 index, bytes32 link);
+    error TriedCallFailed(bytes data);
 }

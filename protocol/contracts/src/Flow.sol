@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ActionHash} from "./ActionHash.sol";
+import {CoreCodec} from "./CoreCodec.sol";
+import {IRollupsExecution} from "./interfaces/IRollupsExecution.sol";
+import {ProxyFactory} from "./ProxyFactory.sol";
+import {ReturnData} from "./ReturnData.sol";
+import {Transient} from "./Transient.sol";
+
+/// @title Execution: from a trigger, entry by entry, to its RESULT (SPEC §8.4).
+/// @notice What may have to be undone runs in a call of this contract to itself, so that undoing is the EVM's: roots, ether, entries,
+///         sessions and every effect on L1 go together. A failure of such a call is taken as an answer only if it is this
+///         contract's own word for exactly that answer; everything else goes up and ends the flow.
+abstract contract Flow is ProxyFactory {
+    /// @dev enough for an ExecutionNotFound with the longest action
+    uint256 internal constant MAX_REVERT_DATA = 2048;
+    /// @dev more than what this contract itself reverts with
+    uint256 private constant MAX_OWN_REVERT = 4096;
+    /// @dev for a call with value to a proxy (9,000), and its reading of what it was told
+    uint256 private constant CALL_RESERVE = 12_000;
+    /// @dev what the proxy keeps back (40,000), and what it spends before it looks
+    uint256 private constant PROXY_RESERVE = 45_000;
+
+    // --- triggers
+
+    /// @dev A CALL made on L1, packed.
+    function _callFromL1(uint64 rollupId, address destination, address source, bytes calldata data)
+        internal
+        view
+        returns (bytes memory)
+    {
+        _rollup(rollupId);
+        if (msg.value > type(uint128).max) revert ValueTooLarge(msg.value);
+        if (data.length > CoreCodec.MAX_ACTION_DATA) revert CoreCodec.DataTooLong(0, data.length);
+        return bytes.concat(
+            abi.encodePacked(CoreCodec.CALL, uint8(0), rollupId, destination, uint128(msg.value)),
+            abi.encodePacked(uint64(0), uint64(0), source, uint8(0), uint16(data.length), data)
+        );
+    }
+
+    /// @dev A trigger whose failure is the caller's revert, unless it is a transaction of the rollup, which is done either way.
+    function _fire(bytes memory data, CoreCodec.ActionView memory a, bytes32 pin, bool listed)
+        internal
+        returns (bool failed, bytes memory answer)
+    {
+        (failed, answer) = _trigger(data, a, pin, listed);
+        if (failed && a.kind != CoreCodec.L2TX) revert CallReverted(answer);
+    }
+
+    /// @dev Runs a trigger up to its RESULT. `data` holds the packed action that `a` views.
+    function _trigger(bytes memory data, CoreCodec.ActionView memory a, bytes32 pin, bool listed)
+        private
+        returns (bool failed, bytes memory answer)
+    {
+        bytes32 actionHash = ActionHash.hash(data, a, 0);
+        bytes32 coreId = pin == 0 ? _resolve(a.rollupId, actionHash, a.kind != CoreCodec.L2TX) : pin;
+        (bool found, Table memory t) = _tableOf(coreId);
+        if (!found) revert ExecutionNotFound(actionHash, _slice(data, a.start, a.end - a.start));
+        bytes32[] memory outer = _enter(t, a, listed);
+        _moveEther(a.sourceRollup, a.rollupId, a.value);
+        bytes memory record = _run(t, 0, _consume(t, actionHash, data, a));
+        _leave(t, outer);
+        CoreCodec.ActionView memory result = CoreCodec.viewAction(record, RECORD_HEADER);
+        return (result.flags & 1 != 0, _slice(record, result.dataAt, result.dataLength));
+    }
+
+    /// @dev Starts a frame. Entering a table that is not running makes it the table of its members, and asks for its executor:
+    ///      transient tables only he can have loaded in this transaction; a stored one, or a transaction of a rollup, which names
+    ///      no source, he must fire himself.
+    /// @return outer sessions to restore, empty if the table was running already
+    function _enter(Table memory t, CoreCodec.ActionView memory a, bool listed)
+        private
+        returns (bytes32[] memory outer)
+    {
+        _depth++;
+        bytes32 active = _activeSlot(t.coreId);
+        if (Transient.get(active) == RUNNING) return outer;
+        if (t.triggersFixed && !listed) revert TriggersFixed(t.coreId);
+        if (t.executor != address(0)) {
+            bool isTransaction = a.kind == CoreCodec.L2TX;
+            address who = isTransaction ? msg.sender : a.sourceAddress;
+            bool mustBe = isTransaction || t.lane == LANE_PERSISTENT;
+            if (mustBe && (who != t.executor || a.sourceRollup != 0)) revert NotExecutor(who, t.executor);
+        }
+        Transient.set(active, RUNNING);
+        outer = new bytes32[](t.lockset.length);
+        for (uint256 i = 0; i < outer.length; i++) {
+            outer[i] = _session(t.lockset[i]);
+            if (outer[i] != t.coreId) _setSession(t.lockset[i], t.coreId);
+        }
+    }
+
+    function _leave(Table memory t, bytes32[] memory outer) private {
+        if (outer.length != 0) {
+            Transient.set(_activeSlot(t.coreId), FINISHED);
+            for (uint256 i = 0; i < outer.length; i++) {
+                if (outer[i] != t.coreId) _setSession(t.lockset[i], outer[i]);
+            }
+        }
+        _depth--;
+        if (_depth == 0 && _midCount != 0) revert FlowNotFinal(_midCount);
+    }
+
+    // --- scopes
+
+    /// @dev Follows next actions from the one in `record` on, as long as they lie in the scope of which `length` items are open: the
+    ///      first `length` of that action's own scope.
+    /// @return the record whose next action lies outside, or is the RESULT
+    function _run(Table memory t, uint256 length, bytes memory record) private returns (bytes memory) {
+        CoreCodec.ActionView memory a = CoreCodec.viewAction(record, RECORD_HEADER);
+        uint256 path = CoreCodec.scopePath(record, a.scopeAt, length);
+        while (
+            a.kind != CoreCodec.RESULT && a.scopeLength >= length
+                && CoreCodec.scopePath(record, a.scopeAt, length) == path
+        ) {
+            if (a.scopeLength > length) record = _inScope(t, length + 1, record, a);
+            else if (a.kind == CoreCodec.REVERT) _undo(record, a);
+            else record = _exchange(t, record, a);
+            a = CoreCodec.viewAction(record, RECORD_HEADER);
+        }
+        return record;
+    }
+
+    /// @dev Opens one more scope. If it is reverted, nothing of what happened in it is left but the word of it, and the rollup's
+    ///      REVERT_CONTINUE is met at the roots that were live before.
+    function _inScope(Table memory t, uint256 length, bytes memory record, CoreCodec.ActionView memory a)
+        private
+        returns (bytes memory)
+    {
+        (bool ok, bytes memory answer) =
+            _callSelf(abi.encodeCall(IRollupsExecution.newScope, (t.coreId, length, record)));
+        if (ok) return abi.decode(answer, (bytes));
+        if (answer.length != 68 || bytes4(answer) != UndoScope.selector) _bubble(answer);
+        (uint256 index, bytes32 link) = abi.decode(_slice(answer, 4, 64), (uint256, bytes32));
+        emit ScopeReverted(t.coreId, uint16(index), a.sourceRollup);
+        bytes memory scope = _slice(record, a.scopeAt, 4 * length);
+        bytes memory action = bytes.concat(
+            abi.encodePacked(CoreCodec.REVERT_CONTINUE, uint8(0), a.sourceRollup, address(0), uint128(0), uint64(0)),
+            abi.encodePacked(a.sourceRollup, address(0), uint8(length), scope, uint16(0))
+        );
+        CoreCodec.ActionView memory follows = CoreCodec.viewAction(action, 0);
+        return _consume(t, ActionHash.hash(action, follows, link), action, follows);
+    }
+
+    /// @inheritdoc IRollupsExecution
+    function newScope(bytes32 coreId, uint256 length, bytes calldata record)
+        external
+        override
+        returns (bytes memory)
+    {
+        _requireSelf();
+        (, Table memory t) = _tableOf(coreId);
+        return _run(t, length, record);
+    }
+
+    /// @dev Ends the scope that is open: to be called only in the frame of newScope that opened it.
+    function _undo(bytes memory record, CoreCodec.ActionView memory a) private pure {
+        (uint16 index,, bytes32 newRoot) = _head(record);
+        revert UndoScope(index, ActionHash.continueLink(ActionHash.hash(record, a, 0), newRoot));
+    }
+
+    // --- calls
+
+    /// @dev Makes a rollup's call and meets its answer.
+    function _exchange(Table memory t, bytes memory record, CoreCodec.ActionView memory a)
+        private
+        returns (bytes memory)
+    {
+        bool failed;
+        bytes memory answer;
+        if (a.rollupId == 0) (failed, answer) = _callL1(record, a);
+        else if (a.kind == CoreCodec.TRY_CALL) (failed, answer) = _try(_slice(record, a.start, a.end - a.start));
+        else (, answer) = _fire(record, a, 0, false);
+        if (failed && a.flags & 2 != 0) answer = "";
+        bytes memory result = _resultOf(a, failed, answer);
+        CoreCodec.ActionView memory r = CoreCodec.viewAction(result, 0);
+        return _consume(t, ActionHash.hash(result, r, ActionHash.hash(record, a, 0)), result, r);
+    }
+
+    /// @dev A call to L1, by the proxy of its source. That of a TRY_CALL may fail: then nothing of it is left and its value is back.
+    function _callL1(bytes memory data, CoreCodec.ActionView memory a)
+        private
+        returns (bool failed, bytes memory answer)
+    {
+        _moveEther(a.sourceRollup, 0, a.value);
+        address proxy = getOrCreateProxy(a.sourceAddress, a.sourceRollup);
+        bytes memory payload = abi.encodePacked(a.destination, a.gasLimit, _slice(data, a.dataAt, a.dataLength));
+        // whoever sends the transaction chooses its gas, and must not choose the branch with it
+        if (a.kind == CoreCodec.TRY_CALL) _requireGas(uint256(a.gasLimit) + a.gasLimit / 63 + PROXY_RESERVE);
+        uint256 value = a.value;
+        uint256 size;
+        // assembly: a callee's return data must not be copied without bound
+        assembly ("memory-safe") {
+            failed := iszero(call(gas(), proxy, value, add(payload, 32), mload(payload), 0, 0))
+            size := returndatasize()
+        }
+        if (!failed) {
+            if (size > CoreCodec.MAX_ACTION_DATA) revert AnswerTooLong(size);
+            return (false, ReturnData.head(CoreCodec.MAX_ACTION_DATA));
+        }
+        answer = ReturnData.head(MAX_REVERT_DATA);
+        // a missing entry deeper down is no answer: it is the planner's business and comes through as it is
+        if (answer.length >= 4 && bytes4(answer) == ExecutionNotFound.selector) _bubble(answer);
+        if (a.kind == CoreCodec.CALL) revert CallFailed(answer);
+        _moveEther(0, a.sourceRollup, a.value);
+        if (answer.length > CoreCodec.MAX_ACTION_DATA) answer = _slice(answer, 0, CoreCodec.MAX_ACTION_DATA);
+    }
+
+    /// @dev The gas that a call made next will have, if all is given to it.
+    function _requireGas(uint256 wanted) internal view {
+        uint256 left = gasleft();
+        uint256 available = left < CALL_RESERVE ? 0 : (left - CALL_RESERVE) / 64 * 63;
+        if (available < wanted) revert InsufficientGas(wanted, available);
+    }
+
+    /// @dev A call to a rollup of which only the proven failure is an answer, and leaves nothing behind.
+    function _try(bytes memory action) private returns (bool, bytes memory) {
+        (bool ok, bytes memory answer) = _callSelf(abi.encodeCall(IRollupsExecution.attempt, (action)));
+        if (ok) return (false, abi.decode(answer, (bytes)));
+        if (bytes4(answer) != TriedCallFailed.selector) _bubble(answer);
+        return (true, abi.decode(_slice(answer, 4, answer.length - 4), (bytes)));
+    }
+
+    /// @inheritdoc IRollupsExecution
+    function attempt(bytes calldata action) external override returns (bytes memory answer) {
+        _requireSelf();
+        bytes memory data = action;
+        bool failed;
+        (failed, answer) = _trigger(data, CoreCodec.viewAction(data, 0), 0, false);
+        if (failed) revert TriedCallFailed(answer);
+    }
+
+    /// @dev tryCallL2; what is sent along and not taken is the caller's.
+    function _tryFromL1(bytes memory action) internal returns (uint8 status, bytes memory answer) {
+        bool ok;
+        (ok, answer) = _callSelf(abi.encodeCall(IRollupsExecution.attempt, (action)));
+        if (ok) return (0, abi.decode(answer, (bytes)));
+        _claimable[msg.sender] += msg.value;
+        if (bytes4(answer) != TriedCallFailed.selector) return (2, answer);
+        return (1, abi.decode(_slice(answer, 4, answer.length - 4), (bytes)));
+    }
+
+    function _callSelf(bytes memory data) private returns (bool ok, bytes memory answer) {
+        assembly ("memory-safe") {
+            ok := call(gas(), address(), 0, add(data, 32), mload(data), 0, 0)
+        }
+        answer = ReturnData.head(MAX_OWN_REVERT);
+    }
+
+    function _requireSelf() private view {
+        if (msg.sender != address(this)) revert NotSelf(msg.sender);
+    }
+
+    // --- entries
+
+    /// @dev Meets an action at the live roots: moves its owner's root and returns the record, which holds the next action.
+    function _consume(Table memory t, bytes32 actionHash, bytes memory data, CoreCodec.ActionView memory a)
+        private
+        returns (bytes memory record)
+    {
+        uint64 epoch = 0;
+        bytes32[] memory stamps = new bytes32[](t.lockset.length);
+        for (uint256 i = 0; i < stamps.length; i++) {
+            Rollup storage member = _rollups[t.lockset[i]];
+            uint64 memberEpoch = _epoch(member);
+            if (t.lockset[i] == a.rollupId) epoch = memberEpoch;
+            stamps[i] = ActionHash.stamp(member.stateRoot, memberEpoch);
+        }
+        record = _takeRecord(t, ActionHash.key(t.coreId, actionHash, keccak256(abi.encodePacked(stamps))));
+        if (record.length == 0) revert ExecutionNotFound(actionHash, _slice(data, a.start, a.end - a.start));
+
+        (uint16 index, bool mid, bytes32 newRoot) = _head(record);
+        Rollup storage owner = _rollups[a.rollupId];
+        if (owner.stateRoot != newRoot) {
+            if (t.l2Time < owner.lastL2Time) revert TimeSkew(t.l2Time, owner.lastL2Time, block.timestamp);
+            owner.stateRoot = newRoot;
+            if (t.l2Time != owner.lastL2Time) owner.lastL2Time = t.l2Time;
+        }
+        _setMid(a.rollupId, mid);
+        emit ExecutionConsumed(t.coreId, index, a.rollupId, newRoot, epoch);
+    }
+
+    function _head(bytes memory record) private pure returns (uint16 index, bool mid, bytes32 newRoot) {
+        uint256 head;
+        assembly ("memory-safe") {
+            head := mload(add(record, 32))
+            newRoot := mload(add(record, 35))
+        }
+        return (uint16(head >> 240), uint8(head >> 232) != 0, newRoot);
+    }
+
+    function _setMid(uint64 rollupId, bool mid) private {
+        if (_isMid(rollupId) == mid) return;
+        Transient.set(_midSlot(rollupId), bytes32(uint256(mid ? 1 : 0)));
+        if (mid) _midCount++;
+        else _midCount--;
+    }
+
+    /// @dev The packed RESULT that answers a call: it goes back from the call's target to its source.
+    function _resultOf(CoreCodec.ActionView memory call, bool failed, bytes memory answer)
+        private
+        pure
+        returns (bytes memory)
+    {
+        return bytes.concat(
+            abi.encodePacked(CoreCodec.RESULT, failed, call.sourceRollup, call.sourceAddress, uint128(0), uint64(0)),
+            abi.encodePacked(call.rollupId, call.destination, uint8(0), uint16(answer.length), answer)
+        );
+    }
+
+    function _bubble(bytes memory reason) internal pure {
+        assembly ("memory-safe") {
+            revert(add(reason, 32), mload(reason))
+        }
+    }
+
+    function _slice(bytes memory data, uint256 offset, uint256 length) internal pure returns (bytes memory part) {
+        part = new bytes(length);
+        assembly ("memory-safe") {
+            mcopy(add(part, 32), add(add(data, 32), offset), length)
+        }
+    }
+}
