@@ -173,7 +173,6 @@ async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
     memory = GossipMemory()
     for role in Role:
         recall_requests(store, role, memory)  # blocks, but nothing runs yet
-    book.know_requests(partial(_ticket_of, memory))
     host = Host(
         P2PConfig(
             listen=(config.network.listen,),
@@ -229,11 +228,6 @@ async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
 
 def _errors() -> ErrorBook:
     return ErrorBook([*artifact("IRollups").abi, *artifact("IProofMarket").abi, *artifact("IGroth16ProofSystem").abi])
-
-
-def _ticket_of(memory: GossipMemory, request_id: bytes) -> tuple[bytes, int] | None:
-    known = memory.request(request_id)
-    return None if known is None else (known.requester, known.request.requester_ticket)
 
 
 async def _checked_contracts(config: NodeConfig, rpc: Rpc) -> tuple[Contracts, Address]:

@@ -119,6 +119,8 @@ class TableProver:
                 raise Refused("STALE", f"rollup {rollup_id} has moved")
             await self._require_settled(rollup_id, view, work.agreement.ack_by)
         config = await asked(lambda: self.contracts.config(rollup_id, view.epoch))
+        if not work.acknowledged and config.effective_from > work.agreement.open_from:
+            raise Refused("STALE", f"rollup {rollup_id} has changed its configuration since the agreement opened")
         if self.machine.proof_system not in config.systems or config.threshold != 1:
             raise Refused("UNSUPPORTED", f"rollup {rollup_id} wants other proof systems")
         family = config.families[config.systems.index(self.machine.proof_system)]
@@ -155,7 +157,7 @@ class TableProver:
         return job, config
 
     async def _require_settled(self, rollup_id: int, view: RollupView, ack_by: int) -> None:
-        """A claim is checked against the configuration of ackBy, which nobody must be able to change any more.
+        """A configuration that ends before the Ack voids the agreement: until ackBy nobody must be able to change it.
 
         Raises:
             Refused: UNSUPPORTED.

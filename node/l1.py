@@ -11,6 +11,7 @@ from eth_abi.abi import decode
 
 from node.chain.records import Log, Tag
 from node.chain.rpc import Rpc
+from protocol.agreement import Agreement, ticket_cap_wei
 from protocol.contracts.artifacts import AbiItem, abi_type, artifact, call_data, decode_output, decode_revert, signature
 from protocol.hashing import keccak256
 from protocol.load import config_hash, lockset_family_hash
@@ -41,6 +42,8 @@ class ProofConfig:
     systems: tuple[Address, ...]
     families: tuple[Hash32, ...]
     threshold: int
+    effective_from: int = 0
+    """Unix seconds from which it is or was in force."""
 
     @property
     def hash(self) -> Hash32:
@@ -53,8 +56,11 @@ class TicketView:
     """An escrow ticket."""
 
     amount_wei: int
+    """What it can pay: its class's cap, or nothing once it paid or was withdrawn."""
+    bond_wei: int
+    """What answers for naming it in two requests at a time."""
     withdrawable_at: int
-    """unix seconds, 0 if no withdrawal was requested"""
+    """unix seconds, 0 if it neither paid nor a withdrawal was requested"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +97,13 @@ class Contracts:
 
     async def config(self, rollup_id: int, epoch: int, tag: Tag = "latest") -> ProofConfig:
         """Proof systems of one rollup in one epoch."""
-        (config, _from) = await self._view(self.rollups, "IRollups", "config", rollup_id, epoch, tag=tag)
+        (config, effective_from) = await self._view(self.rollups, "IRollups", "config", rollup_id, epoch, tag=tag)
         systems, families, threshold = config
         return ProofConfig(
             systems=tuple(address_from_text(each) for each in systems),
             families=tuple(Hash32(each) for each in families),
             threshold=threshold,
+            effective_from=effective_from,
         )
 
     async def family_hash(self, rollup_ids: Sequence[int]) -> Hash32:
@@ -116,8 +123,8 @@ class Contracts:
     async def ticket(self, owner: bytes, number: int) -> TicketView:
         """One escrow ticket."""
         (ticket,) = await self._view(self.market, "IProofMarket", "ticketOf", owner, number)
-        amount, withdrawable = ticket
-        return TicketView(amount_wei=amount, withdrawable_at=withdrawable)
+        _class, amount, bond, withdrawable, _paid_for = ticket
+        return TicketView(amount_wei=amount, bond_wei=bond, withdrawable_at=withdrawable)
 
     async def ticket_count(self, owner: bytes) -> int:
         """How many tickets an account has had; they are numbered from 0."""
@@ -125,10 +132,12 @@ class Contracts:
         assert isinstance(count, int)
         return count
 
-    async def settled_by(self, requester: bytes, request_id: bytes) -> Hash32:
-        """The agreement that was paid for a request, 0 for none."""
-        (found,) = await self._view(self.market, "IProofMarket", "settledBy", requester, request_id)
-        return Hash32(found)
+    async def is_paid(self, agreement: Agreement, agreement_hash: bytes, core: bytes) -> bool:
+        """Whether the requester's ticket paid for this core under this agreement."""
+        arguments = (agreement.requester, agreement.requester_ticket, agreement_hash, core)
+        (paid,) = await self._view(self.market, "IProofMarket", "isPaid", *arguments)
+        assert isinstance(paid, bool)
+        return paid
 
     async def payout_of(self, account: bytes) -> int:
         """Credit that `collect` would send, wei."""
@@ -143,13 +152,18 @@ def address_from_text(text: str) -> Address:
 
 
 def slash(settlement: bytes, ack: bytes) -> bytes:
-    """Calldata of ProofMarket.slash."""
-    return call_data("IProofMarket", "slash", settlement, ack)
+    """Calldata of ProofMarket.slash, for a requester whose ticket is whole."""
+    return call_data("IProofMarket", "slash", settlement, ack, b"")
 
 
-def claim_with_proof(core: bytes, proofs: bytes, settlement: bytes) -> bytes:
-    """Calldata of ProofMarket.claimWithProof."""
-    return call_data("IProofMarket", "claimWithProof", core, proofs, settlement)
+def claim_with_proof(core: bytes, proofs: bytes, settlement: bytes, receipt: bytes) -> bytes:
+    """Calldata of ProofMarket.claimWithProof; an empty receipt is none."""
+    return call_data("IProofMarket", "claimWithProof", core, proofs, settlement, receipt)
+
+
+def deposit(ticket_class: int, count: int) -> tuple[bytes, int]:
+    """Calldata of ProofMarket.deposit, and the wei that must go with it: cap and bond of each ticket."""
+    return call_data("IProofMarket", "deposit", ticket_class, count), 2 * ticket_cap_wei(ticket_class) * count
 
 
 def load_and_run(core: bytes, proofs: bytes, expects: bytes, triggers: bytes, settlement: bytes) -> bytes:

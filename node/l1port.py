@@ -21,6 +21,7 @@ from node.chain.localevm import LocalEvm, Overrides
 from node.chain.sender import Payload, Sender, SignedTransaction
 from node.l1 import Contracts
 from node.ports import ChainCall, Landing, Prepared, Refused, TryAgain
+from protocol.agreement import Agreement
 from protocol.constants import MAX_CLOCK_SKEW_MS
 from protocol.contracts.artifacts import artifact, decode_revert, signature
 from protocol.hashing import keccak256
@@ -65,11 +66,12 @@ class L1Port:
     async def ticket_wei(self, owner: bytes, ticket: int) -> int | None:
         """Wei in a usable ticket, None if there is none."""
         found = await asked(lambda: self.contracts.ticket(owner, ticket))
-        return None if found.amount_wei == 0 or found.withdrawable_at else found.amount_wei
+        usable = found.amount_wei and found.bond_wei and not found.withdrawable_at
+        return found.amount_wei if usable else None
 
-    async def settled_by(self, requester: bytes, request_id: bytes) -> bytes:
-        """Hash of the agreement that was paid for a request, 32 zero bytes for none."""
-        return await asked(lambda: self.contracts.settled_by(requester, request_id))
+    async def is_paid(self, agreement: Agreement, agreement_hash: bytes, core: bytes) -> bool:
+        """Whether the requester's ticket paid for this core under this agreement."""
+        return await asked(lambda: self.contracts.is_paid(agreement, agreement_hash, core))
 
     async def is_slashed(self, agreement_hash: bytes) -> bool:
         """Whether the market has logged the slash of an agreement."""

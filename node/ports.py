@@ -127,8 +127,8 @@ class Chain(Protocol):
         """Wei in a ticket that is neither spent nor being withdrawn, None if there is none."""
         ...
 
-    async def settled_by(self, requester: bytes, request_id: bytes) -> bytes:
-        """Hash of the agreement that was paid for a request, 32 zero bytes for none."""
+    async def is_paid(self, agreement: Agreement, agreement_hash: bytes, core: bytes) -> bool:
+        """Whether the requester's ticket paid for this core id under this agreement."""
         ...
 
     async def is_slashed(self, agreement_hash: bytes) -> bool:

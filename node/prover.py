@@ -44,7 +44,7 @@ from node.ports import (
 )
 from node.store.errors import OrderExists
 from node.store.orders import OrderStore
-from protocol.agreement import Ack, Receipt, Settlement, pack_settlement
+from protocol.agreement import Ack, Receipt, Settlement, by_key, pack_dated, pack_settlement
 from protocol.codec import decode_body, encode_body
 from protocol.commitments import bid_hash, pack_opening, unpack_opening
 from protocol.errors import Ignore, Reject
@@ -66,7 +66,7 @@ from protocol.messages import (
     ReceiptVerdict,
     RequestCommit,
 )
-from protocol.payload import decode_payload
+from protocol.payload import decode_payload, payload_core_id
 from protocol.reqresp import AWARD_EXCHANGE, KEY_EXCHANGE, MAX_SEALED_PAYLOAD, PROOF_EXCHANGE
 from protocol.sealing import SealError, SealKeyPair, bid_info, payload_info, seal
 from protocol.signing import ack_digest, receipt_digest, recover_signer
@@ -471,13 +471,19 @@ class ProvingNode:
         settlement = Settlement(
             agreement=deal.agreement,
             salt=payload.salt,
-            requester_signature=deal.award.requester_signature,
-            prover_signature=await self._document(order, kept.ACCEPT),
+            requester_signature=by_key(deal.award.requester_signature),
+            prover_signature=by_key(await self._document(order, kept.ACCEPT)),
         )
+        stored = await self.loop.document(order.order_id, kept.RECEIPT)
+        receipt = b""
+        if stored is not None:
+            given = decode_body(DeliveryReceipt, stored)
+            receipt = pack_dated(given.received_at, by_key(given.receipt_signature))
         data = claim_with_proof(
             encode_core(payload.core),
             encode_proofs(proofs),
             pack_settlement(settlement),
+            receipt,
         )
         call = ChainCall(purpose=_claim_of(order), to=self._frames.market.contract, data=data)
         try:
@@ -499,7 +505,8 @@ class ProvingNode:
             if await self._chain.is_slashed(deal.agreement_hash):
                 await self.loop.happen(order.order_id, Event.SLASH_SEEN)
             return
-        if await self._chain.settled_by(deal.requester, order.order_id) == deal.agreement_hash:
+        core = payload_core_id(await self._secret(order, kept.PAYLOAD))
+        if await self._chain.is_paid(deal.agreement, deal.agreement_hash, core):
             await self.loop.happen(order.order_id, Event.PAYMENT_SEEN)
         elif order.state is State.CLAIMING:
             if await self._chain.landing(_claim_of(order)) is Landing.FAILED:

@@ -41,7 +41,15 @@ from node.ports import (
 )
 from node.ready import ReadyTables
 from node.store.orders import OrderStore
-from protocol.agreement import Ack, Receipt, Settlement, awarded_agreement, pack_settlement
+from protocol.agreement import (
+    Ack,
+    Receipt,
+    Settlement,
+    awarded_agreement,
+    by_key,
+    pack_dated,
+    pack_settlement,
+)
 from protocol.codec import decode_body, encode_body
 from protocol.commitments import request_id
 from protocol.errors import Ignore, Reject
@@ -461,8 +469,8 @@ class Requester:
             Settlement(
                 agreement=deal.agreement,
                 salt=plan.salt,
-                requester_signature=deal.award.requester_signature,
-                prover_signature=await self._document(order, kept.ACCEPT),
+                requester_signature=by_key(deal.award.requester_signature),
+                prover_signature=by_key(await self._document(order, kept.ACCEPT)),
             )
         )
 
@@ -490,7 +498,7 @@ class Requester:
         deal = await self._deal(order)
         plan = await self._plan(order)
         ack = decode_body(ProverAck, await self._document(order, kept.ACK))
-        packed_ack = ack.ack_at.to_bytes(8, "big") + ack.ack_signature
+        packed_ack = pack_dated(ack.ack_at, by_key(ack.ack_signature))
         data = slash(await self._settlement(order, deal, plan), packed_ack)
         try:
             await self._chain.prepare(ChainCall(purpose=_slash_of(order), to=self._frames.market.contract, data=data))
@@ -510,8 +518,8 @@ class Requester:
                 else:
                     await self._resend.send(_landing_of(order))
             case State.LANDED | State.OWING | State.LAPSED | State.DEFAULTED:
-                us = self._frames.key.address
-                if any(await self._chain.settled_by(us, order.order_id)):
+                deal, plan = await self._deal(order), await self._plan(order)
+                if await self._chain.is_paid(deal.agreement, deal.agreement_hash, plan.core_id):
                     await self.loop.happen(order.order_id, Event.PAYMENT_SEEN)
             case State.SLASH_DUE | State.SLASHING:
                 deal = await self._deal(order)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import trio
 from trio_typing import TaskStatus
 
@@ -27,15 +25,10 @@ class TicketBook:
         self._start_block = start_block
         self._poll_s = poll_s
         self._wei: dict[tuple[bytes, int], int] = {}
-        self._ticket_of_request: Callable[[bytes], tuple[bytes, int] | None] = lambda _request_id: None
 
     def free_ticket_wei(self, owner: bytes, ticket: int) -> int | None:
         """Wei in a ticket that is neither spent nor being withdrawn, as far as the logs read so far say."""
         return self._wei.get((owner, ticket))
-
-    def know_requests(self, ticket_of_request: Callable[[bytes], tuple[bytes, int] | None]) -> None:
-        """Say how a settled request's ticket is found: the log of a payment names the request only."""
-        self._ticket_of_request = ticket_of_request
 
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow for ever; started once the head of this moment is reached."""
@@ -76,11 +69,13 @@ class TicketBook:
                 for number in range(values["first"], values["first"] + values["count"]):
                     if len(self._wei) < MAX_TICKETS:
                         self._wei[(owner, number)] = values["amountEach"]
-            case "WithdrawRequested" | "TicketWithdrawn":
+            case "WithdrawRequested" | "TicketWithdrawn" | "BondTaken":
                 self._wei.pop((address_from_text(values["owner"]), values["ticket"]), None)
             case "AgreementSettled":
-                spent = self._ticket_of_request(values["requestId"])
-                if spent is not None:
-                    self._wei.pop(spent, None)
+                self._wei.pop((address_from_text(values["requester"]), values["ticket"]), None)
+            case "AgreementDeclined" if values["feeWei"]:
+                self._wei.pop((address_from_text(values["requester"]), values["ticket"]), None)
+            case "AgreementSlashed" | "PeekPenalised":
+                self._wei.pop((address_from_text(values["prover"]), values["ticket"]), None)
             case _:
                 pass

@@ -47,10 +47,27 @@ NONE: Final = 0xFFFF
 # §8 contracts
 MAX_SKEW: Final = 3600
 """Seconds between l2Time and the block that loads the table."""
-WITHDRAW_DELAY: Final = 7200
-"""Seconds between requestWithdraw and withdraw of a ticket."""
+TICKET_UNIT: Final = 1000000000000000
+"""wei of a ticket of class 0; each class holds four times the one before."""
+MAX_CLASS: Final = 15
+MAX_TERM: Final = 7200
+"""Longest time in seconds from openFrom to claimBy of an agreement."""
+CLAIM_GRACE: Final = 300
+"""Seconds after deliverBy in which rank 1 can claim without a receipt; then it is the next rank's turn."""
 SLASH_WINDOW: Final = 3600
 """Seconds after claimBy in which a bond can be taken."""
+WITHDRAW_DELAY: Final = 14400
+"""Seconds between requestWithdraw and withdraw of a ticket; longer than MAX_TERM and SLASH_WINDOW together."""
+RELEASE_WINDOW: Final = 600
+"""Seconds in which a forced release must be answered."""
+PEEK_DIVISOR: Final = 16
+"""Part of a bond ticket that silence after a forced release costs."""
+SIGNATURE_GAS: Final = 50000
+"""Gas of one question to a contract whether it signed."""
+MAX_CONTRACT_SIGNATURE: Final = 1024
+"""Bytes of a contract's signature."""
+MAX_BOX: Final = 65584
+"""Bytes of a sealed payload that can be published by forceRelease."""
 BOND_PER_ENTRY: Final = 5000000000000000
 """wei for each entry of a table in the persistent lane."""
 MAX_TABLE_BLOCKS: Final = 50400

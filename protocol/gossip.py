@@ -23,8 +23,8 @@ from protocol.constants import (
     MAX_LIFETIME_MS,
     MAX_LOCKSET,
     MAX_PAYLOAD_LOG2,
+    MAX_TERM,
     MIN_PAYLOAD_LOG2,
-    WITHDRAW_DELAY,
 )
 from protocol.errors import Ignore, Reject
 from protocol.gossip_memory import GossipMemory, KnownRequest
@@ -152,7 +152,7 @@ def _check_request(
     if (
         any(earlier >= later for earlier, later in zip(times, times[1:], strict=False))
         or not message.ack_by <= message.deliver_by < message.claim_by
-        or message.claim_by > created_ms // 1000 + WITHDRAW_DELAY
+        or message.claim_by > created_ms // 1000 + MAX_TERM
     ):
         raise Reject(WireCode.BAD_TIMES, bid_close_ms=message.bid_close_ms, claim_by=message.claim_by)
     _check_addresses(message.addresses)

@@ -5,6 +5,7 @@ API:
     make_witness(base, runs) -> StateWitness        smallest part of `base` that re-executes the runs
     state_from_witness(witness) -> VmState          partial state; its root is checked
     Payload; encode_payload(payload, size_log2) / decode_payload;  smallest_size_log2(payload), payload_commit(padded)
+    payload_core_id(padded)                         of a payload that was decoded before
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from protocol.constants import (
 from protocol.errors import DecodeError
 from protocol.hashing import abi_words, domain, keccak256
 from protocol.reader import Reader
-from protocol.table import Core, decode_core, encode_core
+from protocol.table import Core, core_id, decode_core, encode_core
 from protocol.types import Hash32, RollupId
 from protocol.vm.isa import Program, encode_instructions, read_instructions
 from protocol.vm.machine import EntryRun
@@ -199,6 +200,14 @@ def encode_payload(payload: Payload, size_log2: int) -> bytes:
     if not MIN_PAYLOAD_LOG2 <= size_log2 <= MAX_PAYLOAD_LOG2 or len(raw) > 1 << size_log2:
         raise DecodeError("PAYLOAD_SIZE", size=len(raw), size_log2=size_log2)
     return raw.ljust(1 << size_log2, b"\0")
+
+
+def payload_core_id(padded: bytes) -> Hash32:
+    """coreId of the table in a payload. Raises DecodeError if it is truncated; nothing else is checked."""
+    reader = Reader(padded, "PAYLOAD")
+    reader.uint(1)
+    reader.hash32()
+    return core_id(reader.take(reader.uint(4)))
 
 
 def decode_payload(padded: bytes) -> Payload:

@@ -11,7 +11,7 @@ from typing import Final
 
 from coincurve import PrivateKey, PublicKey
 
-from protocol.agreement import Ack, Agreement, Receipt
+from protocol.agreement import Ack, Agreement, Decline, Receipt, StatementAmend
 from protocol.codec import Frame
 from protocol.errors import Reject
 from protocol.hashing import keccak256
@@ -75,10 +75,13 @@ _DOMAIN_TYPE: Final = b"EIP712Domain(string name,string version,uint256 chainId,
 _AGREEMENT_TYPE: Final = (
     b"Agreement(bytes32 requestId,uint8 rank,address requester,uint32 requesterTicket,address prover,"
     b"uint32 proverTicket,address payee,uint96 priceWei,uint96 bondWei,bytes32 statementCommit,"
-    b"bytes32 payloadCommit,bytes32 familyHash,uint64 ackBy,uint64 deliverBy,uint64 claimBy)"
+    b"bytes32 payloadCommit,bytes32 familyHash,uint64 openFrom,uint64 ackBy,uint64 deliverBy,uint64 claimFrom,"
+    b"uint64 claimBy)"
 )
 _ACK_TYPE: Final = b"Ack(bytes32 agreementHash,bytes32 payloadCommit,uint64 ackAt)"
 _RECEIPT_TYPE: Final = b"Receipt(bytes32 agreementHash,bytes32 coreId,uint64 receivedAt)"
+_AMEND_TYPE: Final = b"StatementAmend(bytes32 agreementHash,uint16 counter,bytes32 statementCommit)"
+_DECLINE_TYPE: Final = b"Decline(bytes32 agreementHash,uint8 verdict,uint96 feeWei)"
 
 
 def _digest(chain_id: int, market: bytes, type_text: bytes, values: tuple[int | bytes, ...]) -> bytes:
@@ -107,3 +110,13 @@ def ack_digest(chain_id: int, market: bytes, ack: Ack) -> bytes:
 def receipt_digest(chain_id: int, market: bytes, receipt: Receipt) -> bytes:
     """What the requester signs when it has verified the delivery."""
     return _digest(chain_id, market, _RECEIPT_TYPE, (receipt.agreement_hash, receipt.core_id, receipt.received_at))
+
+
+def amend_digest(chain_id: int, market: bytes, amend: StatementAmend) -> bytes:
+    """What both sign when the agreement is to be about another table."""
+    return _digest(chain_id, market, _AMEND_TYPE, (amend.agreement_hash, amend.counter, amend.statement_commit))
+
+
+def decline_digest(chain_id: int, market: bytes, decline: Decline) -> bytes:
+    """What both sign when the prover is released for a fee."""
+    return _digest(chain_id, market, _DECLINE_TYPE, (decline.agreement_hash, decline.verdict, decline.fee_wei))

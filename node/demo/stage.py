@@ -17,8 +17,8 @@ from node.chain.transport import HttpTransport
 from node.deploy import Deployer, Deployment
 from node.errors import UsageError
 from node.identity import AccountKey
-from node.l1 import Contracts
-from protocol.contracts.artifacts import call_data
+from node.l1 import Contracts, deposit
+from protocol.agreement import ticket_cap_wei
 from protocol.types import Address, endpoint
 from protocol.vm.genesis import Genesis
 from protocol.vm.programs import counter_account, oracle_reader_account
@@ -29,7 +29,8 @@ STRIKE: Final = 2_000 * 10**DECIMALS  # from this price on the option settles
 READER: Final = Address(bytes.fromhex("a11ce0000000000000000000000000000000d0e5"))
 COUNTER: Final = Address(bytes.fromhex("c0417e4000000000000000000000000000000001"))
 FUNDS_WEI: Final = 10**18
-TICKET_WEI: Final = 10**17
+TICKET_CLASS: Final = 3
+TICKET_WEI: Final = ticket_cap_wei(TICKET_CLASS)
 
 L1Kind = Literal["py-evm", "anvil"]
 
@@ -102,8 +103,8 @@ async def fund(stage: Stage, account: AccountKey, *, with_ticket: bool) -> None:
     await stage.deployer.send(bytes.fromhex(account.address[2:]), value=FUNDS_WEI, gas=21_000)
     if with_ticket:
         sender = Sender(stage.rpc, account.secret, chain_id=stage.contracts.chain_id, persist=_forget)
-        deposit = Payload(to=stage.deployment.market, data=call_data("IProofMarket", "deposit", 1), value=TICKET_WEI)
-        await sender.send("deposit", deposit)
+        data, value = deposit(TICKET_CLASS, 1)
+        await sender.send("deposit", Payload(to=stage.deployment.market, data=data, value=value))
         await sender.wait("deposit")
 
 

@@ -16,6 +16,7 @@ from node.chain.launch import start_l1
 from node.chain.transport import HttpTransport
 from tests.support import tools
 from tests.support.evmworld import World
+from tests.support.marketworld import Party, parties
 from tests.support.rollupworld import Setup, setup
 
 CHOSEN = os.environ.get("UNVETO_TEST_EVM") or ("pyrevm" if find_spec("pyrevm") else "py-evm")
@@ -49,3 +50,9 @@ def made(_world: Setup) -> Iterator[Setup]:
     point = _world.world.snapshot()
     yield _world
     _world.world.restore(point)
+
+
+@pytest.fixture
+def who(made: Setup) -> Party:
+    """Requester and prover with a ticket each."""
+    return parties(made)

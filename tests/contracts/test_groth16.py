@@ -62,6 +62,7 @@ def test_a_real_proof_claims(proven: Proven) -> None:
         encode_core(proven.core),
         proven.proofs(),
         proven.settlement,
+        b"",
         sender=proven.made.stranger,
     )
     assert proven.made.market.view("payoutOf", proven.who.payee) == PRICE

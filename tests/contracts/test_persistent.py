@@ -7,15 +7,8 @@ from typing import Any
 
 import pytest
 
-from protocol.constants import (
-    BOND_PER_ENTRY,
-    MAX_SKEW,
-    MAX_SYSTEMS,
-    MAX_TABLE_BLOCKS,
-    NONE,
-    SLASH_WINDOW,
-    WITHDRAW_DELAY,
-)
+from protocol import constants
+from protocol.constants import BOND_PER_ENTRY, MAX_SKEW, MAX_SYSTEMS, MAX_TABLE_BLOCKS, NONE
 from protocol.contracts.artifacts import call_data
 from protocol.load import Expectation, encode_expects
 from protocol.table import (
@@ -403,14 +396,27 @@ def test_the_epoch_in_a_bundle_is_pinned_by_its_expectation(made: Setup) -> None
     assert made.root(1) == 1001
 
 
+MARKET_CONSTANTS = (
+    "TICKET_UNIT",
+    "MAX_CLASS",
+    "MAX_TERM",
+    "CLAIM_GRACE",
+    "SLASH_WINDOW",
+    "WITHDRAW_DELAY",
+    "RELEASE_WINDOW",
+    "PEEK_DIVISOR",
+    "SIGNATURE_GAS",
+    "MAX_BOX",
+)
+
+
 def test_the_contracts_have_the_specified_constants(made: Setup) -> None:
     found = {"BOND_PER_ENTRY": made.rollups.view("bondPerEntry"), "MAX_SKEW": made.rollups.view("maxSkew")}
     found["MAX_TABLE_BLOCKS"] = made.rollups.view("maxTableBlocks")
-    found |= {name: made.market.view(name) for name in ("WITHDRAW_DELAY", "SLASH_WINDOW")}
+    found |= {name: made.market.view(name) for name in MARKET_CONSTANTS}
     assert found == {
         "BOND_PER_ENTRY": BOND_PER_ENTRY,
         "MAX_SKEW": MAX_SKEW,
         "MAX_TABLE_BLOCKS": MAX_TABLE_BLOCKS,
-        "WITHDRAW_DELAY": WITHDRAW_DELAY,
-        "SLASH_WINDOW": SLASH_WINDOW,
+        **{name: getattr(constants, name) for name in MARKET_CONSTANTS},
     }

@@ -116,7 +116,9 @@ async def test_a_copy_of_the_transaction_that_lands_first_steals_and_harms_nothi
     assert not receipt.succeeded
     assert refusal is not None
     assert "NotExecutor" == decode_revert(refusal).name
-    assert not any(await contracts.settled_by(world.address(world.user), order_id))
+    plan = world.view.plan(order_id)
+    assert plan is not None
+    assert not await contracts.is_paid(deal.agreement, deal.agreement_hash, plan.core_id)
     assert payee_before == await contracts.payout_of(deal.opening.payee)
 
     await _land(world, order_id)

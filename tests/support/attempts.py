@@ -20,19 +20,18 @@ from node.chain.records import Tag
 from node.chain.sender import Payload, Sender
 from node.chain.transport import HttpTransport
 from node.jobs import Machine, TableProver
-from node.l1 import Contracts, ProofConfig, RollupView, claim_with_proof, load_and_run
+from node.l1 import Contracts, ProofConfig, RollupView, claim_with_proof, deposit, load_and_run
 from node.planner import Intent
 from node.planning import TablePlanner, encode_intent
 from node.ports import PlannedTable, ProofWork, SystemClock
 from node.proofs import ProofRunner
 from node.verifying import ProofVerifier
-from protocol.agreement import Agreement, Settlement, pack_settlement
-from protocol.contracts.artifacts import call_data
+from protocol.agreement import Agreement, Settlement, by_key, pack_settlement, ticket_cap_wei
 from protocol.load import ProofItem, Proofs, encode_proofs
 from protocol.messages import RollupProof
 from protocol.payload import payload_commit
 from protocol.signing import AccountKey, agreement_digest
-from protocol.table import core_id, statement_commit
+from protocol.table import core_id, decode_core, statement_commit
 from protocol.types import ZERO_ADDRESS, Address, Hash32
 from proving.points import VerifyingKey
 from proving.zkey import read_zkey
@@ -43,7 +42,8 @@ PROVER: Final = AccountKey(bytes.fromhex("77" * 32))
 PAYEE: Final = Address(bytes.fromhex("99" * 20))
 ANYBODY: Final = Address(bytes.fromhex("5a" * 20))
 PRICE_WEI: Final = 3 * 10**13
-TICKET_WEI: Final = 10**15
+TICKET_CLASS: Final = 0
+TICKET_WEI: Final = ticket_cap_wei(TICKET_CLASS)
 LAND: Final = "land"
 CLAIM: Final = "claim"
 
@@ -96,7 +96,7 @@ class ProvenWorld:
                 Proofs(payee=Address(attempt.payee), agreement_hash=Hash32(attempt.agreement_hash), items=items)
             )
         if attempt.door == CLAIM:
-            data = claim_with_proof(attempt.core, packed, attempt.settlement)
+            data = claim_with_proof(attempt.core, packed, attempt.settlement, b"")
             return Call(sender=ANYBODY, to=self.market, data=data)
         data = load_and_run(attempt.core, packed, self.plan.expects, attempt.triggers, attempt.settlement)
         return Call(sender=self.user.address, to=self.rollups, data=data)
@@ -145,8 +145,8 @@ async def prove_one(transport: HttpTransport, accounts: tuple[DevAccount, ...], 
         Settlement(
             agreement=agreement,
             salt=plan.salt,
-            requester_signature=AccountKey(scene.user.key).sign_digest(digest),
-            prover_signature=PROVER.sign_digest(digest),
+            requester_signature=by_key(AccountKey(scene.user.key).sign_digest(digest)),
+            prover_signature=by_key(PROVER.sign_digest(digest)),
         )
     )
     head = await scene.rpc.head()
@@ -176,8 +176,8 @@ async def prove_one(transport: HttpTransport, accounts: tuple[DevAccount, ...], 
 
 async def _fund(scene: Scene) -> None:
     sender = Sender(scene.rpc, scene.user.key, chain_id=scene.contracts.chain_id, persist=never)
-    deposit = call_data("IProofMarket", "deposit", 1)
-    await sender.send("deposit", Payload(to=scene.deployment.market, data=deposit, value=TICKET_WEI))
+    data, value = deposit(TICKET_CLASS, 1)
+    await sender.send("deposit", Payload(to=scene.deployment.market, data=data, value=value))
     await sender.wait("deposit")
 
 
@@ -196,7 +196,7 @@ async def _plan(scene: Scene) -> PlannedTable:
 
 
 def _agreement(scene: Scene, plan: PlannedTable) -> Agreement:
-    by = plan.valid_until
+    by, planned_for = plan.valid_until, decode_core(plan.core).l2_time
     return Agreement(
         request_id=bytes.fromhex("ab" * 32),
         rank=1,
@@ -210,8 +210,10 @@ def _agreement(scene: Scene, plan: PlannedTable) -> Agreement:
         statement_commit=statement_commit(Hash32(plan.salt), Hash32(plan.core_id)),
         payload_commit=payload_commit(plan.payload),
         family_hash=plan.family_hash,
+        open_from=planned_for,
         ack_by=by,
         deliver_by=by,
+        claim_from=planned_for,
         claim_by=by + 600,
     )
 

@@ -14,7 +14,9 @@ import trio
 from market.effects import Effect
 from market.lifecycle import TERMINAL, Event, Order, Role, State
 from node.killpoints import KILL_EACH_ONCE, LIST_POINTS
+from node.market_state import Deal
 from node.orderview import OrderView
+from node.ports import PlannedTable
 from node.store.database import Database
 from node.store.orders import OrderStore
 from node.store.vault import Vault
@@ -163,5 +165,10 @@ async def check_money(world: World, campaign: Campaign, before_wei: int) -> None
     assert before_wei == await world.money()
     assert await world.stage.rpc.balance(world.stage.contracts.market) == before_wei
     for order_id in world.orders:
-        settled = await world.stage.contracts.settled_by(world.address(world.user), order_id)
-        assert any(settled) == (order_id in paid)
+        deal, plan = view.deal(order_id), view.plan(order_id)
+        settled = deal is not None and plan is not None and await _is_paid(world, deal, plan)
+        assert settled == (order_id in paid)
+
+
+async def _is_paid(world: World, deal: Deal, plan: PlannedTable) -> bool:
+    return await world.stage.contracts.is_paid(deal.agreement, deal.agreement_hash, plan.core_id)

@@ -11,12 +11,12 @@ import trio
 from eth_abi.abi import decode
 
 from node.ports import ChainCall, Landing, PlannedTable, Prepared, ProofWork, Refused
-from protocol.agreement import Ack, Agreement, Settlement, unpack_settlement
+from protocol.agreement import Ack, Agreement, Receipt, Settlement, by_key, claim_window, unpack_settlement
 from protocol.gossip import MarketId
 from protocol.hashing import keccak256, selector
 from protocol.messages import RollupProof
 from protocol.payload import Payload, encode_payload, make_witness, smallest_size_log2
-from protocol.signing import ack_digest, agreement_digest, recover_signer
+from protocol.signing import ack_digest, agreement_digest, receipt_digest, recover_signer
 from protocol.table import core_id, encode_core, statement_commit
 from protocol.types import Hash32, RollupId
 from protocol.vm.rollup import run_core
@@ -100,11 +100,13 @@ class Ledger:
     def execute(self, data: bytes, now_s: int) -> bool:
         """Whether a transaction succeeds, with its effects."""
         called = int.from_bytes(data[:4], "big")
-        if called == selector("slash(bytes,bytes)"):
-            packed, ack = decode(["bytes", "bytes"], data[4:])
+        if called == selector("slash(bytes,bytes,bytes)"):
+            packed, ack, _ = decode(["bytes"] * 3, data[4:])
             return self._slash(unpack_settlement(packed), ack, now_s)
-        if called == selector("claimWithProof(bytes,bytes,bytes)"):
-            core, proofs, packed = decode(["bytes", "bytes", "bytes"], data[4:])
+        if called == selector("claimWithProof(bytes,bytes,bytes,bytes)"):
+            core, proofs, packed, receipt = decode(["bytes"] * 4, data[4:])
+            if not _may_claim(unpack_settlement(packed), core_id(core), receipt, now_s):
+                return False
         else:
             assert called == selector("loadAndRun(bytes,bytes,bytes,bytes,bytes)")
             core, proofs, _, _, packed = decode(["bytes"] * 5, data[4:])
@@ -147,11 +149,12 @@ class Ledger:
             now_s <= agreement.claim_by
             or (agreement.requester, agreement.request_id) in self.settled
             or not _signed(digest, settlement)
-            or recover_signer(ack_digest(MARKET.chain_id, MARKET.contract, signed), ack[8:]) != agreement.prover
+            or not _by(agreement.prover, ack_digest(MARKET.chain_id, MARKET.contract, signed), ack[8:])
         ):
             return False
         held_wei = self.tickets.pop((agreement.prover, agreement.prover_ticket), 0)
         self._credit(agreement.requester, min(held_wei, agreement.bond_wei))
+        self._credit(agreement.prover, max(0, held_wei - agreement.bond_wei))
         self.slashed.add(digest)
         return True
 
@@ -159,11 +162,25 @@ class Ledger:
         self.credit_wei[account] = self.credit_wei.get(account, 0) + wei
 
 
+def _by(account: bytes, digest: bytes, signature: bytes) -> bool:
+    return signature == by_key(signature[1:]) and recover_signer(digest, signature[1:]) == account
+
+
 def _signed(digest: bytes, settlement: Settlement) -> bool:
-    return (
-        recover_signer(digest, settlement.requester_signature) == settlement.agreement.requester
-        and recover_signer(digest, settlement.prover_signature) == settlement.agreement.prover
+    return _by(settlement.agreement.requester, digest, settlement.requester_signature) and _by(
+        settlement.agreement.prover, digest, settlement.prover_signature
     )
+
+
+def _may_claim(settlement: Settlement, core: Hash32, receipt: bytes, now_s: int) -> bool:
+    first, last = claim_window(settlement.agreement, has_receipt=receipt != b"")
+    if not first <= now_s <= last:
+        return False
+    if not receipt:
+        return True
+    digest = agreement_digest(MARKET.chain_id, MARKET.contract, settlement.agreement)
+    said = Receipt(agreement_hash=digest, core_id=core, received_at=int.from_bytes(receipt[:8], "big"))
+    return _by(settlement.agreement.requester, receipt_digest(MARKET.chain_id, MARKET.contract, said), receipt[8:])
 
 
 class LedgerChain:
@@ -184,10 +201,10 @@ class LedgerChain:
         await trio.lowlevel.checkpoint()
         return self._ledger.tickets.get((owner, ticket))
 
-    async def settled_by(self, requester: bytes, request_id: bytes) -> bytes:
-        """32 zero bytes if unpaid."""
+    async def is_paid(self, agreement: Agreement, agreement_hash: bytes, core: bytes) -> bool:
+        """The ledger's requests have one table each."""
         await trio.lowlevel.checkpoint()
-        return self._ledger.settled.get((requester, request_id), bytes(32))
+        return self._ledger.settled.get((agreement.requester, agreement.request_id)) == agreement_hash
 
     async def is_slashed(self, agreement_hash: bytes) -> bool:
         """Whether the bond is gone."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from protocol.agreement import Ack, Agreement, Settlement, pack_settlement
+from protocol.agreement import Ack, Agreement, Settlement, by_key, pack_dated, pack_settlement, ticket_cap_wei
 from protocol.load import lockset_family_hash
 from protocol.signing import AccountKey, ack_digest, agreement_digest
-from protocol.table import Core, core_id, encode_core, statement_commit
-from protocol.types import Hash32
-from tests.support.evmworld import CHAIN_ID
-from tests.support.rollupworld import FAMILY, Setup
+from protocol.table import Core, Entry, core_id, encode_core, statement_commit
+from protocol.types import Address, Hash32
+from tests.support.evmworld import CHAIN_ID, Receipt
+from tests.support.rollupworld import FAMILY, Setup, answer, l1_call
 
 PRICE = 10**16
 BOND = 2 * 10**16
-TICKET = 5 * 10**16
+TICKET_CLASS = 3
+TICKET = ticket_cap_wei(TICKET_CLASS)
 SALT = Hash32(b"\x5a" * 32)
+HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,7 @@ def parties(made: Setup) -> Party:
     requester, prover = AccountKey(b"\x01" * 32), AccountKey(b"\x02" * 32)
     for key in (requester, prover):
         made.world.fund(key.address)
-        made.market.send("deposit", 1, sender=key.address, value=TICKET)
+        made.market.send("deposit", TICKET_CLASS, 1, sender=key.address, value=2 * TICKET)
     return Party(requester=requester, prover=prover, payee=b"\x9a" * 20)
 
 
@@ -52,8 +54,10 @@ def agree(made: Setup, who: Party, core: Core, **changes: Any) -> Agreement:
         "statement_commit": statement_commit(SALT, core_id(encode_core(core))),
         "payload_commit": b"\x66" * 32,
         "family_hash": lockset_family_hash([[FAMILY]] * len(core.lockset)),
+        "open_from": made.world.time,
         "ack_by": made.world.time + 5,
         "deliver_by": made.world.time + 30,
+        "claim_from": made.world.time,
         "claim_by": made.world.time + 600,
     }
     return Agreement(**(fields | changes))
@@ -70,8 +74,8 @@ def settle_bytes(made: Setup, who: Party, agreement: Agreement, **changes: Any) 
     settlement = Settlement(
         agreement=agreement,
         salt=SALT,
-        requester_signature=who.requester.sign_digest(agreed),
-        prover_signature=who.prover.sign_digest(agreed),
+        requester_signature=by_key(who.requester.sign_digest(agreed)),
+        prover_signature=by_key(who.prover.sign_digest(agreed)),
     )
     return pack_settlement(replace(settlement, **changes))
 
@@ -80,4 +84,54 @@ def ack_bytes(made: Setup, who: Party, agreement: Agreement, ack_at: int | None 
     """The prover's acknowledgement as `slash` reads it."""
     ack_at = agreement.ack_by if ack_at is None else ack_at
     ack = Ack(agreement_hash=digest(made, agreement), payload_commit=agreement.payload_commit, ack_at=ack_at)
-    return ack_at.to_bytes(8, "big") + who.prover.sign_digest(ack_digest(CHAIN_ID, made.market.address, ack))
+    return pack_dated(ack_at, by_key(who.prover.sign_digest(ack_digest(CHAIN_ID, made.market.address, ack))))
+
+
+def table(made: Setup, who: Party, new_root: int = 1001, data: bytes = b"") -> Core:
+    """A one-entry table of the requester."""
+    trigger = l1_call(who.requester.address, 1, data=data)
+    entry = Entry(mid=False, new_root=new_root, trigger=trigger, next_action=answer(trigger))
+    return made.core([entry], executor=Address(who.requester.address))
+
+
+def land(made: Setup, who: Party, core: Core, agreement: Agreement, settlement: bytes | None = None) -> Receipt:
+    """The requester's one transaction."""
+    settlement = settle_bytes(made, who, agreement) if settlement is None else settlement
+    return made.run(
+        core,
+        sender=who.requester.address,
+        payee=agreement.payee,
+        agreement=digest(made, agreement),
+        settlement=settlement,
+    )
+
+
+def claim(made: Setup, who: Party, core: Core, agreement: Agreement, settlement: bytes | None = None) -> Receipt:
+    """claimWithProof by anybody."""
+    settlement = settle_bytes(made, who, agreement) if settlement is None else settlement
+    proofs = made.proofs(core, agreement.payee, digest(made, agreement))
+    return made.market.send("claimWithProof", encode_core(core), proofs, settlement, b"", sender=made.stranger)
+
+
+def paid(made: Setup, who: Party) -> int:
+    """Credit of the payee."""
+    return int(made.market.view("payoutOf", who.payee))
+
+
+def ticket(made: Setup, owner: AccountKey) -> tuple[int, ...]:
+    """Class, amount, bond, withdrawableAt and payment of an account's first ticket."""
+    return tuple(made.market.view("ticketOf", owner.address, 0))
+
+
+def assert_market_conserves(made: Setup, who: Party) -> None:
+    """What the market holds is what tickets and credits say."""
+    tickets = sum(sum(made.market.view("ticketOf", key.address, 0)[1:3]) for key in (who.requester, who.prover))
+    accounts = (who.payee, who.requester.address, who.prover.address)
+    credits = sum(made.market.view("payoutOf", account) for account in accounts)
+    assert made.world.balance(made.market.address) == tickets + credits
+
+
+def slash(made: Setup, who: Party, agreement: Agreement, ack: bytes | None = None) -> Receipt:
+    """slash by anybody."""
+    ack = ack_bytes(made, who, agreement) if ack is None else ack
+    return made.market.send("slash", settle_bytes(made, who, agreement), ack, b"", sender=made.stranger)

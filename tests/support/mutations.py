@@ -13,7 +13,7 @@ from random import Random
 from typing import Any, Final
 
 from protocol.actions import Action, ActionKind, encode_action
-from protocol.agreement import Agreement, Settlement, pack_settlement, unpack_settlement
+from protocol.agreement import Agreement, Settlement, by_key, pack_settlement, unpack_settlement
 from protocol.constants import FIELD_ORDER, NONE
 from protocol.load import ProofItem, Proofs, encode_proofs
 from protocol.messages import RollupProof
@@ -375,8 +375,8 @@ def _agreed_again(rng: Random, world: ProvenWorld) -> Attempt:
     settlement = Settlement(
         agreement=changed,
         salt=settled.salt,
-        requester_signature=AccountKey(world.user.key).sign_digest(digest),
-        prover_signature=PROVER.sign_digest(digest),
+        requester_signature=by_key(AccountKey(world.user.key).sign_digest(digest)),
+        prover_signature=by_key(PROVER.sign_digest(digest)),
     )
     return replace(
         world.honest,
@@ -398,10 +398,10 @@ def _salt(rng: Random, world: ProvenWorld) -> Attempt:
 def _signature(rng: Random, world: ProvenWorld) -> Attempt:
     settled = unpack_settlement(world.honest.settlement)
     name = rng.choice(["requester_signature", "prover_signature"])
-    good: bytes = getattr(settled, name)
+    good: bytes = getattr(settled, name)[1:]
     s = int.from_bytes(good[32:64], "big")
     high = good[:32] + (GROUP_ORDER - s).to_bytes(32, "big") + bytes((55 - good[64],))
-    changes: dict[str, Any] = {name: rng.choice([_flip(rng, good), _flip(rng, good), high])}
+    changes: dict[str, Any] = {name: by_key(rng.choice([_flip(rng, good), _flip(rng, good), high]))}
     settlement = pack_settlement(replace(settled, **changes))
     return replace(world.honest, settlement=settlement, door=rng.choice([LAND, CLAIM]))
 

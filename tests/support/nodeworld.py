@@ -21,13 +21,12 @@ from node.chain.launch import L1Kind, L1Process, start_l1
 from node.chain.sender import Payload, Sender, SignedTransaction
 from node.config import AuctionSection, NetworkSection, NodeConfig, RequesterSection
 from node.demo.cast import casting
-from node.demo.stage import FUNDS_WEI, L1, PRICE, READER, STRIKE, TICKET_WEI, Stage, raise_stage
+from node.demo.stage import FUNDS_WEI, L1, PRICE, READER, STRIKE, TICKET_CLASS, Stage, raise_stage
 from node.identity import AccountKey, load_or_create_account
 from node.inbox import Inbox
-from node.l1 import TicketView
+from node.l1 import TicketView, deposit
 from node.launch import NodeProcess, stop_all
 from node.orderview import OrderView
-from protocol.contracts.artifacts import call_data
 from protocol.hashing import selector
 from protocol.types import endpoint
 from protocol.vm.genesis import Genesis
@@ -182,7 +181,8 @@ class World:
             owner = self.address(node)
             owed += await self.credit(node)
             for number in range(await self.stage.contracts.ticket_count(owner)):
-                owed += (await self.stage.contracts.ticket(owner, number)).amount_wei
+                ticket = await self.stage.contracts.ticket(owner, number)
+                owed += ticket.amount_wei + ticket.bond_wei
         return owed
 
     async def close(self) -> None:
@@ -256,8 +256,8 @@ async def fund_account(stage: Stage, account: AccountKey, *, tickets: int) -> No
     """Give an account ether, and let it deposit tickets."""
     await stage.deployer.send(bytes.fromhex(account.address[2:]), value=2 * FUNDS_WEI, gas=21_000)
     sender = Sender(stage.rpc, account.secret, chain_id=stage.contracts.chain_id, persist=_forget)
-    data = call_data("IProofMarket", "deposit", tickets)
-    await sender.send("deposit", Payload(to=stage.deployment.market, data=data, value=tickets * TICKET_WEI))
+    data, value = deposit(TICKET_CLASS, tickets)
+    await sender.send("deposit", Payload(to=stage.deployment.market, data=data, value=value))
     await sender.wait("deposit")
 
 

@@ -14,14 +14,14 @@ from tests.support.wire_samples import MARKET, REQUESTER, award, framed, request
 
 def frame_vectors() -> dict[str, object]:
     """Frames of every message, and the hashes of the market, as hexadecimal text."""
-    from protocol.agreement import Settlement, awarded_agreement, pack_settlement
+    from protocol.agreement import Settlement, awarded_agreement, by_key, pack_settlement
 
     agreement = awarded_agreement(REQUESTER.address, request(), award())
     settlement = Settlement(
         agreement=agreement,
         salt=keccak256(b"salt"),
-        requester_signature=award().requester_signature,
-        prover_signature=award().requester_signature,
+        requester_signature=by_key(award().requester_signature),
+        prover_signature=by_key(award().requester_signature),
     )
     leaves = [keccak256(bytes([n])) for n in range(5)]
     return {

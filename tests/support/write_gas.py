@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from node.chain.evm import GAS_NONZERO, GAS_TX, GAS_ZERO, Call
-from protocol.constants import BOND_PER_ENTRY
+from protocol.constants import BOND_PER_ENTRY, TICKET_UNIT
 from protocol.contracts.artifacts import artifact, call_data
 from protocol.load import encode_expects
 from protocol.table import Core, Entry, encode_core, encode_triggers
@@ -61,7 +61,12 @@ def flow(proven: Proven) -> dict[str, int]:
     """One rollup, two entries (CALL, RESULT of an L1 oracle), a Groth16 proof and settlement, in one transaction."""
     made, user = proven.made, proven.who.requester.address
     data = loading(proven.core, proven.proofs(), (0,), proven.settlement)
+    first_payment = used(made, made.rollups, data, user)
+    point = made.world.snapshot()
+    made.world.fund(proven.who.payee)
+    made.market.send("deposit", 0, 1, sender=proven.who.payee, value=2 * TICKET_UNIT)
     total = used(made, made.rollups, data, user)
+    first_payment -= total
     unpaid_input = proven.input_of(proven.core, ZERO_ADDRESS, ZERO_HASH)
     unpaid = proven.proofs(proven.toy.prove(proven.core, ROLLUP, unpaid_input), ZERO_ADDRESS, ZERO_HASH)
     without_settlement = loading(proven.core, unpaid, (0,), b"")
@@ -75,6 +80,7 @@ def flow(proven: Proven) -> dict[str, int]:
     idle_proofs = proven.proofs(proven.toy.prove(idle, ROLLUP, idle_input), ZERO_ADDRESS, ZERO_HASH)
     load = used(made, made.rollups, loading(idle, idle_proofs, (), b""), user)
     load -= intrinsic(loading(idle, idle_proofs, (), b"")) + verify
+    made.world.restore(point)
     return {
         "total": total,
         "intrinsic": intrinsic(data),
@@ -84,7 +90,8 @@ def flow(proven: Proven) -> dict[str, int]:
         "consume": total - intrinsic(data) - verify - settle - load,
         "tx_data_bytes": len(data),
         "core_bytes": len(encode_core(proven.core)),
-        "first_call_of_a_new_proxy": first_call(proven) - total,
+        "first_call_of_a_new_proxy": first_call(proven) - total - first_payment,
+        "first_payment_of_a_new_payee": first_payment,
     }
 
 
@@ -134,10 +141,12 @@ def transient(made: Setup) -> dict[str, int]:
 def market(proven: Proven) -> dict[str, int]:
     """What the parties pay for tickets, claims and faults."""
     made, user = proven.made, proven.who.requester.address
-    claim = call_data("ProofMarket", "claimWithProof", encode_core(proven.core), proven.proofs(), proven.settlement)
+    claim = call_data(
+        "ProofMarket", "claimWithProof", encode_core(proven.core), proven.proofs(), proven.settlement, b""
+    )
     figures = {
-        "deposit_1": used(made, made.market, call_data("ProofMarket", "deposit", 1), user, 1),
-        "deposit_16": used(made, made.market, call_data("ProofMarket", "deposit", 16), user, 16),
+        "deposit_1": used(made, made.market, call_data("ProofMarket", "deposit", 0, 1), user, 2 * TICKET_UNIT),
+        "deposit_16": used(made, made.market, call_data("ProofMarket", "deposit", 0, 16), user, 32 * TICKET_UNIT),
         "claim_with_proof": used(made, made.market, claim, made.stranger),
     }
     agreement = agree(made, proven.who, proven.core)
@@ -146,6 +155,7 @@ def market(proven: Proven) -> dict[str, int]:
         "slash",
         settle_bytes(made, proven.who, agreement),
         ack_bytes(made, proven.who, agreement),
+        b"",
     )
     point = made.world.snapshot()
     made.world.pass_time(agreement.claim_by - made.world.time + 1)

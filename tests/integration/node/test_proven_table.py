@@ -14,20 +14,19 @@ from node.chain.launch import L1Process
 from node.chain.sender import Payload, Sender
 from node.chain.transport import HttpTransport
 from node.jobs import Machine, TableProver
-from node.l1 import load_and_run
+from node.l1 import deposit, load_and_run
 from node.l1port import L1Port
 from node.planner import Intent
 from node.planning import TablePlanner, encode_intent
 from node.ports import ChainCall, Landing, PlannedTable, ProofWork, Refused, SystemClock
 from node.proofs import ProofRunner
 from node.verifying import ProofVerifier
-from protocol.agreement import Agreement, Settlement, pack_settlement
-from protocol.contracts.artifacts import call_data
+from protocol.agreement import Agreement, Settlement, by_key, pack_settlement
 from protocol.load import ProofItem, Proofs, encode_proofs
 from protocol.messages import RequestCommit, RollupProof
 from protocol.payload import payload_commit
 from protocol.signing import AccountKey, agreement_digest
-from protocol.table import statement_commit
+from protocol.table import decode_core, statement_commit
 from protocol.types import ZERO_ADDRESS, Address, Hash32
 from proving.backends import Backend
 from proving.circuit.table_vm import circuit_for
@@ -74,8 +73,10 @@ def _agreement(scene: Scene, plan: PlannedTable, ticket: int) -> tuple[RequestCo
         statement_commit=commit,
         payload_commit=commitment,
         family_hash=plan.family_hash,
+        open_from=decode_core(plan.core).l2_time,
         ack_by=by,
         deliver_by=by,
+        claim_from=by,
         claim_by=by + 600,
     )
     digest = agreement_digest(scene.contracts.chain_id, scene.deployment.market, agreement)
@@ -92,8 +93,8 @@ async def test_a_proven_table_is_verified_here_and_there_lands_and_pays(
     follower = await follow(scene, nursery)
     sender = Sender(scene.rpc, scene.user.key, chain_id=contracts.chain_id, persist=never)
     port = L1Port(contracts=contracts, sender=sender, start_block=scene.deployment.start_block, confirmations=0)
-    deposit = call_data("IProofMarket", "deposit", 1)
-    await sender.send("deposit", Payload(to=scene.deployment.market, data=deposit, value=10**15))
+    data, value = deposit(0, 1)
+    await sender.send("deposit", Payload(to=scene.deployment.market, data=data, value=value))
     await sender.wait("deposit")
     ticket = (await contracts.ticket_count(scene.user.address)) - 1
     planner = TablePlanner(contracts=contracts, follower=follower, fee_recipient=ZERO_ADDRESS, confirmations=0)
@@ -126,8 +127,8 @@ async def test_a_proven_table_is_verified_here_and_there_lands_and_pays(
         Settlement(
             agreement=agreement,
             salt=plan.salt,
-            requester_signature=AccountKey(scene.user.key).sign_digest(digest),
-            prover_signature=PROVER.sign_digest(digest),
+            requester_signature=by_key(AccountKey(scene.user.key).sign_digest(digest)),
+            prover_signature=by_key(PROVER.sign_digest(digest)),
         )
     )
     items = tuple(ProofItem(rollup_id=p.rollup_id, system=Address(p.system), proof=p.proof) for p in proofs)
@@ -143,7 +144,7 @@ async def test_a_proven_table_is_verified_here_and_there_lands_and_pays(
 
     assert await port.landing("land") is Landing.SUCCEEDED
     assert await contracts.payout_of(PAYEE) == PRICE_WEI
-    assert await port.settled_by(scene.user.address, request.request_id) == digest
+    assert await port.is_paid(agreement, digest, plan.core_id)
     followed = (await follower.at_block((await scene.rpc.head()).number)).rollups[scene.rollup_id]
     assert followed.state is not None
     assert followed.state.root == (await contracts.rollup(scene.rollup_id)).root

@@ -21,8 +21,8 @@ from node.chain.sender import Payload, Sender
 from node.chain.transport import HttpTransport
 from node.cli import build_parser, main
 from node.config import AuctionSection, ChainSection, NodeConfig, RequesterSection
+from node.l1 import deposit
 from node.launch import NodeProcess
-from protocol.contracts.artifacts import call_data
 from proving.build_cuda import build_for_host
 from proving.r1cs import write_r1cs
 from proving.wtns import write_wtns
@@ -250,8 +250,8 @@ async def _requester_node(l1: L1Process, folder: Path) -> tuple[NodeProcess, int
     transport = HttpTransport(l1.url, timeout_s=30)
     scene = await build_scene(transport, l1.accounts, 2000)
     sender = Sender(scene.rpc, scene.user.key, chain_id=scene.contracts.chain_id, persist=never)
-    deposit = Payload(to=scene.deployment.market, data=call_data("IProofMarket", "deposit", 1), value=10**16)
-    await sender.send("deposit", deposit)
+    data, value = deposit(0, 1)
+    await sender.send("deposit", Payload(to=scene.deployment.market, data=data, value=value))
     await sender.wait("deposit")
     transport.close()
     chain = ChainSection(

@@ -68,7 +68,7 @@ async def _head() -> SimpleNamespace:
     return SimpleNamespace(timestamp=NOW)
 
 
-def _l1(root: int = STATE.root, second: Hash32 = FAMILY, **view: Any) -> _L1:
+def _l1(root: int = STATE.root, second: Hash32 = FAMILY, effective_from: int = 0, **view: Any) -> _L1:
     one = RollupView(
         root=root,
         ether_balance=0,
@@ -84,7 +84,10 @@ def _l1(root: int = STATE.root, second: Hash32 = FAMILY, **view: Any) -> _L1:
         rollups=Address(b"\x07" * 20),
         market=Address(b"\x3a" * 20),
         views={1: replace(one, **view), 2: one},
-        configs={i: ProofConfig(systems=(SYSTEM,), families=(f,), threshold=1) for i, f in ((1, FAMILY), (2, second))},
+        configs={
+            i: ProofConfig(systems=(SYSTEM,), families=(f,), threshold=1, effective_from=effective_from)
+            for i, f in ((1, FAMILY), (2, second))
+        },
     )
 
 
@@ -119,8 +122,10 @@ def _work(core: Core, families: Sequence[tuple[Hash32, ...]], *, acknowledged: b
         statement_commit=request.statement_commit,
         payload_commit=request.payload_commit,
         family_hash=lockset_family_hash(families),
+        open_from=NOW,
         ack_by=ACK_BY,
         deliver_by=ACK_BY,
+        claim_from=ACK_BY,
         claim_by=ACK_BY + 600,
     )
     return ProofWork(
@@ -166,13 +171,21 @@ async def test_an_agreement_about_other_families_than_the_locksets_is_not_acknow
 async def test_an_owner_cannot_void_an_acknowledged_claim_by_a_new_configuration(
     view: dict[str, Any], refused: bool
 ) -> None:
-    """The claim is checked against the configuration of ackBy; one that may change before is not bonded."""
+    """A configuration that ends before the Ack voids the agreement; one that may is not worked for."""
     work = _work(oracle_table(STATE), [(FAMILY,)])
     if refused:
         with pytest.raises(Refused, match="UNSUPPORTED"):
             await _started(_l1(**view), work)
     else:
         assert await _started(_l1(**view), work) == [1]
+
+
+async def test_a_configuration_younger_than_the_agreement_is_not_acknowledged() -> None:
+    """The claim would be checked against the one before it."""
+    work = _work(oracle_table(STATE), [(FAMILY,)])
+    assert await _started(_l1(effective_from=NOW), work) == [1]
+    with pytest.raises(Refused, match="STALE"):
+        await _started(_l1(effective_from=NOW + 1), work)
 
 
 async def test_a_moved_root_does_not_stop_a_restarted_prover_that_owes_the_proof() -> None:

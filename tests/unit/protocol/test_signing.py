@@ -10,10 +10,16 @@ from eth_account.messages import encode_typed_data
 from protocol.agreement import (
     Ack,
     Agreement,
+    Decline,
     Receipt,
     Settlement,
+    SignedAmend,
+    StatementAmend,
     agreement_of,
     awarded_agreement,
+    by_contract,
+    by_key,
+    claim_window,
     pack_settlement,
     unpack_settlement,
 )
@@ -26,6 +32,8 @@ from protocol.signing import (
     AccountKey,
     ack_digest,
     agreement_digest,
+    amend_digest,
+    decline_digest,
     receipt_digest,
     recover_signer,
     verify_frame,
@@ -39,9 +47,11 @@ AGREEMENT = awarded_agreement(REQUESTER.address, request(), award())
 SOLIDITY_FIELDS = {
     "Agreement": "bytes32 requestId,uint8 rank,address requester,uint32 requesterTicket,address prover,"
     "uint32 proverTicket,address payee,uint96 priceWei,uint96 bondWei,bytes32 statementCommit,bytes32 payloadCommit,"
-    "bytes32 familyHash,uint64 ackBy,uint64 deliverBy,uint64 claimBy",
+    "bytes32 familyHash,uint64 openFrom,uint64 ackBy,uint64 deliverBy,uint64 claimFrom,uint64 claimBy",
     "Ack": "bytes32 agreementHash,bytes32 payloadCommit,uint64 ackAt",
     "Receipt": "bytes32 agreementHash,bytes32 coreId,uint64 receivedAt",
+    "StatementAmend": "bytes32 agreementHash,uint16 counter,bytes32 statementCommit",
+    "Decline": "bytes32 agreementHash,uint8 verdict,uint96 feeWei",
 }
 
 
@@ -65,14 +75,18 @@ def typed_data_digest(name: str, values: tuple[int | bytes, ...]) -> bytes:
 
 
 def test_digests_equal_those_of_eth_account() -> None:
-    """An independent EIP-712 implementation agrees on all three structs."""
+    """An independent EIP-712 implementation agrees on all five structs."""
     ack = Ack(agreement_hash=DIGEST, payload_commit=keccak256(b"p"), ack_at=7)
     receipt = Receipt(agreement_hash=DIGEST, core_id=keccak256(b"c"), received_at=8)
+    amend = StatementAmend(agreement_hash=DIGEST, counter=9, statement_commit=keccak256(b"s"))
+    decline = Decline(agreement_hash=DIGEST, verdict=2, fee_wei=1 << 95)
     where = (MARKET.chain_id, MARKET.contract)
 
     assert typed_data_digest("Agreement", AGREEMENT.values()) == agreement_digest(*where, AGREEMENT)
     assert typed_data_digest("Ack", (DIGEST, keccak256(b"p"), 7)) == ack_digest(*where, ack)
     assert typed_data_digest("Receipt", (DIGEST, keccak256(b"c"), 8)) == receipt_digest(*where, receipt)
+    assert typed_data_digest("StatementAmend", (DIGEST, 9, keccak256(b"s"))) == amend_digest(*where, amend)
+    assert typed_data_digest("Decline", (DIGEST, 2, 1 << 95)) == decline_digest(*where, decline)
 
 
 @pytest.mark.parametrize("field", Agreement.__slots__)
@@ -90,29 +104,87 @@ def _settlement(agreement: Agreement) -> bytes:
         Settlement(
             agreement=agreement,
             salt=DIGEST,
-            requester_signature=REQUESTER.sign_digest(DIGEST),
-            prover_signature=PROVERS[0].sign_digest(DIGEST),
+            requester_signature=by_key(REQUESTER.sign_digest(DIGEST)),
+            prover_signature=by_key(PROVERS[0].sign_digest(DIGEST)),
         )
     )
 
 
-def test_settlement_is_407_bytes_in_the_order_of_the_specification() -> None:
+def test_settlement_has_425_bytes_in_the_order_of_the_specification() -> None:
     """SPEC §8.2, offset by offset."""
     packed = _settlement(AGREEMENT)
 
-    assert 407 == len(packed)
+    assert 425 == len(packed)
     assert AGREEMENT.request_id + b"\x01" + REQUESTER.address == packed[:53]
     assert AGREEMENT.payee == packed[81:101]
     assert AGREEMENT.price_wei == int.from_bytes(packed[101:113], "big")
-    assert DIGEST == packed[245:277]
-    assert REQUESTER.sign_digest(DIGEST) + PROVERS[0].sign_digest(DIGEST) == packed[277:]
+    times = (AGREEMENT.open_from, AGREEMENT.ack_by, AGREEMENT.deliver_by, AGREEMENT.claim_from, AGREEMENT.claim_by)
+    assert b"".join(time.to_bytes(8, "big") for time in times) == packed[221:261]
+    assert DIGEST == packed[261:293]
+    assert b"\0" + REQUESTER.sign_digest(DIGEST) + b"\0" + PROVERS[0].sign_digest(DIGEST) == packed[293:]
 
 
-@pytest.mark.parametrize("size", [0, 406, 408])
+SIGNATURES = (by_key(bytes(range(65))), by_contract(b""), by_contract(b"x" * 1024), by_contract(b"y", b"\x07" * 20))
+
+
+def test_settlements_with_every_kind_of_signature_and_an_amend_come_back_the_same() -> None:
+    """`unpack_settlement` is the reverse of `pack_settlement`, and nothing can be cut off or added."""
+    for first in SIGNATURES:
+        for second in SIGNATURES:
+            amend = SignedAmend(
+                counter=7, statement_commit=DIGEST, requester_signature=second, prover_signature=first
+            )
+            for settlement in (
+                Settlement(agreement=AGREEMENT, salt=DIGEST, requester_signature=first, prover_signature=second),
+                Settlement(
+                    agreement=AGREEMENT,
+                    salt=DIGEST,
+                    requester_signature=first,
+                    prover_signature=second,
+                    amend=amend,
+                ),
+            ):
+                packed = pack_settlement(settlement)
+                assert unpack_settlement(packed) == settlement
+                with pytest.raises(Reject):
+                    unpack_settlement(packed[:-1])
+                with pytest.raises(Reject):
+                    unpack_settlement(packed + b"\0")
+
+
+@pytest.mark.parametrize("size", [0, 292, 293, 294, 424, 426])
 def test_settlement_of_another_length_is_rejected(size: int) -> None:
     """Short and long."""
     with pytest.raises(Reject):
         unpack_settlement(bytes(size))
+
+
+def test_signatures_of_another_form_are_rejected() -> None:
+    """An unknown kind, a contract's signature that is too long, and keys' signatures of another length."""
+    fixed = _settlement(AGREEMENT)[:293]
+    for bad in (b"\x03" + bytes(65), b"\x01\x04\x01" + bytes(1025), b"\x02" + bytes(21)):
+        with pytest.raises(Reject):
+            unpack_settlement(fixed + bad + by_key(bytes(65)))
+    for size in (64, 66):
+        with pytest.raises(Reject):
+            by_key(bytes(size))
+    with pytest.raises(Reject):
+        by_contract(bytes(1025))
+
+
+def test_a_ranks_turn_to_claim_without_a_receipt_follows_the_one_before() -> None:
+    """SPEC §8.2, claim windows: rank 1 has 300 s after deliverBy, with a receipt every rank the whole window."""
+    agreed = replace(AGREEMENT, deliver_by=1000, claim_from=1000, claim_by=4000)
+
+    def windows(agreement: Agreement, *, has_receipt: bool) -> list[tuple[int, int]]:
+        return [claim_window(replace(agreement, rank=rank), has_receipt=has_receipt) for rank in (1, 2, 3)]
+
+    assert windows(agreed, has_receipt=True) == [(1000, 4000)] * 3
+    assert windows(agreed, has_receipt=False) == [(1000, 1300), (1301, 4000), (1601, 4000)]
+    late = replace(agreed, claim_from=2000)
+    assert windows(late, has_receipt=False) == [(2000, 2300), (2301, 4000), (2601, 4000)]
+    short = replace(agreed, claim_by=1100)
+    assert windows(short, has_receipt=False) == [(1000, 1100), (1301, 1100), (1601, 1100)]
 
 
 @pytest.mark.parametrize("rank", [0, 3])
