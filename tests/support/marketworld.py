@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any
 
-from protocol.agreement import Ack, Agreement, Settlement, by_key, pack_dated, pack_settlement, ticket_cap_wei
+from protocol.agreement import (
+    Ack,
+    Agreement,
+    Decline,
+    Settlement,
+    SignedAmend,
+    StatementAmend,
+    by_key,
+    pack_dated,
+    pack_decline,
+    pack_settlement,
+    ticket_cap_wei,
+)
+from protocol.agreement import Receipt as Receipt_
 from protocol.load import lockset_family_hash
-from protocol.signing import AccountKey, ack_digest, agreement_digest
+from protocol.signing import (
+    AccountKey,
+    ack_digest,
+    agreement_digest,
+    amend_digest,
+    decline_digest,
+    receipt_digest,
+)
 from protocol.table import Core, Entry, core_id, encode_core, statement_commit
 from protocol.types import Address, Hash32
 from tests.support.evmworld import CHAIN_ID, Receipt
@@ -106,11 +127,18 @@ def land(made: Setup, who: Party, core: Core, agreement: Agreement, settlement: 
     )
 
 
-def claim(made: Setup, who: Party, core: Core, agreement: Agreement, settlement: bytes | None = None) -> Receipt:
+def claim(
+    made: Setup,
+    who: Party,
+    core: Core,
+    agreement: Agreement,
+    settlement: bytes | None = None,
+    receipt: bytes = b"",
+) -> Receipt:
     """claimWithProof by anybody."""
     settlement = settle_bytes(made, who, agreement) if settlement is None else settlement
     proofs = made.proofs(core, agreement.payee, digest(made, agreement))
-    return made.market.send("claimWithProof", encode_core(core), proofs, settlement, b"", sender=made.stranger)
+    return made.market.send("claimWithProof", encode_core(core), proofs, settlement, receipt, sender=made.stranger)
 
 
 def paid(made: Setup, who: Party) -> int:
@@ -131,7 +159,58 @@ def assert_market_conserves(made: Setup, who: Party) -> None:
     assert made.world.balance(made.market.address) == tickets + credits
 
 
-def slash(made: Setup, who: Party, agreement: Agreement, ack: bytes | None = None) -> Receipt:
+def slash(made: Setup, who: Party, agreement: Agreement, ack: bytes | None = None, failover: bytes = b"") -> Receipt:
     """slash by anybody."""
     ack = ack_bytes(made, who, agreement) if ack is None else ack
-    return made.market.send("slash", settle_bytes(made, who, agreement), ack, b"", sender=made.stranger)
+    return made.market.send("slash", settle_bytes(made, who, agreement), ack, failover, sender=made.stranger)
+
+
+def amended(
+    made: Setup, who: Party, agreement: Agreement, core: Core, counter: int = 1, salt: Hash32 = SALT, **changes: Any
+) -> SignedAmend:
+    """A StatementAmend to `core`, signed by both."""
+    amend = StatementAmend(
+        agreement_hash=digest(made, agreement),
+        counter=counter,
+        statement_commit=statement_commit(salt, core_id(encode_core(core))),
+    )
+    signed = amend_digest(CHAIN_ID, made.market.address, amend)
+    fields: dict[str, Any] = {
+        "counter": counter,
+        "statement_commit": amend.statement_commit,
+        "requester_signature": by_key(who.requester.sign_digest(signed)),
+        "prover_signature": by_key(who.prover.sign_digest(signed)),
+    }
+    return SignedAmend(**(fields | changes))
+
+
+def receipt_bytes(made: Setup, who: Party, agreement: Agreement, core: Core, received_at: int = 7) -> bytes:
+    """The requester's receipt as `claimWithProof` reads it."""
+    receipt = Receipt_(
+        agreement_hash=digest(made, agreement), core_id=core_id(encode_core(core)), received_at=received_at
+    )
+    signature = who.requester.sign_digest(receipt_digest(CHAIN_ID, made.market.address, receipt))
+    return pack_dated(received_at, by_key(signature))
+
+
+def declined_bytes(made: Setup, who: Party, agreement: Agreement, fee_wei: int, verdict: int = 2) -> bytes:
+    """A decline that both signed."""
+    decline = Decline(agreement_hash=digest(made, agreement), verdict=verdict, fee_wei=fee_wei)
+    signed = decline_digest(CHAIN_ID, made.market.address, decline)
+    return pack_decline(decline, by_key(who.requester.sign_digest(signed)), by_key(who.prover.sign_digest(signed)))
+
+
+def names(receipt: Receipt) -> list[str]:
+    """Names of the events."""
+    return [event.name for event in receipt.events]
+
+
+def credit(made: Setup, account: bytes) -> int:
+    """payoutOf."""
+    return int(made.market.view("payoutOf", account))
+
+
+def state_of(made: Setup, agreement: Agreement) -> frozenset[str]:
+    """What the contract knows about an agreement: the flags that are set."""
+    flags = ("recorded", "delivered", "slashed", "cancelled", "relieved", "voided", "answered", "penalised")
+    return frozenset(compress(flags, made.market.view("stateOf", digest(made, agreement))))
