@@ -13,6 +13,7 @@ import pytest
 
 from node.chain.launch import start_l1
 from node.chain.transport import HttpTransport
+from protocol.constants import WITHDRAW_DELAY
 from protocol.contracts.artifacts import call_data, decode_output
 from protocol.hashing import keccak256
 from protocol.load import Expectation, encode_expects
@@ -189,7 +190,7 @@ def test_an_expectation_that_fails_stops_the_bundle_before_anything_moves(stage:
 def test_without_a_ticket_to_pay_from_nothing_happens(stage: Stage) -> None:
     made = stage.made
     made.market.send("requestWithdraw", 0, sender=stage.eoa.address)
-    made.world.pass_time(7200)
+    made.world.pass_time(WITHDRAW_DELAY)
     made.market.send("withdraw", 0, sender=stage.eoa.address)
     with expect_revert("Unfunded"):
         stage.eoa.run(made.rollups, [stage.paid(stage.core())], [stage.ask()])
@@ -296,7 +297,7 @@ def test_paying_twice_pays_once_and_needs_an_agreement(stage: Stage) -> None:
     settling = call_data("IRollups", "settleLoaded", core_id(encode_core(unpaid)), part[3])
     with expect_revert("SettlementMismatch"):
         stage.eoa.run(made.rollups, [stage.load(unpaid)], [stage.ask(), (made.rollups.address, 0, settling)])
-    assert made.world.balance(made.market.address) == 2 * TICKET
+    assert made.world.balance(made.market.address) == 4 * TICKET  # two tickets with their bonds
 
 
 # -- several users in one transaction ----------------------------------------------------------------------------------

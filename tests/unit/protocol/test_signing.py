@@ -131,9 +131,7 @@ def test_settlements_with_every_kind_of_signature_and_an_amend_come_back_the_sam
     """`unpack_settlement` is the reverse of `pack_settlement`, and nothing can be cut off or added."""
     for first in SIGNATURES:
         for second in SIGNATURES:
-            amend = SignedAmend(
-                counter=7, statement_commit=DIGEST, requester_signature=second, prover_signature=first
-            )
+            amend = SignedAmend(counter=7, statement_commit=DIGEST, requester_signature=second, prover_signature=first)
             for settlement in (
                 Settlement(agreement=AGREEMENT, salt=DIGEST, requester_signature=first, prover_signature=second),
                 Settlement(
