@@ -31,7 +31,7 @@ def play(made: Setup, bundle: Contract, *what: Core | Step, value: int = 0, gas:
     return bundle.send("run", todo, sender=made.user, value=value, gas=gas)
 
 
-def names(receipt: Receipt) -> list[str | tuple[str, int]]:
+def names(receipt: Receipt) -> list[Any]:
     """Events of a flow in order: consumed entries by index, others by name; loads are left out."""
     return [
         e.values["index"] if e.name == "ExecutionConsumed" else (e.name, e.values["index"])

@@ -200,7 +200,7 @@ def script(made: Setup, *members: int) -> Script:
 
 def steps(*calls: tuple[bytes, int, bytes] | tuple[bytes, int, bytes, bool]) -> list[tuple[str, int, bytes, bool]]:
     """Steps of a Player's part: (target, value, data, whether a failure is swallowed)."""
-    return [("0x" + c[0].hex(), c[1], c[2], bool(c[3:] and c[3])) for c in calls]
+    return [("0x" + c[0].hex(), c[1], c[2], c[3:] == (True,)) for c in calls]
 
 
 RETURN, REVERT, RELAY, BOMB, REVERT_BOMB, BURN = range(6)
