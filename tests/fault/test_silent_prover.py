@@ -68,5 +68,5 @@ async def _play(world: World, kills: Path) -> None:
     # Neither ticket is spent or on its way out; the bond is the user's, and nobody else was paid.
     assert [(TICKET_WEI, 0)] * 2 == [(ticket.amount_wei, ticket.withdrawable_at) for ticket in (first, second)]
     assert SHORT.bond_wei == await world.credit(world.user)
-    assert 0 == await world.credit(prover)
+    assert TICKET_WEI - SHORT.bond_wei == await world.credit(prover)  # the rest of the ticket that was slashed
     assert money_wei == await world.money()
