@@ -13,10 +13,11 @@ from eth_abi.abi import encode
 from node.chain.records import Block, Log
 from node.chain.rpc import Rpc
 from node.follower import Follower, RollupLog
+from node.l1 import ScopeReverted, event_from_log
 from protocol.contracts.artifacts import abi_type, artifact, signature
 from protocol.hashing import keccak256
 from protocol.table import Core, core_id, encode_core
-from protocol.types import Address
+from protocol.types import Address, Hash32
 from protocol.vm.genesis import Genesis, encode_genesis, state_from_genesis
 from protocol.vm.programs import counter_account
 from tests.support.machines import oracle_state, oracle_table
@@ -216,3 +217,11 @@ class _OneBlock:
 
     async def logs(self, _first: int, _last: int, _addresses: object) -> list[Log]:
         return []
+
+
+def test_a_reverted_scope_is_read_from_its_log() -> None:
+    """It changes no state by itself: the entry that continues does, and its log follows."""
+    log = _log("ScopeReverted", coreId=b"\x05" * 32, index=3, rollupId=7)
+    assert event_from_log(log) == ScopeReverted(core_id=Hash32(b"\x05" * 32), index=3, rollup_id=7)
+    replay = RollupLog()
+    assert replay.apply(1, b"1" * 32, [log]).rollups == {}
