@@ -14,10 +14,10 @@ from typing import Any
 from eth_abi.abi import decode, encode
 
 from protocol.actions import CALLS, Action, ActionKind, action_hash, encode_action
-from protocol.constants import BOND_PER_ENTRY, MAX_ACTION_DATA, MAX_TABLE_BLOCKS, NONE
+from protocol.constants import BOND_PER_ENTRY, MAX_ACTION_DATA, MAX_TABLE_BLOCKS
 from protocol.contracts.artifacts import call_data
 from protocol.hashing import keccak256
-from protocol.table import Core, core_id, encode_core
+from protocol.table import Core, continue_link, core_id, encode_core
 from protocol.types import ZERO_ADDRESS, ZERO_HASH, Hash32
 from tests.support.actor import SELECTOR, End, parse
 from tests.support.rollupworld import answer, continue_action, l1_call, l2_transaction
@@ -366,7 +366,8 @@ class Model:
             if revert.scope != scope:
                 raise
             following = continue_action(revert.rollup_id, scope)
-            return self.consume(table, following, action_hash(following, action_hash(revert)))
+            link = continue_link(action_hash(revert), table.core.entries[ended.index].new_root)
+            return self.consume(table, following, action_hash(following, link))
 
     def remember(self) -> tuple[State, int]:
         """A point to go back to."""
@@ -451,10 +452,7 @@ class Model:
     @staticmethod
     def hash_of(table: Table, index: int) -> Hash32:
         """actionHash of an entry's trigger."""
-        entry = table.core.entries[index]
-        linked = entry.revert_of if entry.reply_to == NONE else entry.reply_to
-        link = ZERO_HASH if linked == NONE else table.core.next_hash(linked)
-        return action_hash(entry.trigger, link)
+        return table.core.trigger_hash(index)
 
     # -- ether and L1 --------------------------------------------------------------------------------------------------
 

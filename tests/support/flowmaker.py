@@ -66,11 +66,11 @@ class FlowMaker:
     user: bytes
     spendable: dict[int, int]
     """wei that each rollup may still send; sums of what is drawn here stay within it."""
-    scopes: float = 0
+    scopes: float = 0.35
     """Odds of an inner scope where a call could be."""
-    tries: float = 0
+    tries: float = 0.4
     """Odds of TRY_CALL."""
-    transactions: float = 0
+    transactions: float = 0.3
     """Odds of L2TX as a flow's trigger."""
     entries: list[Draft] = field(default_factory=list)
     at: int = NONE
