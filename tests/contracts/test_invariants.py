@@ -128,6 +128,7 @@ class History:
                 continue
             core = next(c for c in reversed(self.known) if core_id(encode_core(c)) == event.values["coreId"])
             entry = core.entries[event.values["index"]]
+            self.met[entry.trigger.kind.name + " failed" * entry.trigger.failed] += 1
             ether = self.logged[entry.owner][1]
             if entry.trigger.kind in CALLS:
                 ether += entry.trigger.value
@@ -135,6 +136,9 @@ class History:
                 ether += core.entries[entry.reply_to].next_action.value
             if entry.next_action.kind in CALLS:
                 ether -= entry.next_action.value
+            if entry.trigger.kind is ActionKind.REVERT_CONTINUE:
+                # the entry that opened the scope is logged, but its call was undone with the scope
+                ether += core.entries[entry.parent].next_action.value
             self.logged[entry.owner] = (int.from_bytes(event.values["newRoot"], "big"), ether)
 
     # -- steps ---------------------------------------------------------------------------------------------------------
@@ -330,7 +334,7 @@ STEPS_BY_WEIGHT = (
 def history(made: Setup, seed: int) -> History:
     """Three rollups, two actors with money."""
     made.create_rollup(3)
-    actors = tuple(made.world.deploy("Actor") for _ in range(2))
+    actors = tuple(made.world.deploy("Scripted") for _ in range(2))
     for actor in actors:
         made.world.fund(actor.address)
     model = Model(
@@ -351,3 +355,4 @@ def test_history(history: History) -> None:
         history.check()
     history.check_actors()
     assert history.met["ok"] > STEPS // 4
+    assert all(history.met[kind] for kind in ("CALL", "TRY_CALL", "L2TX", "RESULT failed", "REVERT_CONTINUE"))

@@ -20,8 +20,10 @@ from tests.support.actor import End, Program, Step
 from tests.support.contract_model import call_reverted
 from tests.support.rollupworld import answer, call_out, continue_action, l1_call, l2_transaction, revert_action
 
-GAS = 12_000_000
+GAS = 24_000_000
 """For a call that names a limit, halved with each level of nesting: more than any program here needs."""
+BURNT = 60_000
+"""For a call that burns what it gets."""
 MAX_DEPTH = 3
 
 
@@ -58,7 +60,7 @@ class FlowMaker:
     rng: random.Random
     members: tuple[int, ...]
     actors: tuple[bytes, ...]
-    """Addresses of `Actor` contracts."""
+    """Addresses of `Scripted` contracts."""
     rollups: bytes
     """Address of Rollups, which actors call."""
     roots: Iterator[int]
@@ -161,6 +163,8 @@ class FlowMaker:
         else:
             actor = self.rng.choice(self.actors)
             program, failed, data = self.program(actor, index, may_fail=tries)
+            if program.end is End.BURN:
+                links["gas"] = BURNT
             outgoing = call_out(rollup_id, 0, actor, program.encode(), **links)
             self.entries[index].next_action = outgoing
         self.suspended[rollup_id] -= 1
@@ -189,7 +193,7 @@ class FlowMaker:
                 if not swallow:
                     return Program(steps=tuple(steps)), True, call_reverted(result.data)
         if may_fail and self.rng.random() < 0.4:
-            end = self.rng.choice((End.FAIL, End.BURN))
+            end = End.FAIL if steps else self.rng.choice((End.FAIL, End.BURN))
             data = b"no" + self.tag() if end is End.FAIL else b""
             self.at = index
             return Program(steps=tuple(steps), end=end, data=data), True, data
