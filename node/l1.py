@@ -120,6 +120,11 @@ class Contracts:
         code = await self.rpc.code(address_from_text(pointer))
         return code[1:] or None
 
+    async def accepts(self, system: bytes, family: bytes, inputs: bytes, statement: bytes, proof: bytes) -> bool:
+        """What a proof system's contract says of a proof, without a transaction."""
+        (is_valid,) = await self._view(system, "IProofSystem", "verify", family, inputs, statement, proof)
+        return bool(is_valid)
+
     async def ticket(self, owner: bytes, number: int) -> TicketView:
         """One escrow ticket."""
         (ticket,) = await self._view(self.market, "IProofMarket", "ticketOf", owner, number)

@@ -1,4 +1,8 @@
-"""Local verification of delivered proofs (`node.ports.Verifier`), by the very keys and inputs that L1 will use."""
+"""Verification of delivered proofs (`node.ports.Verifier`), by the very keys and inputs that L1 will use.
+
+Groth16 proofs are verified here. A proof of another system is put to that system's contract, as L1 will do, by a call
+that sends no transaction.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +29,11 @@ from proving.solidity import TableProof
 
 @dataclass(slots=True, kw_only=True)
 class ProofVerifier:
-    """Verifies Groth16 proofs of table-VM rollups."""
+    """Verifies proofs of rollups."""
 
     contracts: Contracts
     proof_system: Address
-    """The Groth16 system. Proofs of other systems cannot be checked here and are refused."""
+    """The Groth16 system of table-VM rollups."""
     _keys: dict[tuple[Hash32, int], VerifyingKey] = field(default_factory=dict)
 
     async def verify(
@@ -49,8 +53,7 @@ class ProofVerifier:
             if len(found) < config.threshold:
                 raise Refused("MISSING_PROOF", f"rollup {member.rollup_id}")
             for proof in found:
-                family = self._family(config, proof)
-                decoded = _decoded(proof)
+                family = _family(config, proof)
                 inputs = public_input(
                     chain_id=self.contracts.chain_id,
                     rollups_contract=self.contracts.rollups,
@@ -61,16 +64,24 @@ class ProofVerifier:
                     payee=Address(agreement.payee),
                     agreement_hash=Hash32(agreement_hash),
                 )
+                if proof.system != self.proof_system:
+                    await self._put_to_contract(plan, proof, family, inputs)
+                    continue
+                decoded = _decoded(proof)
                 key = await self._key(family, decoded.tier)
                 await trio.to_thread.run_sync(partial(_verify, core, member.rollup_id, decoded, family, inputs, key))
         if len(proofs) != sum(1 for proof in proofs if any(m.rollup_id == proof.rollup_id for m in core.lockset)):
             raise Refused("WRONG_SYSTEM", "a proof of a rollup that the table does not touch")
 
-    def _family(self, config: ProofConfig, proof: RollupProof) -> Hash32:
-        for system, family in zip(config.systems, config.families, strict=True):
-            if system == proof.system == self.proof_system:
-                return family
-        raise Refused("WRONG_SYSTEM", proof.system.hex())
+    async def _put_to_contract(self, plan: PlannedTable, proof: RollupProof, family: Hash32, inputs: Hash32) -> None:
+        statement = proof.rollup_id.to_bytes(8, "big") + plan.core
+        accepted = partial(self.contracts.accepts, proof.system, family, inputs, statement, proof.proof)
+        try:
+            is_accepted = await asked(accepted)
+        except Refused as error:  # the contract reverts
+            raise Refused("INVALID_PROOF", str(error)) from error
+        if not is_accepted:
+            raise Refused("INVALID_PROOF", f"the contract {proof.system.hex()} does not accept it")
 
     async def _key(self, family: Hash32, tier: int) -> VerifyingKey:
         known = self._keys.get((family, tier))
@@ -80,6 +91,13 @@ class ProofVerifier:
                 raise Refused("UNKNOWN_TIER", str(tier))
             known = self._keys[(family, tier)] = VerifyingKey.from_bytes(raw)
         return known
+
+
+def _family(config: ProofConfig, proof: RollupProof) -> Hash32:
+    for system, family in zip(config.systems, config.families, strict=True):
+        if system == proof.system:
+            return family
+    raise Refused("WRONG_SYSTEM", proof.system.hex())
 
 
 def _decoded(proof: RollupProof) -> TableProof:

@@ -29,6 +29,7 @@ from protocol.signing import AccountKey, agreement_digest
 from protocol.table import decode_core, statement_commit
 from protocol.types import ZERO_ADDRESS, Address, Hash32
 from proving.backends import Backend
+from proving.build import cache_dir
 from proving.circuit.table_vm import circuit_for
 from proving.keys import cached_dev_key
 from proving.zkey import read_zkey
@@ -45,6 +46,7 @@ def zkey() -> Path:
 
 PROVER = AccountKey(bytes.fromhex("77" * 32))
 PAYEE = Address(bytes.fromhex("99" * 20))
+OTHER = Address(bytes.fromhex("0a" * 20))
 PRICE_WEI = 3 * 10**13
 
 
@@ -107,7 +109,8 @@ async def test_a_proven_table_is_verified_here_and_there_lands_and_pays(
     machine = Machine(
         backend=backend,
         zkey=zkey if backend is Backend.CPU else Path("/nonexistent"),
-        command=(sys.executable, command_prover.__file__, str(zkey)),
+        # A command sees little of our environment; that the core is compiled already is told to it here.
+        command=("/usr/bin/env", f"UNVETO_CACHE={cache_dir()}", sys.executable, command_prover.__file__, str(zkey)),
         proof_system=scene.deployment.proof_system,
         threads=2,
         memory_mib=3072,
@@ -122,6 +125,7 @@ async def test_a_proven_table_is_verified_here_and_there_lands_and_pays(
     verifier = ProofVerifier(contracts=contracts, proof_system=scene.deployment.proof_system)
     await verifier.verify(plan, agreement, digest, proofs)
     await _refuses_wrong_proofs(verifier, plan, agreement, digest, proofs)
+    await _put_to_the_contract(ProofVerifier(contracts=contracts, proof_system=OTHER), plan, agreement, digest, proofs)
 
     settlement = pack_settlement(
         Settlement(
@@ -149,6 +153,24 @@ async def test_a_proven_table_is_verified_here_and_there_lands_and_pays(
     assert followed.state is not None
     assert followed.state.root == (await contracts.rollup(scene.rollup_id)).root
     nursery.cancel_scope.cancel()
+
+
+async def _put_to_the_contract(
+    verifier: ProofVerifier, plan: PlannedTable, agreement: Agreement, digest: bytes, proofs: tuple[RollupProof, ...]
+) -> None:
+    """A requester that cannot check a system's proofs itself asks the system's contract, and believes only that."""
+    (good,) = proofs
+    await verifier.verify(plan, agreement, digest, proofs)
+    flipped = replace(good, proof=good.proof[:-1] + bytes((good.proof[-1] ^ 1,)))
+    for wrong, reason in (
+        (flipped, "INVALID_PROOF"),
+        (replace(good, proof=good.proof[:-1]), "INVALID_PROOF"),
+        (replace(good, system=OTHER), "WRONG_SYSTEM"),
+    ):
+        with pytest.raises(Refused, match=reason):
+            await verifier.verify(plan, agreement, digest, (wrong,))
+    with pytest.raises(Refused, match="INVALID_PROOF"):
+        await verifier.verify(plan, replace(agreement, payee=bytes(20)), digest, proofs)
 
 
 async def _refuses_wrong_proofs(
