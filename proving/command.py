@@ -1,6 +1,6 @@
 """Proofs by any executable: it gets a job directory as its last argument and leaves a proof file in it.
 
-The format is in `README.md`, section "A job for a command". The command runs in the process group and under the limits
+The format is in `COMMANDS.md`. The command runs in the process group and under the limits
 of its parent, a proving child (`confine.py`).
 """
 

@@ -1,6 +1,6 @@
 """A prover of somebody else, as a program: `python command_prover.py ZKEY JOB_DIRECTORY`.
 
-It is the example of proving/README.md, "A job for a command": everything that it knows comes from the files of the job
+It is the example of proving/COMMANDS.md: everything that it knows comes from the files of the job
 directory, and the proof is the file that it leaves there. A prover of another proof system does the same, with its own
 machine in the place of the circuit.
 """

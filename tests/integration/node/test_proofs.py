@@ -114,7 +114,7 @@ async def test_a_child_that_is_stopped_is_given_up_when_its_time_is_past(runner:
 async def test_a_command_finds_the_documented_files_and_its_proof_comes_back(
     runner: ProofRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """proving/README.md, "A job for a command"; the directory is gone afterwards, and the node's environment unseen."""
+    """proving/COMMANDS.md; the directory is gone afterwards, and the node's environment unseen."""
     monkeypatch.setenv("UNVETO_SECRET", "1")
     kept = tmp_path / "kept"
     asked = shell(f"test $PWD = $1 && cp -r $1 {kept} && env > {kept}/env && {LEAVE_A_PROOF}", threads=3)
