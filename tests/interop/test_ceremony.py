@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -155,3 +156,28 @@ def test_both_refuse_a_key_with_two_points_exchanged(keys: Shell) -> None:
     with pytest.raises(errors.CeremonyInvalid, match="section H"):
         verify_key(keys["bad.zkey"], keys["c.r1cs"], keys["4.ptau"])
     assert "H section does not match" in keys.js("zkey", "verify", "c.r1cs", "4.ptau", "bad.zkey", status=1)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("power", [7, 10, 14])
+def test_preparing_gives_the_same_bytes_for_less(power: int, tmp_path: Path) -> None:
+    """Run: python -m pytest -s -m campaign tests/interop/test_ceremony.py (many minutes at 2^14)."""
+    shell = Shell(tmp_path)
+    phase1.new(power, shell["0.ptau"])
+    phase1.contribute(shell["0.ptau"], shell["1.ptau"])
+    ours = cpu_seconds(resource.RUSAGE_SELF)
+    phase1.prepare(shell["1.ptau"], shell["2.ptau"])
+    ours = cpu_seconds(resource.RUSAGE_SELF) - ours
+    theirs = cpu_seconds(resource.RUSAGE_CHILDREN)
+    command = [*snarkjs(), "powersoftau", "prepare", "phase2", "1.ptau", "3.ptau"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    theirs = cpu_seconds(resource.RUSAGE_CHILDREN) - theirs
+
+    print(f"\n2^{power}: {ours:.2f} CPU-seconds here, {theirs:.2f} with snarkjs, {theirs / ours:.0f} times as many")
+    assert shell["2.ptau"].read_bytes() == shell["3.ptau"].read_bytes()
+
+
+def cpu_seconds(who: int) -> float:
+    """User and system time, of this process or of its ended children."""
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime

@@ -52,7 +52,7 @@ def test_memory_is_bounded_by_the_size_of_the_file(kind: str) -> None:
 @pytest.mark.campaign
 @pytest.mark.parametrize("kind", USES)
 def test_long_campaign(kind: str) -> None:
-    """UNVETO: python -m pytest -m campaign tests/property/proving/test_damaged_files.py"""
+    """Run: python -m pytest -m campaign tests/property/proving/test_damaged_files.py"""
     count = 2000 if kind in SLOW else 20000
     refused = sum(bool(survives(kind, damaged(kind, seed))) for seed in range(1 << 40, (1 << 40) + count))
 
