@@ -108,7 +108,7 @@ class BatchSums {
 
  private:
   static constexpr std::size_t W = V::kWords;
-  static constexpr std::size_t kLists = V::kWords == 40 ? 1024 : 512;  // a segment's 240 KB stay in the second-level cache
+  static constexpr std::size_t kLists = 1024;  // a segment's scratch, 240 KB or twice that, stays in the second-level cache
   static constexpr std::size_t kGroups = kLists / kLanes;
   static constexpr std::size_t kBlock = 8;   // groups that go through a stage together
   static constexpr std::size_t kChains = 4;  // interleaved running products: one alone would wait for its own latency

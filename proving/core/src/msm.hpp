@@ -75,7 +75,7 @@ class Msm {
 
  private:
   static constexpr std::size_t kAhead = 4;
-  static constexpr std::size_t kBatch = 128;  // what is queued stays in the first-level cache
+  static constexpr std::size_t kBatch = 512;  // an inversion costs as much as 150 multiplications
 
   static void prefetch(const Affine<F>* bucket) {
     const char* p = reinterpret_cast<const char*>(bucket);

@@ -46,21 +46,22 @@ struct Vec2 {
   // a b <= 42; c0 below 4 q, c1 below 3 q.
   friend UNVETO_IFMA_INLINE Vec2 operator*(const Vec2& a, const Vec2& b) {
     const Base a_sum = a.c0.add_raw(a.c1).carried(), b_sum = b.c0.add_raw(b.c1).carried();
-    const Product low = Base::product(a.c0, b.c0), high = Base::product(a.c1, b.c1);
-    Product cross = Base::product(a_sum, b_sum);
-    Product real;
+    Columns real = Columns::of(Base::product(a.c0, b.c0)), imaginary;
+    const Columns high = Columns::of(Base::product(a.c1, b.c1));
     UNVETO_UNROLL
-    for (int i = 0; i < 9; ++i) {
-      cross.lo[i] = _mm512_sub_epi64(_mm512_sub_epi64(cross.lo[i], low.lo[i]), high.lo[i]);
-      cross.hi[i] = _mm512_sub_epi64(_mm512_sub_epi64(cross.hi[i], low.hi[i]), high.hi[i]);
-      real.lo[i] = _mm512_sub_epi64(low.lo[i], high.lo[i]);
-      real.hi[i] = _mm512_sub_epi64(low.hi[i], high.hi[i]);
+    for (int i = 0; i < 10; ++i) {
+      imaginary.t[i] = _mm512_add_epi64(real.t[i], high.t[i]);
+      real.t[i] = _mm512_sub_epi64(real.t[i], high.t[i]);
     }
     // 2^260 q more than the difference, which is not below -2^260 q
     constexpr Limbs52 q = kMultiple<FqParams, 1>;
     UNVETO_UNROLL
-    for (int i = 0; i < 5; ++i) real.hi[i + 4] = _mm512_add_epi64(real.hi[i + 4], splat(q.v[i]));
-    return {Base::reduce(real), Base::reduce(cross)};
+    for (int i = 0; i < 5; ++i) real.t[i + 5] = _mm512_add_epi64(real.t[i + 5], splat(q.v[i]));
+    const Base c0 = Base::reduce(real);
+    const Columns cross = Columns::of(Base::product(a_sum, b_sum));
+    UNVETO_UNROLL
+    for (int i = 0; i < 10; ++i) imaginary.t[i] = _mm512_sub_epi64(cross.t[i], imaginary.t[i]);
+    return {c0, Base::reduce(imaginary)};
   }
   // (c0 + c1)(c0 - c1) and 2 c0 c1; operand below 4 q.
   UNVETO_IFMA_INLINE Vec2 sqr() const { return {(c0 + c1) * (c0 - c1), c0.add_raw(c0).carried() * c1}; }

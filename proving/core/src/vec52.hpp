@@ -155,9 +155,23 @@ UNVETO_IFMA_INLINE void transpose(__m512i r[8]) {
   }
 }
 
-// A product before its reduction: columns of weight 2^(52 i), each below 2^64.
+// A product as it is summed up: columns of weight 2^(52 i), low and high halves apart to keep chains of additions short.
 struct Product {
   __m512i lo[9], hi[9];  // hi[i] has the weight of lo[i + 1]
+};
+
+// A product before its reduction: columns of weight 2^(52 i), signed 64-bit.
+struct Columns {
+  __m512i t[10];
+
+  static UNVETO_IFMA_INLINE Columns of(const Product& p) {
+    Columns c;
+    c.t[0] = p.lo[0];
+    UNVETO_UNROLL
+    for (int i = 1; i < 9; ++i) c.t[i] = _mm512_add_epi64(p.lo[i], p.hi[i - 1]);
+    c.t[9] = p.hi[8];
+    return c;
+  }
 };
 
 template <class P>
@@ -330,13 +344,10 @@ struct Vec {
   // 2^52 (t' + t0 2^-52), which costs no multiplication for the quotient but leaves a value of up to 2^52 q; the fifth is
   // a step of Montgomery's reduction proper. Result below t / 2^260 + 2 q (1 + 2^-51). IFMA reads the low 52 bits
   // of its operands, so columns serve as factors as they are.
-  static UNVETO_IFMA_INLINE Vec reduce(const Product& p) {
+  static UNVETO_IFMA_INLINE Vec reduce(const Product& p) { return reduce(Columns::of(p)); }
+  static UNVETO_IFMA_INLINE Vec reduce(Columns columns) {
     constexpr Limbs52 fold = Constants52<P>::power_of_two(-52), q = Constants52<P>::multiple(1);
-    __m512i t[10];
-    t[0] = p.lo[0];
-    UNVETO_UNROLL
-    for (int i = 1; i < 9; ++i) t[i] = _mm512_add_epi64(p.lo[i], p.hi[i - 1]);
-    t[9] = p.hi[8];
+    __m512i* t = columns.t;
     UNVETO_UNROLL
     for (int i = 0; i < 4; ++i) {
       t[i + 1] = _mm512_add_epi64(t[i + 1], t[i] >> 52);
