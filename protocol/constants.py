@@ -72,6 +72,12 @@ BOND_PER_ENTRY: Final = 5000000000000000
 """wei for each entry of a table in the persistent lane."""
 MAX_TABLE_BLOCKS: Final = 50400
 """Blocks after which a table of the persistent lane is expired, whatever its validity."""
+FORCE_BOUNTY: Final = 10000000000000000
+"""Least wei with a forced transaction."""
+MAX_FORCED_BYTES: Final = 512
+"""Of a forced transaction."""
+FORCED_GAP: Final = 5
+"""Blocks after a forced transaction was taken before the next is overdue."""
 MAX_SYSTEMS: Final = 8
 """Proof systems of a rollup's configuration."""
 

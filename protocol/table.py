@@ -147,13 +147,20 @@ def check_core(core: Core) -> None:
     Raises:
         RuleError: CORE_LOCKSET, CORE_ENTRIES, CORE_RANGE, CORE_OWNER, CORE_PARENT, CORE_NEXT_SOURCE,
             CORE_SELF_CALL, CORE_TRIGGER_KIND, CORE_NEXT_KIND, CORE_REPLY, CORE_REVERT_OF, CORE_SCOPE_OPENER,
-            CORE_ROOT_TRIGGER, CORE_DUPLICATE_KEY; values name the entry.
+            CORE_ROOT_TRIGGER, CORE_DUPLICATE_KEY, CORE_TWO_FORCED; values name the entry.
         DecodeError: an action breaks `check_action` (only possible for a core that was not decoded).
     """
     _check_header(core)
     keys: set[tuple[Hash32, tuple[int, ...]]] = set()
+    forced: set[int] = set()
     for index, entry in enumerate(core.entries):
         _check_entry(core, index, entry)
+        if entry.trigger.kind is ActionKind.L2TX and entry.trigger.gas:
+            if entry.next_action.kind is not ActionKind.RESULT:
+                raise RuleError("CORE_NEXT_KIND", entry=index, kind=int(entry.next_action.kind))
+            if entry.owner in forced:
+                raise RuleError("CORE_TWO_FORCED", entry=index)
+            forced.add(entry.owner)
         key = (core.trigger_hash(index), core.roots_before(index))
         # Epochs are fixed while a core lives, so equal roots and equal action hashes are equal keys (rule 6).
         if key in keys:

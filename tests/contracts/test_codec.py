@@ -148,7 +148,9 @@ CORES: Final = {"oracle": oracle_core(), "two rollups": two_rollup_core(), "ever
 @pytest.mark.parametrize("core", CORES.values(), ids=CORES.keys())
 def test_keys_and_records_agree(reader: Contract, core: Core) -> None:
     raw = encode_core(core)
-    keys, records, triggers, _ = reader.view("plan", raw, core_id(raw), [EPOCH] * len(core.lockset), b"\x00" * 20)
+    plan = reader.view("plan", raw, core_id(raw), [EPOCH] * len(core.lockset), b"\x00" * 20)
+    keys, records, triggers, _, takes_forced = plan
+    assert takes_forced == any(e.trigger.kind is ActionKind.L2TX and e.trigger.gas for e in core.entries)
     for index, entry in enumerate(core.entries):
         stamps = [stamp(root, EPOCH) for root in core.roots_before(index)]
         assert keys[index] == entry_key(core_id(raw), core.trigger_hash(index), stamps)
@@ -271,7 +273,7 @@ def test_a_second_entry_under_the_same_key_is_refused(reader: Contract) -> None:
         (encoded_wrongly(1, revert_of=0), "BadRevertOf"),
         (encoded_wrongly(5, reply_to=0), "BadReplyTo"),
         (encoded_wrongly(4, new_root=104), "DuplicateKey"),
-        (encoded_wrongly(0, trigger=l2tx(gas=1)), "NotQueued"),
+        (encoded_wrongly(0, trigger=l2tx(gas=1)), "BadNext"),
     ],
 )
 def test_each_rule_of_the_new_kinds_is_broken_by_name(reader: Contract, raw: bytes, error: str) -> None:

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from protocol import constants
-from protocol.constants import BOND_PER_ENTRY, MAX_SKEW, MAX_SYSTEMS, MAX_TABLE_BLOCKS, NONE
+from protocol.constants import (
+    BOND_PER_ENTRY,
+    FORCE_BOUNTY,
+    FORCED_GAP,
+    MAX_FORCED_BYTES,
+    MAX_SKEW,
+    MAX_SYSTEMS,
+    MAX_TABLE_BLOCKS,
+    NONE,
+)
 from protocol.contracts.artifacts import call_data
 from protocol.load import Expectation, encode_expects
 from protocol.table import (
@@ -413,10 +422,15 @@ MARKET_CONSTANTS = (
 def test_the_contracts_have_the_specified_constants(made: Setup) -> None:
     found = {"BOND_PER_ENTRY": made.rollups.view("bondPerEntry"), "MAX_SKEW": made.rollups.view("maxSkew")}
     found["MAX_TABLE_BLOCKS"] = made.rollups.view("maxTableBlocks")
+    found |= {"FORCE_BOUNTY": made.rollups.view("forceBounty"), "FORCED_GAP": made.rollups.view("forcedGap")}
+    found["MAX_FORCED_BYTES"] = made.rollups.view("maxForcedBytes")
     found |= {name: made.market.view(name) for name in MARKET_CONSTANTS}
     assert found == {
         "BOND_PER_ENTRY": BOND_PER_ENTRY,
         "MAX_SKEW": MAX_SKEW,
         "MAX_TABLE_BLOCKS": MAX_TABLE_BLOCKS,
+        "FORCE_BOUNTY": FORCE_BOUNTY,
+        "FORCED_GAP": FORCED_GAP,
+        "MAX_FORCED_BYTES": MAX_FORCED_BYTES,
         **{name: getattr(constants, name) for name in MARKET_CONSTANTS},
     }

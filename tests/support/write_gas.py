@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Final
 
 from node.chain.evm import GAS_NONZERO, GAS_TX, GAS_ZERO, Call
-from protocol.constants import BOND_PER_ENTRY, TICKET_UNIT
+from protocol.constants import BOND_PER_ENTRY, FORCE_BOUNTY, NONE, TICKET_UNIT
 from protocol.contracts.artifacts import artifact, call_data
 from protocol.load import encode_expects
-from protocol.table import Core, Entry, encode_core, encode_triggers
+from protocol.table import Core, Entry, core_id, encode_core, encode_triggers, entry_key, stamp
 from protocol.types import ZERO_ADDRESS, ZERO_HASH
 from tests.support import tools
+from tests.support.cores import l2tx
 from tests.support.evmworld import VIEWER, Contract
 from tests.support.marketworld import ack_bytes, agree, settle_bytes
 from tests.support.provenworld import ROLLUP, Proven, proven_world
 from tests.support.rollupworld import (
+    FAMILY,
     PROGRAM,
     Setup,
     abi_executions,
@@ -103,39 +105,96 @@ def first_call(proven: Proven) -> int:
 
 
 def persistent(made: Setup) -> dict[str, int]:
-    """Tables of one and of two entries that are answered at once, and the call that meets one."""
-    point = made.world.snapshot()
-    bond = BOND_PER_ENTRY
-    figures = {}
-    for count in (1, 2):
+    """Tables of calls that are answered at once: to load them, to meet one, alone and beside others, to remove them."""
+    figures, cores = {}, {}
+    start = made.world.snapshot()
+    for count in (1, 2, 4, 16):
         core = made.open_core([direct(made, 1, 1001 + i, bytes((i,))) for i in range(count)])
         data = call_data("IRollups", "loadL2Executions", abi_executions(core), load_header(core) + made.proofs(core))
-        figures[f"load_{count}"] = used(made, made.rollups, data, made.stranger, bond * count)
-    core = made.open_core([direct(made, 1, 1001, b"\x00")])
-    arguments = (abi_executions(core), load_header(core) + made.proofs(core))
-    made.rollups.send("loadL2Executions", *arguments, sender=made.stranger, value=bond)
-    figures["open_call"] = used(made, made.rollups, call_data("IRollups", "callL2", 1, PROGRAM, b"\x00"), made.user)
-    made.world.restore(point)
+        figures[f"load_{count}"] = used(made, made.rollups, data, made.stranger, BOND_PER_ENTRY * count)
+        cores[count] = (core, data)
+
+    def load(count: int) -> Core:
+        core, data = cores[count]
+        made.world.send_raw(made.rollups.address, data, sender=made.stranger, value=BOND_PER_ENTRY * count)
+        return core
+
+    load(1)
+    open_call = call_data("IRollups", "callL2", 1, PROGRAM, b"\x00")
+    figures["open_call"] = used(made, made.rollups, open_call, made.user)
+    waiting = load(16)
+    figures["open_call_beside_16_entries"] = used(made, made.rollups, open_call, made.user)
+    identity = core_id(encode_core(waiting))
+    figures["close"] = used(made, made.rollups, call_data("IRollups", "closeTable", identity), made.stranger)
+    made.world.pass_time(waiting.valid_until - made.world.time + 1)
+    keys = [entry_key(identity, waiting.trigger_hash(i), [stamp(1000, 1)]) for i in range(16)]
+    for count in (1, 16):
+        data = call_data("IRollups", "cleanup", identity, keys[:count])
+        figures[f"cleanup_{count}"] = used(made, made.rollups, data, made.user)
+    made.world.restore(start)
     return figures
 
 
 def transient(made: Setup) -> dict[str, int]:
-    """Loads without proofs to check (a system that accepts all), by entries and rollups."""
+    """Without proofs to check (a system that accepts all): loads, and loads that fire all entries."""
 
-    def chain(count: int, members: tuple[int, ...]) -> int:
+    def chain(count: int, members: tuple[int, ...], *, fire: bool = False) -> int:
         entries = []
         for i in range(count):
             trigger = l1_call(made.user, members[i % len(members)], data=bytes((i,)) * 36)
-            entries.append(Entry(mid=False, new_root=5000 + i, trigger=trigger, next_action=answer(trigger, bytes(32))))
+            reply = answer(trigger, bytes(32))
+            parent = i - 1 if fire and i else NONE
+            entries.append(Entry(parent=parent, mid=False, new_root=5000 + i, trigger=trigger, next_action=reply))
         core = made.open_core(entries, members=members)
-        return used(made, made.rollups, loading(core, made.proofs(core), (), b""), made.user)
+        fired = tuple(range(count)) if fire else ()
+        return used(made, made.rollups, loading(core, made.proofs(core), fired, b""), made.user)
 
     return {
         "load_1_entry_1_rollup": chain(1, (1,)),
         "load_2_entries_1_rollup": chain(2, (1,)),
+        "load_4_entries_1_rollup": chain(4, (1,)),
         "load_8_entries_1_rollup": chain(8, (1,)),
+        "load_16_entries_1_rollup": chain(16, (1,)),
         "load_8_entries_2_rollups": chain(8, (1, 2)),
+        "load_and_fire_1": chain(1, (1,), fire=True),
+        "load_and_fire_16": chain(16, (1,), fire=True),
     }
+
+
+def statement_words(proven: Proven) -> int:
+    """Gas by which one own entry more makes the Groth16 system's check dearer: empty places are paid for anyway."""
+    whole, first = (
+        (core, proven.toy.prove(core, ROLLUP, proven.input_of(core, ZERO_ADDRESS, ZERO_HASH)))
+        for core in (proven.core, replace(proven.core, entries=proven.core.entries[:1]))
+    )
+    costs = []
+    for core, proof in (whole, first):
+        public_input = proven.input_of(core, ZERO_ADDRESS, ZERO_HASH)
+        arguments = (proven.toy.family, public_input, ROLLUP.to_bytes(8, "big") + encode_core(core), proof)
+        costs.append(inside(proven.made, proven.system, call_data("Groth16ProofSystem", "verify", *arguments)))
+    return costs[0] - costs[1]
+
+
+def forced(made: Setup) -> dict[str, int]:
+    """A transaction that a rollup must take: to queue it, and to prove and land it alone."""
+    start = made.world.snapshot()
+    config = ([made.accept_all.hex], [FAMILY], 1)
+    created = made.rollups.send(
+        "createRollupWithQueue", config, bytes(20), 0, bytes(32), b"\x01\x00\x00", 10, sender=made.stranger
+    )
+    data = bytes(range(1, 101))
+    queue = call_data("IRollups", "forceL2TX", created.value, data)
+    figures = {"queue_100_bytes_first": used(made, made.rollups, queue, made.user, FORCE_BOUNTY)}
+    made.world.send_raw(made.rollups.address, queue, sender=made.user, value=FORCE_BOUNTY)
+    figures["queue_100_bytes_behind_another"] = used(made, made.rollups, queue, made.user, FORCE_BOUNTY)
+    trigger = l2tx(created.value, data, gas=1)
+    core = made.open_core(
+        [Entry(mid=False, new_root=1, trigger=trigger, next_action=answer(trigger))], (created.value,)
+    )
+    take = loading(core, made.proofs(core, b"\x9a" * 20), (0,), b"")
+    figures["load_and_take"] = used(made, made.rollups, take, made.user)
+    made.world.restore(start)
+    return figures
 
 
 def market(proven: Proven) -> dict[str, int]:
@@ -172,7 +231,16 @@ def setup_costs(proven: Proven) -> dict[str, int]:
     fresh = made.world.deploy("Groth16ProofSystem")
     code = {
         name: len(artifact(name).deployed_bytecode)
-        for name in ("Rollups", "RollupsAdmin", "TableReader", "ProofMarket", "Groth16ProofSystem", "CrossChainProxy")
+        for name in (
+            "Rollups",
+            "RollupsAdmin",
+            "BundleRunner",
+            "HashProofSystem",
+            "TableReader",
+            "ProofMarket",
+            "Groth16ProofSystem",
+            "CrossChainProxy",
+        )
     }
     return {
         "create_rollup_genesis_1000_bytes": used(made, made.rollups, create, made.user),
@@ -188,7 +256,9 @@ def measure() -> dict[str, dict[str, int]]:
     return {
         "two_entries_groth16_settled": flow(proven),
         "transient_lane": transient(proven.made),
+        "statement_words": {"further_entry": statement_words(proven)},
         "persistent_lane": persistent(proven.made),
+        "forced_queue": forced(proven.made),
         "market": market(proven),
         "setup": setup_costs(proven),
     }

@@ -42,6 +42,7 @@ library CoreCodec {
     error NotOwnFrame(uint256 offset, uint64 sourceRollup);
     error BadTrigger(uint256 index, uint8 kind);
     error BadNext(uint256 index, uint8 kind);
+    error TwoForced(uint256 index);
     error OwnerNotInLockset(uint256 index, uint64 rollupId);
     error BadParent(uint256 index, uint256 parent);
     error BadReplyTo(uint256 index, uint256 replyTo);
@@ -103,8 +104,17 @@ library CoreCodec {
         offset += 2;
         c.entries = new EntryView[](count);
         // entry 0 has no smaller index for a parent, so some trigger always stands on the pre-roots
+        uint256 forced = 0;
         for (uint256 i = 0; i < count; i++) {
             offset = _readEntry(core, offset, c, i);
+            ActionView memory trigger = c.entries[i].trigger;
+            if (trigger.kind == L2TX && trigger.gasLimit != 0) {
+                // rule 8: it calls nobody, and there is one of its rollup
+                if (c.entries[i].next.kind != RESULT) revert BadNext(i, c.entries[i].next.kind);
+                uint256 bit = 1 << c.entries[i].owner;
+                if (forced & bit != 0) revert TwoForced(i);
+                forced |= bit;
+            }
         }
         if (offset != core.length) revert TrailingBytes(offset);
     }

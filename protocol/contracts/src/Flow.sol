@@ -270,12 +270,16 @@ abstract contract Flow is ProxyFactory {
         record = _takeRecord(t, ActionHash.key(t.coreId, actionHash, keccak256(abi.encodePacked(stamps))));
         if (record.length == 0) revert ExecutionNotFound(actionHash, _slice(data, a.start, a.end - a.start));
 
+        bool isForced = a.kind == CoreCodec.L2TX && a.gasLimit != 0;
+        bytes32 dataHash = isForced ? ActionHash.slice(data, a.dataAt, a.dataLength) : bytes32(0);
+        _checkForced(t.coreId, t.lane, a.rollupId, isForced ? a.gasLimit : 0, dataHash);
         (uint16 index, bool mid, bytes32 newRoot) = _head(record);
         Rollup storage owner = _rollups[a.rollupId];
         if (owner.stateRoot != newRoot) {
             if (t.l2Time < owner.lastL2Time) revert TimeSkew(t.l2Time, owner.lastL2Time, block.timestamp);
             owner.stateRoot = newRoot;
-            if (t.l2Time != owner.lastL2Time) owner.lastL2Time = t.l2Time;
+            // not after the block that loaded the table
+            if (t.l2Time != owner.lastL2Time) owner.lastL2Time = uint40(t.l2Time);
         }
         _setMid(a.rollupId, mid);
         emit ExecutionConsumed(t.coreId, index, a.rollupId, newRoot, epoch);

@@ -13,12 +13,18 @@ abstract contract RollupRegistry is IRollupsTypes {
         bytes32 stateRoot;
         /// all the ether there is has 87 bits
         uint96 etherBalance;
-        uint64 lastL2Time;
+        uint40 lastL2Time;
         /// the last epoch that was written down; `_epoch` adds one once `pendingFrom` is due. 0 means no such rollup
         uint32 epoch;
-        uint64 pendingFrom;
+        uint40 pendingFrom;
+        /// block from which on only the first of the forced queue moves the rollup; 0 if nothing is queued
+        uint48 forcedDue;
         address owner;
         uint32 configDelay;
+        /// blocks that a forced transaction may wait; 0 means that the rollup has no forced queue
+        uint32 forceBlocks;
+        uint64 forcedHead;
+        uint64 forcedTail;
     }
 
     struct SystemFamily {

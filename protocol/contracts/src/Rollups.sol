@@ -163,6 +163,15 @@ contract Rollups is Flow {
         return _execute(rollupId, transaction, 0, coreId);
     }
 
+    /// @inheritdoc IRollupsExecution
+    function executeForcedL2TX(bytes32 coreId, uint64 rollupId, bytes calldata transaction)
+        external
+        override
+        returns (bool success, bytes memory answer)
+    {
+        return _execute(rollupId, transaction, _rollup(rollupId).forcedHead + 1, coreId);
+    }
+
     function _begin(bytes memory action, bytes32 pin) private returns (bytes memory answer) {
         (, answer) = _fire(action, CoreCodec.viewAction(action, 0), pin, false);
     }
@@ -244,6 +253,7 @@ contract Rollups is Flow {
             READER.check(l.data, l.coreId, l.header.lockset, l.epochs, proofs);
         if (l.copied) return (payee, agreementHash, familyHash);
         _storePlan(l.coreId, l.plan, l.lane);
+        if (l.plan.takesForced) _rememberPayee(l.coreId, l.lane, payee);
         _announce(l.coreId, l.header, l.plan.keys.length, l.lane);
         emit TableLoaded(l.coreId, l.lane, l.data, payee, agreementHash);
     }

@@ -5,14 +5,14 @@ import {CoreCodec} from "./CoreCodec.sol";
 import {IProofMarket} from "./interfaces/IProofMarket.sol";
 import {IRollupsAdmin} from "./interfaces/IRollupsAdmin.sol";
 import {IRollupsExecution} from "./interfaces/IRollupsExecution.sol";
-import {TableStore} from "./TableStore.sol";
+import {ForcedQueue} from "./ForcedQueue.sol";
 import {Transient} from "./Transient.sol";
 
 /// @title The part of Rollups that no flow runs through: registry, removal of tables, payouts, views (SPEC §8).
 /// @notice Rollups runs this code on its own storage (DELEGATECALL) for every function that it does not have itself; the two are
 ///         separate only because of EIP-170. There is neither an administrator nor a way to replace it. It has no immutables, so
 ///         its code is the same wherever it is deployed.
-contract RollupsAdmin is TableStore, IRollupsAdmin {
+contract RollupsAdmin is ForcedQueue, IRollupsAdmin {
     uint256 private constant MAX_SYSTEMS = 8;
     uint256 private constant MAX_GENESIS_BYTES = 65536;
 
@@ -26,6 +26,31 @@ contract RollupsAdmin is TableStore, IRollupsAdmin {
         bytes32 genesisRoot,
         bytes calldata genesis
     ) external override returns (uint64 rollupId) {
+        return _createRollup(newConfig, owner, configDelay, genesisRoot, genesis);
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function createRollupWithQueue(
+        Config calldata newConfig,
+        address owner,
+        uint32 configDelay,
+        bytes32 genesisRoot,
+        bytes calldata genesis,
+        uint32 forceBlocks
+    ) external override returns (uint64 rollupId) {
+        if (forceBlocks == 0) revert NoForcedQueue(_rollupCount + 1);
+        rollupId = _createRollup(newConfig, owner, configDelay, genesisRoot, genesis);
+        _rollups[rollupId].forceBlocks = forceBlocks;
+        emit ForcedQueueOpened(rollupId, forceBlocks);
+    }
+
+    function _createRollup(
+        Config calldata newConfig,
+        address owner,
+        uint32 configDelay,
+        bytes32 genesisRoot,
+        bytes calldata genesis
+    ) private returns (uint64 rollupId) {
         if (genesis.length > MAX_GENESIS_BYTES) revert GenesisTooLong(genesis.length);
         if (uint256(genesisRoot) >= CoreCodec.FIELD) revert GenesisRootNotFieldElement(genesisRoot);
         _requireRollups();
@@ -60,7 +85,7 @@ contract RollupsAdmin is TableStore, IRollupsAdmin {
         uint64 current = _epoch(r);
         effectiveFrom = uint64(block.timestamp) + r.configDelay;
         r.epoch = uint32(current);
-        r.pendingFrom = effectiveFrom;
+        r.pendingFrom = uint40(effectiveFrom);
         _storeConfig(rollupId, current + 1, newConfig, effectiveFrom);
         emit ConfigScheduled(
             rollupId, current + 1, effectiveFrom, newConfig.systems, newConfig.families, newConfig.threshold
@@ -99,6 +124,30 @@ contract RollupsAdmin is TableStore, IRollupsAdmin {
     function _requireRollups() private view {
         (bool ok,) = address(this).staticcall(abi.encodeCall(IRollupsExecution.module, ()));
         if (!ok) revert NotDelegated();
+    }
+
+    // --- forced transactions
+
+    /// @inheritdoc IRollupsAdmin
+    function forceL2TX(uint64 rollupId, bytes calldata transaction) external payable override returns (uint64 index) {
+        return _queue(rollupId, transaction);
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function forcedQueue(uint64 rollupId) external view override returns (ForcedQueueView memory) {
+        Rollup storage r = _rollup(rollupId);
+        return ForcedQueueView(r.forceBlocks, r.forcedHead, r.forcedTail, r.forcedDue);
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function forcedAt(uint64 rollupId, uint64 index)
+        external
+        view
+        override
+        returns (bytes32 dataHash, uint64 queuedAt, uint256 bounty)
+    {
+        Forced storage f = _forced[rollupId][index];
+        return (f.dataHash, f.queuedAt, f.bounty);
     }
 
     // --- removal
@@ -219,5 +268,20 @@ contract RollupsAdmin is TableStore, IRollupsAdmin {
     /// @inheritdoc IRollupsAdmin
     function maxTableBlocks() external pure override returns (uint256) {
         return MAX_TABLE_BLOCKS;
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function forceBounty() external pure override returns (uint256) {
+        return FORCE_BOUNTY;
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function maxForcedBytes() external pure override returns (uint256) {
+        return MAX_FORCED_BYTES;
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function forcedGap() external pure override returns (uint256) {
+        return FORCED_GAP;
     }
 }

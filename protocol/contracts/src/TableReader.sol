@@ -18,6 +18,8 @@ contract TableReader is ProofCheck {
         uint256[] triggers;
         /// the trigger's action hash if the table is complete after one entry that anybody may meet, else 0
         bytes32 openAction;
+        /// whether an entry takes from a forced queue
+        bool takesForced;
     }
 
     /// @notice Checks every rule of SPEC §5.2 and computes what a load stores.
@@ -42,7 +44,7 @@ contract TableReader is ProofCheck {
             CoreCodec.EntryView memory e = c.entries[i];
             _checkDestination(e.next, i, forbidden);
             bytes32[] memory before = e.parent == CoreCodec.NONE ? live : following[e.parent];
-            if (e.trigger.kind == CoreCodec.L2TX && e.trigger.gasLimit != 0) revert IRollupsTypes.NotQueued(i);
+            if (e.trigger.kind == CoreCodec.L2TX && e.trigger.gasLimit != 0) p.takesForced = true;
             bytes32 actionHash = ActionHash.hash(data, e.trigger, _link(data, c, e));
             p.keys[i] = ActionHash.key(coreId, actionHash, keccak256(abi.encodePacked(before)));
             p.records[i] = _record(core, e, i);

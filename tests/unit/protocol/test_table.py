@@ -16,6 +16,7 @@ from protocol.constants import FIELD_ORDER, NONE
 from protocol.errors import CodedError, DecodeError, RuleError
 from protocol.table import (
     Core,
+    Entry,
     Member,
     check_core,
     continue_link,
@@ -51,6 +52,12 @@ from tests.support.tools import ROOT
 
 CONTINUE = ActionKind.REVERT_CONTINUE
 VECTORS = json.loads((ROOT / "tests/vectors/core.json").read_text())
+
+
+def taken(index: int) -> Entry:
+    """An entry that takes an item of the forced queue."""
+    trigger = l2tx(gas=1 + index)
+    return Entry(mid=False, new_root=102 + index, trigger=trigger, next_action=result_of(trigger))
 
 
 @pytest.mark.parametrize("core", [oracle_core(), two_rollup_core()])
@@ -164,6 +171,8 @@ def test_links_and_roots_follow_the_table() -> None:
         (with_entry(oracle_core(), 0, next_action=oracle_call(rollup_id=1)), "CORE_SELF_CALL"),
         (with_entry(oracle_core(), 0, trigger=revert_at(1, (0,))), "CORE_TRIGGER_KIND"),
         (with_entry(oracle_core(), 0, next_action=l2tx()), "CORE_NEXT_KIND"),
+        (with_entry(every_kind_core(), 0, trigger=l2tx(gas=1)), "CORE_NEXT_KIND"),
+        (oracle_core(entries=(taken(0), taken(1))), "CORE_TWO_FORCED"),
         (with_entry(oracle_core(), 1, next_action=revert_at(1, (0,), CONTINUE)), "CORE_NEXT_KIND"),
         (with_entry(oracle_core(), 0, next_action=revert_at(2, (0,))), "CORE_NEXT_SOURCE"),
         (with_entry(every_kind_core(), 0, next_action=tried(rollup_id=RollupId(1))), "CORE_SELF_CALL"),

@@ -18,6 +18,23 @@ interface IRollupsAdmin is IRollupsTypes {
         bytes calldata genesis
     ) external returns (uint64 rollupId);
 
+    /// @notice createRollup with a forced queue, for good: only for proof systems that prove forced entries (SPEC §8.5), or the first
+    ///         queued transaction stops the rollup.
+    /// @param forceBlocks blocks that a queued transaction may wait, at least 1
+    function createRollupWithQueue(
+        Config calldata config,
+        address owner,
+        uint32 configDelay,
+        bytes32 genesisRoot,
+        bytes calldata genesis,
+        uint32 forceBlocks
+    ) external returns (uint64 rollupId);
+
+    /// @notice Queues a transaction that the rollup must take, in order; `msg.value`, at least forceBounty(), is for whoever proves it.
+    /// @param transaction 1 to maxForcedBytes() bytes, not looked at: the rollup's proof shows what it does, or that it does nothing
+    /// @return index its place in the rollup's queue, from 0
+    function forceL2TX(uint64 rollupId, bytes calldata transaction) external payable returns (uint64 index);
+
     /// @notice Announces the next configuration; it is in force from now + configDelay without any further transaction, starts a
     ///         new epoch and so ends every table of the old one. Replaces what was announced and is not yet in force.
     function scheduleConfig(uint64 rollupId, Config calldata config) external returns (uint64 effectiveFrom);
@@ -41,6 +58,13 @@ interface IRollupsAdmin is IRollupsTypes {
     /// @notice Sends what `claimableOf(account)` shows to that account.
     function claim(address account) external;
 
+    function forcedQueue(uint64 rollupId) external view returns (ForcedQueueView memory);
+    /// @notice A queued transaction; zeros once it is taken.
+    function forcedAt(uint64 rollupId, uint64 index)
+        external
+        view
+        returns (bytes32 dataHash, uint64 queuedAt, uint256 bounty);
+
     function rollup(uint64 rollupId) external view returns (RollupView memory);
     function configHash(uint64 rollupId) external view returns (bytes32);
     function table(bytes32 coreId) external view returns (TableView memory);
@@ -55,4 +79,10 @@ interface IRollupsAdmin is IRollupsTypes {
     function maxSkew() external view returns (uint256);
     /// @return blocks after which a persistent table is expired, whatever its validity
     function maxTableBlocks() external view returns (uint256);
+    /// @return least wei with a forced transaction
+    function forceBounty() external view returns (uint256);
+    /// @return most bytes of a forced transaction
+    function maxForcedBytes() external view returns (uint256);
+    /// @return blocks after a forced transaction was taken before the next is overdue
+    function forcedGap() external view returns (uint256);
 }

@@ -62,6 +62,13 @@ interface IRollupsExecution is IRollupsTypes {
         external
         returns (bool success, bytes memory answer);
 
+    /// @notice Fires the transaction at the head of the rollup's forced queue. A failed result is kept, as with executeL2TX.
+    /// @param coreId the table to meet; 0: the one loaded last in this transaction
+    /// @param transaction the queued bytes
+    function executeForcedL2TX(bytes32 coreId, uint64 rollupId, bytes calldata transaction)
+        external
+        returns (bool success, bytes memory answer);
+
     /// @notice Rollups calls itself with this, so that what happens in a scope can be undone.
     /// @param length items of the scope of the next action in `record` that are open from now on
     /// @return the record whose next action lies outside

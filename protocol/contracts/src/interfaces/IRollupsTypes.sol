@@ -64,6 +64,16 @@ interface IRollupsTypes {
         bool closed;
     }
 
+    struct ForcedQueueView {
+        /// blocks that a queued transaction may wait; 0: the rollup has no queue
+        uint32 forceBlocks;
+        /// place of the first that is queued, and of the next that will be
+        uint64 head;
+        uint64 tail;
+        /// block from which on only the head moves the rollup; 0 if nothing is queued
+        uint64 due;
+    }
+
     /// @notice The rollup begins, with the configuration of its epoch 1.
     event RollupCreated(
         uint64 indexed rollupId,
@@ -90,6 +100,15 @@ interface IRollupsTypes {
     event TableLoaded(bytes32 indexed coreId, uint8 lane, bytes core, address payee, bytes32 agreementHash);
     event ExecutionConsumed(
         bytes32 indexed coreId, uint16 index, uint64 indexed rollupId, bytes32 newRoot, uint64 epoch
+    );
+    /// @notice The rollup takes forced transactions, each within so many blocks.
+    event ForcedQueueOpened(uint64 indexed rollupId, uint32 forceBlocks);
+    event ForcedQueued(
+        uint64 indexed rollupId, uint64 indexed index, address sender, uint256 bounty, bytes transaction
+    );
+    /// @notice Logged before the ExecutionConsumed of its entry.
+    event ForcedTaken(
+        uint64 indexed rollupId, uint64 indexed index, bytes32 coreId, address payee, uint256 bounty
     );
     /// @notice Ended by its loader.
     event TableClosed(bytes32 indexed coreId, uint8 lane);
@@ -123,7 +142,11 @@ interface IRollupsTypes {
     error TimeSkew(uint64 l2Time, uint64 lastL2Time, uint256 time);
     error StaleTable(uint64 rollupId, bytes32 expected, bytes32 actual);
     /// @notice An L2TX says that it is forced, and no such transaction is due.
-    error NotQueued(uint256 index);
+    error NotQueued(uint64 rollupId, uint64 index);
+    error ForcedFirst(uint64 rollupId, uint64 index);
+    error NoForcedQueue(uint64 rollupId);
+    error ForcedLength(uint256 length, uint256 limit);
+    error BountyTooLow(uint256 wanted, uint256 paid);
     error DuplicateKey(uint256 index);
     error MalformedProofs(uint256 offset);
     error NotActiveSystem(uint64 rollupId, address system);
