@@ -370,7 +370,7 @@ class Market(RuleBasedStateMachine):
                 assert found[1:] == (slot.cap, slot.bond, slot.withdrawable_at, slot.tag)
 
 
-def live(world: Setup, examples: int, steps: int) -> None:
+def check_lives(world: Setup, examples: int, steps: int) -> None:
     """Play histories."""
 
     class Played(Market):
@@ -392,10 +392,10 @@ def live(world: Setup, examples: int, steps: int) -> None:
 def test_no_wei_appears_vanishes_or_is_paid_twice(made: Setup) -> None:
     """Fewer lives on the other EVMs, which are slower; their opinion on each call is asked all the same."""
     is_fast = type(made.world).__name__ == "NativeWorld"
-    live(made, examples=60 if is_fast else 2, steps=40)
+    check_lives(made, examples=60 if is_fast else 2, steps=40)
 
 
 @pytest.mark.campaign
 def test_no_wei_appears_vanishes_or_is_paid_twice_for_long(made: Setup) -> None:
     """python -m pytest -m campaign tests/contracts/test_market_conservation.py"""
-    live(made, examples=1500, steps=60)
+    check_lives(made, examples=1500, steps=60)
