@@ -74,7 +74,9 @@ def test_revert_data_of_nobody_has_no_name(data: bytes) -> None:
     assert (revert.name, revert.data) == ("", data)
 
 
-@pytest.mark.parametrize("name", ["IRollups", "IProofMarket", "IGroth16ProofSystem", "HashProofSystem", "BundleRunner", "CoreCodec"])
+@pytest.mark.parametrize(
+    "name", ["IRollups", "IProofMarket", "IGroth16ProofSystem", "HashProofSystem", "BundleRunner", "CoreCodec"]
+)
 def test_the_specification_lists_the_whole_surface(name: str) -> None:
     surface = (tools.ROOT / "protocol" / "SPEC.md").read_text().partition("### 8.3 Surface")[2].partition("\n## 9")[0]
     listed = {re.sub(r"\s+", " ", item) for item in re.findall(r"`([^`]*)`", surface)}
