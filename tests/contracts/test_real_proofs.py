@@ -1,4 +1,4 @@
-"""Histories of loads with real pairings: a root moves with a valid proof of exactly this table, and with nothing else."""
+"""Histories of loads with real pairings: only a valid proof of exactly this table moves a root."""
 
 from __future__ import annotations
 

@@ -102,7 +102,9 @@ class AnvilWorld(World):
 
     def _outcome(self, sent: str) -> Outcome:
         receipt = self._receipt(sent)
-        trace = self._ask("debug_traceTransaction", sent, {"tracer": "callTracer", "tracerConfig": {"onlyTopCall": True}})
+        trace = self._ask(
+            "debug_traceTransaction", sent, {"tracer": "callTracer", "tracerConfig": {"onlyTopCall": True}}
+        )
         self.number += 1
         succeeded = receipt["status"] == "0x1"
         created = receipt["contractAddress"]
