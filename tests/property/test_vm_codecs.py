@@ -146,7 +146,6 @@ def test_statement_words_tell_actions_apart(first: Action, second: Action) -> No
             value=action.value,
             source_rollup=action.source_rollup,
             source_address=action.source_address,
-            scope=action.scope[:7],
             data=action.data,
         )
         tables.append(oracle_core(entries=(replace(entry, trigger=trigger),)))

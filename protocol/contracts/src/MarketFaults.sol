@@ -152,13 +152,13 @@ abstract contract MarketFaults is MarketAgreements {
         Ticket memory t = _tickets[b.requester][b.requesterTicket];
         bool whole = t.holds & FUNDED != 0;
         if (whole) {
-            if (!_isDouble(a, b) || d.state.flags & ENDED != 0) revert NotEquivocation(d.agreed, e.agreed);
+            if (!_isDouble(a, b, true) || d.state.flags & ENDED != 0) revert NotEquivocation(d.agreed, e.agreed);
             _authorise(d, first);
         } else {
             // it may also have answered for its owner as a prover
             bool asProver = a.prover == b.requester && a.proverTicket == b.requesterTicket
-                && a.claimBy + SLASH_WINDOW >= b.openFrom;
-            if (!asProver && !_isDouble(a, b)) revert NotEquivocation(d.agreed, e.agreed);
+                && a.claimBy + SLASH_WINDOW >= b.openFrom && a.openFrom <= b.claimBy;
+            if (!asProver && !_isDouble(a, b, paidCore != 0)) revert NotEquivocation(d.agreed, e.agreed);
             if (t.paidFor != _tag(d.agreed, paidCore)) revert NotThePayment(d.agreed);
         }
         (uint96 toFirst, uint96 toSecond) = _takeBond(
@@ -169,9 +169,13 @@ abstract contract MarketFaults is MarketAgreements {
         );
     }
 
-    /// @dev Two requests whose terms overlap name one ticket of the requester. Other ranks of one request may.
-    function _isDouble(Agreement memory a, Agreement memory b) private pure returns (bool) {
-        return a.requester == b.requester && a.requesterTicket == b.requesterTicket && a.requestId != b.requestId
+    /// @dev Two promises whose terms overlap name one ticket of the requester. Other ranks of one request may, if what was paid for is a
+    ///      table: they are about the same statement, payload and families, or the id of the request is only borrowed.
+    /// @param sparesRanks false for a fee of a decline, which gets the other ranks nothing
+    function _isDouble(Agreement memory a, Agreement memory b, bool sparesRanks) private pure returns (bool) {
+        bool isRank = a.requestId == b.requestId && a.statementCommit == b.statementCommit
+            && a.payloadCommit == b.payloadCommit && a.familyHash == b.familyHash;
+        return a.requester == b.requester && a.requesterTicket == b.requesterTicket && !(isRank && sparesRanks)
             && a.openFrom <= b.claimBy && b.openFrom <= a.claimBy;
     }
 

@@ -135,6 +135,8 @@ contract ProofMarket is MarketFaults {
         uint8 verdict = uint8(declined[0]);
         uint96 fee = uint96(bytes12(declined[1:13]));
         if (block.timestamp > a.claimBy) revert AgreementExpired(a.claimBy, block.timestamp);
+        // a ticket drawn by terms that have not begun would be no evidence against its owner
+        if (block.timestamp < a.openFrom) revert AgreementNotOpen(a.openFrom, block.timestamp);
         if (fee > a.priceWei) revert FeeAbovePrice(fee, a.priceWei);
         _requireAlive(d);
         Ticket memory t = _tickets[a.requester][a.requesterTicket];

@@ -178,6 +178,10 @@ contract RollupsAdmin is ForcedQueue, IRollupsAdmin {
         _requireIdle();
         if (_isLive(coreId, LANE_TRANSIENT)) {
             _ownLoad(coreId);
+            (, Table memory t) = _tableOf(coreId);
+            for (uint256 i = 0; i < t.lockset.length; i++) {
+                if (_session(t.lockset[i]) == coreId) _setSession(t.lockset[i], 0);
+            }
             _forgetTransient(coreId);
             emit TableClosed(coreId, LANE_TRANSIENT);
             return;

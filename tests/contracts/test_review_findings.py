@@ -1,0 +1,180 @@
+"""Attacks that an adversarial review found: each test says what must hold; those that do not hold yet are marked."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.contracts.artifacts import call_data
+from protocol.signing import AccountKey
+from protocol.table import Entry, core_id, encode_core
+from tests.contracts.test_response_registry import ASKS, RESPONSE, register, response
+from tests.support.marketworld import (
+    PRICE,
+    TICKET,
+    TICKET_CLASS,
+    Party,
+    agree,
+    claim,
+    declined_bytes,
+    land,
+    names,
+    paid,
+    settle_bytes,
+    slash,
+    table,
+    ticket,
+)
+from tests.support.playing import play
+from tests.support.rollupworld import (
+    PROGRAM,
+    Setup,
+    abi,
+    answer,
+    call_out,
+    error_selector,
+    expect_revert,
+    l1_call,
+    load_step,
+    proxy_of,
+    word,
+)
+
+OTHER_REQUEST = b"\x78" * 32
+OPEN = pytest.mark.xfail(reason="open: known limit, SPEC §8.6", strict=True)
+
+
+def sybil_of(made: Setup, who: Party) -> Party:
+    """The requester and a prover that is its own."""
+    key = AccountKey(b"\x07" * 32)
+    made.world.fund(key.address)
+    return Party(requester=who.requester, prover=key, payee=key.address)
+
+
+def require_draining_costs_the_bond(made: Setup, who: Party, **changes: object) -> None:
+    """The requester draws its ticket by a decline with a sybil, then the victim reports it."""
+    core = table(made, who)
+    victim = agree(made, who, core)
+    sybil = sybil_of(made, who)
+    own = agree(made, sybil, core, **changes)
+    made.market.send(
+        "decline", settle_bytes(made, sybil, own), declined_bytes(made, sybil, own, PRICE), sender=made.stranger
+    )
+    assert ticket(made, who.requester)[1] == 0
+    packed = settle_bytes(made, sybil, own), settle_bytes(made, who, victim)
+    made.market.send("slashEquivocation", *packed, b"\0" * 32, sender=made.stranger)
+    assert paid(made, who) == PRICE
+
+
+def test_a_decline_of_an_agreement_about_the_future_does_not_draw_a_ticket_for_free(made: Setup, who: Party) -> None:
+    t = made.world.time + 601
+    with expect_revert("AgreementNotOpen"):
+        require_draining_costs_the_bond(
+            made,
+            who,
+            request_id=OTHER_REQUEST,
+            open_from=t,
+            ack_by=t,
+            deliver_by=t,
+            claim_from=t,
+            claim_by=t + 1,
+        )
+
+
+def test_a_decline_of_a_made_up_rank_does_not_draw_a_ticket_for_free(made: Setup, who: Party) -> None:
+    require_draining_costs_the_bond(made, who, rank=2)
+
+
+def test_a_decline_about_another_request_costs_the_bond(made: Setup, who: Party) -> None:
+    require_draining_costs_the_bond(made, who, request_id=OTHER_REQUEST)
+
+
+def test_a_ticket_lost_long_after_its_promise_ended_owes_that_promise_nothing(made: Setup, who: Party) -> None:
+    core = table(made, who)
+    over = agree(made, who, core)  # never delivered, never paid
+    made.world.pass_time(5000)
+    key = AccountKey(b"\x09" * 32)
+    made.world.fund(key.address)
+    made.market.send("deposit", TICKET_CLASS, 1, sender=key.address, value=2 * TICKET)
+    both = Party(requester=key, prover=who.requester, payee=b"\x9b" * 20)
+    later = agree(made, both, core, request_id=OTHER_REQUEST)
+    made.world.pass_time(601)
+    slash(made, both, later)
+    packed = settle_bytes(made, both, later), settle_bytes(made, who, over)
+    with expect_revert("NotEquivocation"):
+        made.market.send("slashEquivocation", *packed, b"\0" * 32, sender=made.stranger)
+
+
+def test_a_closed_table_hides_no_registered_response(made: Setup) -> None:
+    """Alice's bundle ends its table; Bob's dapp, later in the transaction, gets the response that was registered."""
+    consumer, bundle = made.world.deploy("Consumer"), made.world.deploy("Bundle")
+    proxy = proxy_of(made, PROGRAM, 1)
+    register(made, response(made, l1_call(consumer.address, 1, data=ASKS)))
+    alices = made.open_core(
+        [Entry(mid=False, new_root=1900, trigger=(c := l1_call(b"\x0a" * 20, 1)), next_action=answer(c))]
+    )
+    ask = (consumer.address, 0, call_data("Consumer", "ask", proxy.hex, ASKS))
+    close = (made.rollups.address, 0, call_data("IRollups", "closeTable", core_id(encode_core(alices))))
+    play(made, bundle, load_step(made, alices, ()), close, ask)
+    assert consumer.view("lastAnswer") == RESPONSE
+
+
+@OPEN
+def test_a_callee_whose_failure_is_caught_cannot_end_the_flow(made: Setup) -> None:
+    """Rollup 1 calls a contract that swallows its callees' failures; one of them leaves its own rollup mid."""
+    router, mallory, bundle = (made.world.deploy(n) for n in ("Puppet", "Puppet", "Bundle"))
+    inner = l1_call(mallory.address, 2, data=b"mall")
+    evil = made.open_core([Entry(mid=True, new_root=2001, trigger=inner, next_action=answer(inner))], (2,))
+    register(made, evil)
+    pinned = call_data("IRollups", "callL2Pinned", core_id(encode_core(evil)), 2, PROGRAM, b"mall")
+    mallory.send("instruct", made.rollups.hex, 0, pinned, sender=made.stranger)
+    router.send("instruct", mallory.hex, 0, b"\x01\x02\x03\x04", sender=made.stranger)
+    router.send("swallowFailures", True, sender=made.stranger)
+
+    trigger = l1_call(made.user, 1, data=b"user")
+    asked = call_out(1, 0, router.address, b"\x0a\x0b\x0c\x0d")
+    first = Entry(mid=True, new_root=1001, trigger=trigger, next_action=asked)
+    entries = [first]
+    for root, said in ((1002, abi(("bytes", b""))), (1003, error_selector("FlowNotFinal(uint256)") + word(2))):
+        reply = answer(asked, said)
+        entries.append(
+            Entry(parent=0, reply_to=0, mid=False, new_root=root, trigger=reply, next_action=answer(trigger))
+        )
+    made.run(made.core(entries))
+    assert made.root(1) in (1002, 1003)
+
+
+@OPEN
+def test_an_offer_that_cannot_be_met_any_more_makes_room(made: Setup) -> None:
+    """Mallory's response stays behind while the state goes forth and back with younger tables."""
+    consumer = made.world.deploy("Consumer")
+    proxy = proxy_of(made, PROGRAM, 1)
+    call = l1_call(consumer.address, 1, data=ASKS)
+    register(made, response(made, call, new_root=1900, data=b"old", valid_until=made.world.time + 10**6))
+    made.world.pass_time(10)
+    for new in (1001, 1000):
+        t = l1_call(made.user, 1, data=b"move")
+        made.run(made.core([Entry(mid=False, new_root=new, trigger=t, next_action=answer(t))]))
+    register(made, response(made, call))
+    consumer.send("ask", proxy.hex, ASKS, sender=made.user)
+    assert made.root(1) == 1001
+
+
+def test_a_made_up_rank_that_proves_a_table_of_its_own_does_not_draw_the_ticket_for_free(
+    made: Setup, who: Party
+) -> None:
+    """No decline: a second 'rank' of the request, about the requester's own rollup 2, lands first."""
+    core = table(made, who)
+    victim = agree(made, who, core)
+    sybil = sybil_of(made, who)
+    call = l1_call(who.requester.address, 2)
+    dummy = made.core(
+        [Entry(mid=False, new_root=2001, trigger=call, next_action=answer(call))],
+        (2,),
+        executor=who.requester.address,
+    )
+    own = agree(made, sybil, dummy, rank=2)
+    land(made, sybil, dummy, own)
+    assert names(claim(made, who, core, victim)) == ["DeliveredUnpaid"]
+    packed = settle_bytes(made, sybil, own), settle_bytes(made, who, victim)
+    made.market.send("slashEquivocation", *packed, core_id(encode_core(dummy)), sender=made.stranger)
+    assert paid(made, who) == PRICE
