@@ -23,12 +23,18 @@ CHOSEN = os.environ.get("UNVETO_TEST_EVM") or ("pyrevm" if find_spec("pyrevm") e
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On anvil only the tests that take the chosen world, and none that waits for 50,400 blocks."""
+    """On anvil only the tests that take the chosen world, but two kinds.
+
+    Those that wait for 50,400 blocks; and one whose account reads so much of its own storage, cold on anvil and warm on
+    pyrevm, that it exceeds what a signer may spend.
+    """
     if CHOSEN == "anvil":
         left = [
             item
             for item in items
-            if "made" not in getattr(item, "fixturenames", ()) or item.path.name == "test_table_ends.py"
+            if "made" not in getattr(item, "fixturenames", ())
+            or item.path.name == "test_table_ends.py"
+            or item.name.startswith("test_a_contract_that_is_asked_cannot_change_anything")
         ]
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in left]
