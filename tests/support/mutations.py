@@ -406,7 +406,7 @@ def _signature(rng: Random, world: ProvenWorld) -> Attempt:
     return replace(world.honest, settlement=settlement, door=rng.choice([LAND, CLAIM]))
 
 
-@_kind("settlement: length", 6, "MalformedSettlement")
+@_kind("settlement: length", 6, "MalformedSettlement", "MalformedSignature")
 def _settlement_length(rng: Random, world: ProvenWorld) -> Attempt:
     whole = world.honest.settlement
     changed = rng.choice([whole[: rng.randrange(1, len(whole))], whole + rng.randbytes(rng.randint(1, 40))])

@@ -85,7 +85,8 @@ async def _refused_locally(world: ProvenWorld, attempt: Attempt) -> str:
         digest = agreement_digest(world.chain_id, world.market, settled.agreement)
         await world.verify_locally(replace(attempt, agreement_hash=digest))
         opened = statement_commit(Hash32(settled.salt), core_id(attempt.core))
-        signers = tuple(recover_signer(digest, s) for s in (settled.requester_signature, settled.prover_signature))
+        signed = (settled.requester_signature, settled.prover_signature)
+        signers = tuple(recover_signer(digest, each[1:]) for each in signed)
     except (PortError, ProtocolError) as error:
         cause = error.__cause__
         return f"{error.code}:{cause.code}" if isinstance(cause, ProvingError) else error.code
