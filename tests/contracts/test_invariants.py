@@ -334,7 +334,7 @@ STEPS_BY_WEIGHT = (
 def history(made: Setup, seed: int) -> History:
     """Three rollups, two actors with money."""
     made.create_rollup(3)
-    actors = tuple(made.world.deploy("Scripted") for _ in range(2))
+    actors = tuple(made.world.deploy("Actor") for _ in range(2))
     for actor in actors:
         made.world.fund(actor.address)
     model = Model(

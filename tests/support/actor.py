@@ -1,4 +1,4 @@
-"""Programs of the test contract `Scripted`: what an L1 contract does when it is called, as call data."""
+"""Programs of the test contract `Actor`: what an L1 contract does when it is called, as call data."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class FlowMaker:
     rng: random.Random
     members: tuple[int, ...]
     actors: tuple[bytes, ...]
-    """Addresses of `Scripted` contracts."""
+    """Addresses of `Actor` contracts."""
     rollups: bytes
     """Address of Rollups, which actors call."""
     roots: Iterator[int]
