@@ -18,8 +18,8 @@ MIN_BID_MS: Final = 100  # what sealing and gossip take at the least
 class Capability:
     """What a prover can do at the moment."""
 
-    families: frozenset[bytes]
-    """`familyHash`es of the locksets that it holds keys for."""
+    systems: frozenset[bytes]
+    """`systemsHash`es of the locksets for which it can prove."""
     tiers: frozenset[int]
     free_slots: int
     """Proofs that it can start before the request's deadline."""
@@ -38,7 +38,7 @@ def admit(request: RequestCommit, capability: Capability, offer: Quote, *, ticke
     Raises:
         Skip: FAMILY, TIER, SIZE, NO_CAPACITY, NO_BOND, NO_TICKET, TICKET_TOO_SMALL, CLOSED, TOO_SLOW or CLAIM_WINDOW.
     """
-    if request.family_hash not in capability.families:
+    if request.systems_hash not in capability.systems:
         raise Skip("FAMILY")
     if request.tier not in capability.tiers:
         raise Skip("TIER", tier=request.tier)

@@ -39,7 +39,7 @@ from node.jobs import TableProver
 from node.killpoints import hook_for_tests
 from node.l1 import Contracts, address_from_text
 from node.l1port import L1Port
-from node.machine import OFFERED_TIER, families_of, machine_of
+from node.machine import OFFERED_TIER, machine_of, systems_of
 from node.network import MarketDirect, MarketGossip, market_topics
 from node.p2p.config import P2PConfig
 from node.p2p.host import Host
@@ -362,7 +362,7 @@ async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TA
     )
     runner = ProofRunner(max(section.max_jobs, 1), parts.config.path("jobs"))
     runner.sweep()
-    able = partial(_able, parts.config, families_of(family), runner)
+    able = partial(_able, parts.config, systems_of(machine.proof_system, family), runner)
     prover = ProvingNode(
         store=parts.store,
         in_thread=parts.in_thread,
@@ -396,9 +396,9 @@ async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TA
     await prover.serve(task_status=task_status)
 
 
-def _able(config: NodeConfig, families: frozenset[bytes], runner: ProofRunner, bond_wei: int) -> Capability:
+def _able(config: NodeConfig, systems: frozenset[bytes], runner: ProofRunner, bond_wei: int) -> Capability:
     return Capability(
-        families=families,
+        systems=systems,
         tiers=frozenset({OFFERED_TIER}),
         free_slots=runner.free,
         max_size_log2=config.prover.max_size_log2,

@@ -13,7 +13,7 @@ from node.l1port import asked
 from node.ports import Clock, ProofWork, Refused
 from node.proofs import ProofRunner, RunningProof
 from protocol.errors import ProtocolError
-from protocol.load import lockset_family_hash
+from protocol.load import lockset_systems_hash
 from protocol.messages import RollupProof
 from protocol.payload import Payload, decode_payload, encode_witness
 from protocol.table import core_id, encode_core, public_input
@@ -99,13 +99,13 @@ class TableProver:
             TryAgain: L1 cannot be asked.
         """
         payload = _payload(work)
-        jobs, families = [], []
+        jobs, configs = [], []
         for place in range(len(payload.witnesses)):
             job, config = await self._job(work, payload, place)
             jobs.append(job)
-            families.append(config.families)
+            configs.append(config.hash)
         # L1 compares the same before it pays, so an Ack under another hash could only ever be slashed.
-        if work.agreement.family_hash != lockset_family_hash(families):
+        if work.agreement.systems_hash != lockset_systems_hash(configs):
             raise Refused("STALE", "the lockset has other configurations than were agreed")
         async with self.runner.slot(), AsyncExitStack() as stack:
             children = [(job.rollup_id, await stack.enter_async_context(self.runner.start(job))) for job in jobs]

@@ -14,7 +14,7 @@ from node.chain.rpc import Rpc
 from protocol.agreement import Agreement, ticket_cap_wei
 from protocol.contracts.artifacts import AbiItem, abi_type, artifact, call_data, decode_output, decode_revert, signature
 from protocol.hashing import keccak256
-from protocol.load import config_hash, lockset_family_hash
+from protocol.load import config_hash, lockset_systems_hash
 from protocol.types import Address, Hash32
 
 
@@ -106,13 +106,13 @@ class Contracts:
             effective_from=effective_from,
         )
 
-    async def family_hash(self, rollup_ids: Sequence[int]) -> Hash32:
-        """An agreement's familyHash for a lockset, as configured now."""
-        families = []
+    async def systems_hash(self, rollup_ids: Sequence[int]) -> Hash32:
+        """An agreement's systemsHash for a lockset, as configured now."""
+        configs = []
         for rollup_id in rollup_ids:
             view = await self.rollup(rollup_id)
-            families.append((await self.config(rollup_id, view.epoch)).families)
-        return lockset_family_hash(families)
+            configs.append((await self.config(rollup_id, view.epoch)).hash)
+        return lockset_systems_hash(configs)
 
     async def verifying_key(self, proof_system: bytes, family: bytes, tier: int) -> bytes | None:
         """Bytes of a family's key as the Groth16 system stores them (as code, after one byte); None if it has none."""

@@ -9,7 +9,8 @@ from typing import Final
 from node.config import NodeConfig, ProverSection
 from node.errors import ConfigError
 from node.jobs import Machine
-from protocol.load import lockset_family_hash
+from protocol.constants import MAX_LOCKSET
+from protocol.load import config_hash, lockset_systems_hash
 from protocol.table import family_hash
 from protocol.types import Address, Hash32
 from proving.backends import Backend, choose
@@ -45,9 +46,10 @@ def machine_of(config: NodeConfig, chain_id: int, proof_system: Address) -> tupl
     return machine, family_hash([vk_hash(read_zkey(zkey).verifying_key())])
 
 
-def families_of(family: Hash32) -> frozenset[bytes]:
-    """The family hashes of all locksets whose every member is proven by this one family."""
-    return frozenset(lockset_family_hash([(family,)] * count) for count in range(1, 9))
+def systems_of(proof_system: Address, family: Hash32) -> frozenset[bytes]:
+    """The systemsHashes of all locksets whose every member is proven by this one family of this one system."""
+    alone = config_hash(1, [proof_system], [family])
+    return frozenset(lockset_systems_hash([alone] * count) for count in range(1, MAX_LOCKSET + 1))
 
 
 def _machine(section: ProverSection, backend: Backend, zkey: Path, proof_system: Address) -> Machine:

@@ -17,7 +17,7 @@ from node.follower import Follower
 from node.l1 import Contracts, address_from_text
 from node.planner import Intent, Plan, RollupContext, Window, plan_call
 from node.ports import PlannedTable
-from protocol.load import lockset_family_hash
+from protocol.load import lockset_systems_hash
 from protocol.payload import Payload, encode_payload, make_witness, smallest_size_log2
 from protocol.types import Address, Hash32, RollupId
 from protocol.vm.machine import EntryRun
@@ -84,7 +84,7 @@ class TablePlanner:
         """
         wanted = decode_intent(intent)
         block = await self._block()
-        contexts, families = await self._contexts(block)
+        contexts = await self._contexts(block)
         window = Window(
             l2_time=block.timestamp, not_before=block.timestamp, valid_until=block.timestamp + TABLE_LIFETIME_S
         )
@@ -100,7 +100,7 @@ class TablePlanner:
                 fee_recipient=self.fee_recipient,
             )
         )
-        return await trio.to_thread.run_sync(partial(_planned, plan, contexts, families))
+        return await trio.to_thread.run_sync(partial(_planned, plan, contexts))
 
     async def _block(self) -> Block:
         head = await self.contracts.rpc.head()
@@ -108,9 +108,9 @@ class TablePlanner:
         assert block is not None
         return block
 
-    async def _contexts(self, block: Block) -> tuple[Mapping[int, RollupContext], Mapping[int, tuple[Hash32, ...]]]:
+    async def _contexts(self, block: Block) -> Mapping[int, RollupContext]:
         snapshot = await self.follower.at_block(block.number)
-        contexts, families = {}, {}
+        contexts = {}
         for rollup_id, followed in list(snapshot.rollups.items())[:MAX_ROLLUPS]:
             if followed.state is None:
                 continue
@@ -119,13 +119,10 @@ class TablePlanner:
                 raise PlanError(reason=f"rollup {rollup_id} moved while planning; try again")
             config = await self.contracts.config(rollup_id, view.epoch, block.number)
             contexts[rollup_id] = RollupContext(state=followed.state, epoch=view.epoch, config=config)
-            families[rollup_id] = config.families
-        return contexts, families
+        return contexts
 
 
-def _planned(
-    plan: Plan, contexts: Mapping[int, RollupContext], families: Mapping[int, tuple[Hash32, ...]]
-) -> PlannedTable:
+def _planned(plan: Plan, contexts: Mapping[int, RollupContext]) -> PlannedTable:
     lockset = tuple(member.rollup_id for member in plan.core.lockset)
     for rollup_id in lockset:
         _require_fit(plan, rollup_id, contexts[rollup_id])
@@ -142,7 +139,7 @@ def _planned(
         salt=salt,
         payload=encode_payload(payload, size_log2),
         size_log2=size_log2,
-        family_hash=lockset_family_hash([families[r] for r in lockset]),
+        systems_hash=lockset_systems_hash([contexts[r].config.hash for r in lockset]),
         tier=plan.tier,
         proof_count=len(lockset),
         work_log2=max(plan.steps - 1, 0).bit_length(),

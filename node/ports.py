@@ -167,7 +167,7 @@ class PlannedTable:
     payload: bytes
     """Padded to 2^size_log2 (SPEC §11)."""
     size_log2: int
-    family_hash: bytes
+    systems_hash: bytes
     tier: int
     proof_count: int
     work_log2: int

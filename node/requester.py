@@ -210,7 +210,7 @@ class Requester:
             statement_commit=statement,
             payload_commit=payload,
             seal_key=key.public,
-            family_hash=plan.family_hash,
+            systems_hash=plan.systems_hash,
             tier=plan.tier,
             proof_count=plan.proof_count,
             work_log2=plan.work_log2,

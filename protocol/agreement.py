@@ -45,7 +45,7 @@ class Agreement(Record):
     bond_wei: Wei96
     statement_commit: Hash32
     payload_commit: Hash32
-    family_hash: Hash32
+    systems_hash: Hash32
     open_from: U64
     """Unix seconds, as all that follow. Nothing is paid before, and claims are checked against the configurations of
     this moment."""
@@ -69,7 +69,7 @@ class Agreement(Record):
             self.bond_wei,
             self.statement_commit,
             self.payload_commit,
-            self.family_hash,
+            self.systems_hash,
             self.open_from,
             self.ack_by,
             self.deliver_by,
@@ -225,7 +225,7 @@ def unpack_settlement(data: bytes) -> Settlement:
             bond_wei=number[8],
             statement_commit=cut[9],
             payload_commit=cut[10],
-            family_hash=cut[11],
+            systems_hash=cut[11],
             open_from=number[12],
             ack_by=number[13],
             deliver_by=number[14],
@@ -309,7 +309,7 @@ def agreement_of(requester: bytes, request: RequestCommit, rank: int, bid: Award
         bond_wei=bid.opening.bond_wei,
         statement_commit=request.statement_commit,
         payload_commit=request.payload_commit,
-        family_hash=request.family_hash,
+        systems_hash=request.systems_hash,
         open_from=request.bid_close_ms // 1000,
         ack_by=request.ack_by,
         deliver_by=request.deliver_by,

@@ -3,7 +3,7 @@
 API:
     ProofItem, Proofs, encode_proofs(proofs)
     Expectation, encode_expects(expectations)
-    config_hash(threshold, systems, families), family_hash_of(members)
+    config_hash(threshold, systems, families), lockset_systems_hash(configs)
 """
 
 from __future__ import annotations
@@ -96,6 +96,6 @@ def config_hash(threshold: int, systems: Sequence[Address], families: Sequence[H
     return keccak256(abi_words(threshold, joined, keccak256(b"".join(families))))
 
 
-def lockset_family_hash(families: Sequence[Sequence[Hash32]]) -> Hash32:
-    """An agreement's familyHash: per member of the lockset its only family, or the hash of its families in order."""
-    return keccak256(b"".join(each[0] if len(each) == 1 else keccak256(b"".join(each)) for each in families))
+def lockset_systems_hash(config_hashes: Sequence[Hash32]) -> Hash32:
+    """An agreement's systemsHash, who decides what is a proof of its table: of the lockset's configHashes in order."""
+    return keccak256(b"".join(config_hashes))

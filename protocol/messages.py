@@ -191,7 +191,7 @@ class RequestCommit(Message):
     """Hash of the padded payload, which itself begins with a salt (SPEC §11)."""
     seal_key: SealKey
     """X25519 key made for this request; bids are sealed to it."""
-    family_hash: Hash32
+    systems_hash: Hash32
     """keccak of the families of the lockset (SPEC §8.2)."""
     tier: U8
     """Proof class: the tier that every proof of the table needs."""

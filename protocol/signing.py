@@ -75,7 +75,7 @@ _DOMAIN_TYPE: Final = b"EIP712Domain(string name,string version,uint256 chainId,
 _AGREEMENT_TYPE: Final = (
     b"Agreement(bytes32 requestId,uint8 rank,address requester,uint32 requesterTicket,address prover,"
     b"uint32 proverTicket,address payee,uint96 priceWei,uint96 bondWei,bytes32 statementCommit,"
-    b"bytes32 payloadCommit,bytes32 familyHash,uint64 openFrom,uint64 ackBy,uint64 deliverBy,uint64 claimFrom,"
+    b"bytes32 payloadCommit,bytes32 systemsHash,uint64 openFrom,uint64 ackBy,uint64 deliverBy,uint64 claimFrom,"
     b"uint64 claimBy)"
 )
 _ACK_TYPE: Final = b"Ack(bytes32 agreementHash,bytes32 payloadCommit,uint64 ackAt)"

@@ -14,7 +14,7 @@ from protocol.load import (
     config_hash,
     encode_expects,
     encode_proofs,
-    lockset_family_hash,
+    lockset_systems_hash,
 )
 from protocol.table import Entry, core_id, encode_core, encode_triggers
 from protocol.types import Address, Hash32
@@ -180,9 +180,9 @@ def test_the_market_learns_the_same_verdict_by_check_proofs(made: Setup) -> None
     core = made.oracle_table()
     items = tuple(ProofItem(rollup_id=1, system=Address(made.accept_all.address), proof=b"") for _ in range(1))
     proofs = encode_proofs(Proofs(payee=Address(b"\x09" * 20), agreement_hash=Hash32(b"\x08" * 32), items=items))
-    found, payee, agreement, families = made.rollups.view("checkProofs", encode_core(core), proofs, made.world.time)
+    found, payee, agreement, systems = made.rollups.view("checkProofs", encode_core(core), proofs, made.world.time)
     assert (found, payee, agreement) == (core_id(encode_core(core)), "0x" + "09" * 20, b"\x08" * 32)
-    assert families == lockset_family_hash([[FAMILY]])
+    assert systems == lockset_systems_hash([config_hash(1, [Address(made.accept_all.address)], [FAMILY])])
 
 
 # -- precheck ----------------------------------------------------------------------------------------------------------

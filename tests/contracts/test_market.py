@@ -149,7 +149,7 @@ CHANGES = {
     "bond_wei": BOND + 1,
     "statement_commit": b"\x15" * 32,
     "payload_commit": b"\x16" * 32,
-    "family_hash": b"\x17" * 32,
+    "systems_hash": b"\x17" * 32,
     "open_from": 1_800_000_001,
     "ack_by": 1_800_000_001,
     "deliver_by": 1_800_000_031,
@@ -171,7 +171,7 @@ def test_no_field_of_the_settlement_can_be_changed_alone(made: Setup, who: Party
         claim(made, who, core, changed, forged)
 
 
-def test_agreement_of_another_payee_family_statement_or_salt_is_refused(made: Setup, who: Party) -> None:
+def test_agreement_of_another_payee_system_statement_or_salt_is_refused(made: Setup, who: Party) -> None:
     core = table(made, who)
     agreement = agree(made, who, core)
     settlement = settle_bytes(made, who, agreement)
@@ -179,7 +179,7 @@ def test_agreement_of_another_payee_family_statement_or_salt_is_refused(made: Se
     with expect_revert("PayeeMismatch"):
         made.run(core, sender=user, payee=b"\x01" * 20, agreement=digest(made, agreement), settlement=settlement)
     for changes, error in (
-        ({"family_hash": b"\x01" * 32}, "FamilyMismatch"),
+        ({"systems_hash": b"\x01" * 32}, "SystemsMismatch"),
         ({"statement_commit": b"\x01" * 32}, "StatementMismatch"),
     ):
         with expect_revert(error):
@@ -259,7 +259,7 @@ def test_only_rollups_settles(made: Setup, who: Party) -> None:
                 bytes(32),
                 digest(made, agreement),
                 who.payee,
-                agreement.family_hash,
+                agreement.systems_hash,
                 settle_bytes(made, who, agreement),
                 sender=sender,
             )

@@ -442,7 +442,7 @@ def test_an_agreement_whose_configuration_died_before_the_ack_binds_nobody(made:
     made.world.restore(point)
     assert names(void(made, who, agreement, core, switched, 1, 2)) == ["AgreementVoided"]
     for call in (land, claim):
-        with expect_revert("(AgreementIsVoid|StaleTable|ThresholdNotMet|TableExpired|FamilyMismatch)"):
+        with expect_revert("(AgreementIsVoid|StaleTable|ThresholdNotMet|TableExpired|SystemsMismatch)"):
             call(made, who, core, agreement)
     made.world.pass_time(2 * DELAY)
     with expect_revert("AgreementIsVoid"):

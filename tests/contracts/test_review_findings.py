@@ -1,12 +1,16 @@
-"""Attacks that an adversarial review found: each test says what must hold; those that do not hold yet are marked."""
+"""Attacks that an adversarial review found: each test says what must hold."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
 from protocol.contracts.artifacts import call_data
+from protocol.load import ProofItem, Proofs, config_hash, encode_proofs, lockset_systems_hash
 from protocol.signing import AccountKey
 from protocol.table import Entry, core_id, encode_core
+from protocol.types import Address, Hash32, RollupId
 from tests.contracts.test_response_registry import ASKS, RESPONSE, register, response
 from tests.support.marketworld import (
     PRICE,
@@ -14,11 +18,14 @@ from tests.support.marketworld import (
     TICKET_CLASS,
     Party,
     agree,
+    amended,
     claim,
     declined_bytes,
+    digest,
     land,
     names,
     paid,
+    receipt_bytes,
     settle_bytes,
     slash,
     table,
@@ -26,6 +33,7 @@ from tests.support.marketworld import (
 )
 from tests.support.playing import play
 from tests.support.rollupworld import (
+    FAMILY,
     PROGRAM,
     Setup,
     abi,
@@ -40,7 +48,6 @@ from tests.support.rollupworld import (
 )
 
 OTHER_REQUEST = b"\x78" * 32
-OPEN = pytest.mark.xfail(reason="open: known limit, SPEC §8.6", strict=True)
 
 
 def sybil_of(made: Setup, who: Party) -> Party:
@@ -118,7 +125,6 @@ def test_a_closed_table_hides_no_registered_response(made: Setup) -> None:
     assert consumer.view("lastAnswer") == RESPONSE
 
 
-@OPEN
 def test_a_callee_whose_failure_is_caught_cannot_end_the_flow(made: Setup) -> None:
     """Rollup 1 calls a contract that swallows its callees' failures; one of them leaves its own rollup mid."""
     router, mallory, bundle = (made.world.deploy(n) for n in ("Puppet", "Puppet", "Bundle"))
@@ -143,7 +149,6 @@ def test_a_callee_whose_failure_is_caught_cannot_end_the_flow(made: Setup) -> No
     assert made.root(1) in (1002, 1003)
 
 
-@OPEN
 def test_an_offer_that_cannot_be_met_any_more_makes_room(made: Setup) -> None:
     """Mallory's response stays behind while the state goes forth and back with younger tables."""
     consumer = made.world.deploy("Consumer")
@@ -178,3 +183,78 @@ def test_a_made_up_rank_that_proves_a_table_of_its_own_does_not_draw_the_ticket_
     packed = settle_bytes(made, sybil, own), settle_bytes(made, who, victim)
     made.market.send("slashEquivocation", *packed, core_id(encode_core(dummy)), sender=made.stranger)
     assert paid(made, who) == PRICE
+
+
+def test_a_rank_of_its_own_cannot_draw_the_ticket_with_a_table_of_systems_that_were_not_agreed(
+    made: Setup, who: Party
+) -> None:
+    """The rank promises what the victim's does, and is amended to a rollup with a proof system of its own."""
+    lenient = replace(made, accept_all=made.world.deploy("AcceptAllProofSystem"))
+    made.create_rollup(3, system=lenient.accept_all, owner=who.requester.address)
+    core = table(made, who)
+    victim = agree(made, who, core)
+    sybil = sybil_of(made, who)
+    own = agree(made, sybil, core, rank=2)
+    call = l1_call(who.requester.address, 3)
+    dummy = made.core(
+        [Entry(mid=False, new_root=3001, trigger=call, next_action=answer(call))],
+        (3,),
+        executor=who.requester.address,
+        valid_until=made.world.time + 1000,
+    )
+    packed = settle_bytes(made, sybil, own, amend=amended(made, sybil, own, dummy))
+    with expect_revert("SystemsMismatch"):
+        land(lenient, sybil, dummy, own, packed)
+    made.world.pass_time(361)  # rank 1's turn to claim is over
+    with expect_revert("SystemsMismatch"):
+        claim(lenient, sybil, dummy, own, packed)
+    claim(made, who, core, victim, receipt=receipt_bytes(made, who, victim, core))
+    assert paid(made, who) == PRICE
+
+
+@pytest.mark.parametrize("change", ["threshold", "further system", "family"])
+def test_an_agreement_is_about_all_of_who_decides_what_a_proof_is(made: Setup, who: Party, change: str) -> None:
+    """One more system of its own, or fewer that must agree, would let a requester say what was proven."""
+    systems = sorted([made.accept_all.address, made.world.deploy("AcceptAllProofSystem").address])
+    families, threshold = [FAMILY] * 2, 2
+    agreed = lockset_systems_hash([config_hash(threshold, [Address(s) for s in systems], families)])
+    if change == "threshold":
+        threshold = 1
+    elif change == "family":
+        families = [FAMILY, Hash32(b"\xfb" * 32)]
+    else:
+        systems = sorted([*systems, made.world.deploy("AcceptAllProofSystem").address])
+        families = [FAMILY] * 3
+    made.rollups.send(
+        "createRollup", (systems, families, threshold), bytes(20), 0, word(3000), b"\x01\x00\x00", sender=made.stranger
+    )
+    call = l1_call(who.requester.address, 3)
+    core = made.core(
+        [Entry(mid=False, new_root=3001, trigger=call, next_action=answer(call))], (3,), executor=who.requester.address
+    )
+    agreement = agree(made, who, core, systems_hash=agreed)
+    items = tuple(ProofItem(rollup_id=RollupId(3), system=Address(s), proof=b"") for s in systems[:threshold])
+    proofs = Proofs(payee=Address(who.payee), agreement_hash=Hash32(digest(made, agreement)), items=items)
+    with expect_revert("SystemsMismatch"):
+        made.market.send(
+            "claimWithProof",
+            encode_core(core),
+            encode_proofs(proofs),
+            settle_bytes(made, who, agreement),
+            b"",
+            sender=made.stranger,
+        )
+
+
+def test_an_offer_that_is_behind_is_no_answer_of_the_rollup(made: Setup) -> None:
+    """Who tries a call must not take the failure of an unusable offer for the failure of the call."""
+    consumer = made.world.deploy("Consumer")
+    proxy = proxy_of(made, PROGRAM, 1)
+    call = l1_call(consumer.address, 1, data=ASKS)
+    register(made, response(made, call, new_root=1900, data=b"old", valid_until=made.world.time + 10**6))
+    made.world.pass_time(10)
+    for new in (1001, 1000):
+        t = l1_call(made.user, 1, data=b"move")
+        made.run(made.core([Entry(mid=False, new_root=new, trigger=t, next_action=answer(t))]))
+    with expect_revert("ExecutionNotFound"):
+        consumer.send("ask", proxy.hex, ASKS, sender=made.user)

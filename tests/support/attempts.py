@@ -209,7 +209,7 @@ def _agreement(scene: Scene, plan: PlannedTable) -> Agreement:
         bond_wei=1,
         statement_commit=statement_commit(Hash32(plan.salt), Hash32(plan.core_id)),
         payload_commit=payload_commit(plan.payload),
-        family_hash=plan.family_hash,
+        systems_hash=plan.systems_hash,
         open_from=planned_for,
         ack_by=by,
         deliver_by=by,
@@ -231,7 +231,7 @@ async def _prove(
     request = samples.request(
         statement_commit=agreement.statement_commit,
         payload_commit=agreement.payload_commit,
-        family_hash=plan.family_hash,
+        systems_hash=plan.systems_hash,
         size_log2=plan.size_log2,
     )
     work = ProofWork(request=request, agreement=agreement, agreement_hash=digest, payload=plan.payload)

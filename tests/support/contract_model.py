@@ -225,7 +225,7 @@ class Model:
             return
         key = (first.owner, core.trigger_hash(0), core.lockset[0].pre_root, table.epochs[0])
         present = self.state.persistent.get(self.state.offers.get(key, ZERO_HASH))
-        if present is None or not self.is_usable(present):
+        if present is None or not self.is_usable(present) or self.is_behind(present):
             self.state.offers[key] = table.core_id
 
     def check_live(self, core: Core) -> None:
@@ -273,6 +273,10 @@ class Model:
         """A persistent table within its life."""
         return bool(table.live) and not self.is_over(table) and table.core.not_before <= self.time
 
+    def is_behind(self, table: Table) -> bool:
+        """Its only rollup has moved on in time; its root may have come back."""
+        return table.core.l2_time < self.state.rollups[table.core.lockset[0].rollup_id].last_time
+
     def is_expired(self, table: Table) -> bool:
         """By time or by blocks."""
         return self.time > table.core.valid_until or self.number > table.block + self.max_table_blocks
@@ -288,6 +292,9 @@ class Model:
         if identity is None and action.kind is ActionKind.CALL:
             rollup = self.state.rollups[action.rollup_id]
             identity = self.state.offers.get((action.rollup_id, hashed, rollup.root, self.epoch(action.rollup_id)))
+            offered = self.state.persistent.get(identity or ZERO_HASH)
+            if offered is None or self.is_behind(offered):
+                identity = None
         table = self.state.transient.get(identity or ZERO_HASH)
         if table is None:
             table = self.state.persistent.get(identity or ZERO_HASH)
@@ -312,9 +319,12 @@ class Model:
             members = [m.rollup_id for m in table.core.lockset]
             outer = {r: self.state.sessions.get(r) for r in members}
             self.state.sessions.update({r: table.core_id for r in members})
+        mid_before = len(self.state.mid)
         self.move(action.source_rollup, action.rollup_id, action.value)
         index = self.consume(table, action, action_hash(action))
         index = self.run(table, (), index)
+        if len(self.state.mid) != mid_before:
+            raise Failed("FlowNotFinal", error("FlowNotFinal(uint256)", len(self.state.mid)))
         if outer is not None:
             self.state.active.discard(table.core_id)
             for rollup_id, identity in outer.items():
@@ -322,8 +332,6 @@ class Model:
                 if identity is not None:
                     self.state.sessions[rollup_id] = identity
         self.depth -= 1
-        if self.depth == 0 and self.state.mid:
-            raise Failed("FlowNotFinal")
         result = table.core.entries[index].next_action
         return result.failed, result.data
 

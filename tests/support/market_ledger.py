@@ -26,7 +26,7 @@ START_MS = 1_800_000_000_000
 MARKET = MarketId(chain_id=31337, contract=b"\x11" * 20)
 ROLLUPS = b"\x12" * 20
 SYSTEM = b"\x13" * 20
-FAMILY_HASH = keccak256(b"family")
+SYSTEMS_HASH = keccak256(b"systems")
 SALT = Hash32(keccak256(b"a salt of thirty-two random bytes"))
 TICKET_WEI = 10**16
 BOND_WEI = 10**15
@@ -67,7 +67,7 @@ def planned_table() -> PlannedTable:
         salt=SALT,
         payload=encode_payload(payload, size_log2),
         size_log2=size_log2,
-        family_hash=FAMILY_HASH,
+        systems_hash=SYSTEMS_HASH,
         tier=0,
         proof_count=1,
         work_log2=9,

@@ -45,10 +45,10 @@ from protocol.sealing import SealKeyPair
 from protocol.signing import AccountKey
 from tests.support.market_ledger import (
     BOND_WEI,
-    FAMILY_HASH,
     MARKET,
     ROLLUPS,
     START_MS,
+    SYSTEMS_HASH,
     TICKET_WEI,
     Ledger,
     LedgerChain,
@@ -352,7 +352,7 @@ class Party:
             chain=chain,
             prover=self.prover,
             able=lambda bond_wei: Capability(
-                families=frozenset({FAMILY_HASH}),
+                systems=frozenset({SYSTEMS_HASH}),
                 tiers=frozenset({0}),
                 free_slots=1,
                 max_size_log2=20,

@@ -20,7 +20,7 @@ from protocol.agreement import (
     ticket_cap_wei,
 )
 from protocol.agreement import Receipt as Receipt_
-from protocol.load import lockset_family_hash
+from protocol.load import config_hash, lockset_systems_hash
 from protocol.signing import (
     AccountKey,
     ack_digest,
@@ -61,7 +61,8 @@ def parties(made: Setup) -> Party:
 
 
 def agree(made: Setup, who: Party, core: Core, **changes: Any) -> Agreement:
-    """An agreement about proving `core`."""
+    """An agreement about proving `core`, whose members have the system that accepts all."""
+    accepting = Address(made.accept_all.address)
     fields: dict[str, Any] = {
         "request_id": b"\x77" * 32,
         "rank": 1,
@@ -74,7 +75,7 @@ def agree(made: Setup, who: Party, core: Core, **changes: Any) -> Agreement:
         "bond_wei": BOND,
         "statement_commit": statement_commit(SALT, core_id(encode_core(core))),
         "payload_commit": b"\x66" * 32,
-        "family_hash": lockset_family_hash([[FAMILY]] * len(core.lockset)),
+        "systems_hash": lockset_systems_hash([config_hash(1, [accepting], [FAMILY])] * len(core.lockset)),
         "open_from": made.world.time,
         "ack_by": made.world.time + 5,
         "deliver_by": made.world.time + 30,

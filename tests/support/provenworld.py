@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from protocol.load import ProofItem, Proofs, encode_expects, encode_proofs, lockset_family_hash
+from protocol.load import ProofItem, Proofs, config_hash, encode_expects, encode_proofs, lockset_systems_hash
 from protocol.table import Core, Entry, core_id, encode_core, encode_triggers, public_input
 from protocol.types import Address, Hash32, RollupId
 from tests.support.evmworld import CHAIN_ID, Contract, Receipt, World
@@ -135,7 +135,8 @@ def proven_world(world: World | None = None, *, with_proxy: bool = True) -> Prov
         ),
     )
     core = made.core(entries, members=(ROLLUP,), executor=Address(user))
-    agreement = agree(made, who, core, family_hash=lockset_family_hash([[toy.family]]))
+    systems = lockset_systems_hash([config_hash(1, [Address(system.address)], [toy.family])])
+    agreement = agree(made, who, core, systems_hash=systems)
     unproven = Proven(
         made=made,
         system=system,

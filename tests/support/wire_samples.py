@@ -63,7 +63,7 @@ def request(**changes: Any) -> RequestCommit:
         statement_commit=statement_commit,
         payload_commit=payload_commit,
         seal_key=seal_key,
-        family_hash=keccak256(b"family"),
+        systems_hash=keccak256(b"family"),
         tier=0,
         proof_count=1,
         work_log2=9,

@@ -2,8 +2,9 @@
 pragma solidity 0.8.37;
 
 import {CoreCodec} from "./CoreCodec.sol";
+import {IRollupsTypes} from "./interfaces/IRollupsTypes.sol";
 
-/// @title Hashes of actions and tables (SPEC §5.1, §5.3). Every preimage has a fixed size.
+/// @title Hashes of actions, tables and configurations (SPEC §5.1, §5.3, §8). Every preimage has a fixed size.
 library ActionHash {
     bytes32 internal constant D_ACTION = keccak256("unveto/action/1");
     bytes32 internal constant D_CORE = keccak256("unveto/core/1");
@@ -52,6 +53,15 @@ library ActionHash {
     /// @param stampsHash keccak of the lockset's stamps, 32 bytes each
     function key(bytes32 id, bytes32 actionHash, bytes32 stampsHash) internal pure returns (bytes32) {
         return keccak256(abi.encode(D_KEY, id, actionHash, stampsHash));
+    }
+
+    /// @notice configHash (SPEC §8)
+    function config(IRollupsTypes.Config memory c) internal pure returns (bytes32) {
+        return keccak256(
+            abi.encode(
+                c.threshold, keccak256(abi.encodePacked(c.systems)), keccak256(abi.encodePacked(c.families))
+            )
+        );
     }
 
     /// @notice keccak of `length` bytes of `data` from `offset`, which must lie inside.

@@ -10,7 +10,7 @@ library AgreementCodec {
     uint256 internal constant FIXED_BYTES = 293;
 
     bytes32 private constant AGREEMENT_TYPE = keccak256(
-        "Agreement(bytes32 requestId,uint8 rank,address requester,uint32 requesterTicket,address prover,uint32 proverTicket,address payee,uint96 priceWei,uint96 bondWei,bytes32 statementCommit,bytes32 payloadCommit,bytes32 familyHash,uint64 openFrom,uint64 ackBy,uint64 deliverBy,uint64 claimFrom,uint64 claimBy)"
+        "Agreement(bytes32 requestId,uint8 rank,address requester,uint32 requesterTicket,address prover,uint32 proverTicket,address payee,uint96 priceWei,uint96 bondWei,bytes32 statementCommit,bytes32 payloadCommit,bytes32 systemsHash,uint64 openFrom,uint64 ackBy,uint64 deliverBy,uint64 claimFrom,uint64 claimBy)"
     );
     bytes32 private constant ACK_TYPE = keccak256("Ack(bytes32 agreementHash,bytes32 payloadCommit,uint64 ackAt)");
     bytes32 private constant RECEIPT_TYPE =
@@ -46,7 +46,7 @@ library AgreementCodec {
         a.bondWei = uint96(bytes12(s[113:125]));
         a.statementCommit = bytes32(s[125:157]);
         a.payloadCommit = bytes32(s[157:189]);
-        a.familyHash = bytes32(s[189:221]);
+        a.systemsHash = bytes32(s[189:221]);
         a.openFrom = uint64(bytes8(s[221:229]));
         a.ackBy = uint64(bytes8(s[229:237]));
         a.deliverBy = uint64(bytes8(s[237:245]));

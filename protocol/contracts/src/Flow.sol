@@ -58,8 +58,12 @@ abstract contract Flow is ProxyFactory {
         (bool found, Table memory t) = _tableOf(coreId);
         if (!found) revert ExecutionNotFound(actionHash, _slice(data, a.start, a.end - a.start));
         bytes32[] memory outer = _enter(t, a, listed);
+        uint256 midsBefore = _midCount;
         _moveEther(a.sourceRollup, a.rollupId, a.value);
         bytes memory record = _run(t, 0, _consume(t, actionHash, data, a));
+        // suspended frames are resumed by whoever began them. Here, and not when all is done: a caller that takes failures takes this
+        // one too, and its flow goes on
+        if (_midCount != midsBefore) revert FlowNotFinal(_midCount);
         _leave(t, outer);
         CoreCodec.ActionView memory result = CoreCodec.viewAction(record, RECORD_HEADER);
         return (result.flags & 1 != 0, _slice(record, result.dataAt, result.dataLength));
@@ -99,7 +103,6 @@ abstract contract Flow is ProxyFactory {
             }
         }
         _depth--;
-        if (_depth == 0 && _midCount != 0) revert FlowNotFinal(_midCount);
     }
 
     // --- scopes

@@ -170,11 +170,11 @@ abstract contract MarketFaults is MarketAgreements {
     }
 
     /// @dev Two promises whose terms overlap name one ticket of the requester. Other ranks of one request may, if what was paid for is a
-    ///      table: they are about the same statement, payload and families, or the id of the request is only borrowed.
+    ///      table: they are about the same statement, payload and systems, or the id of the request is only borrowed.
     /// @param sparesRanks false for a fee of a decline, which gets the other ranks nothing
     function _isDouble(Agreement memory a, Agreement memory b, bool sparesRanks) private pure returns (bool) {
         bool isRank = a.requestId == b.requestId && a.statementCommit == b.statementCommit
-            && a.payloadCommit == b.payloadCommit && a.familyHash == b.familyHash;
+            && a.payloadCommit == b.payloadCommit && a.systemsHash == b.systemsHash;
         return a.requester == b.requester && a.requesterTicket == b.requesterTicket && !(isRank && sparesRanks)
             && a.openFrom <= b.claimBy && b.openFrom <= a.claimBy;
     }

@@ -32,20 +32,20 @@ abstract contract ProofCheck {
 
     /// @dev Requires, for each member of the lockset, valid proofs of at least `threshold` systems of its configuration; refuses a
     ///      proof that does not belong (rollup, system, order) and any that is wrong.
-    /// @return keccak of the members' families in order
+    /// @return systemsHash: keccak of the members' configHashes in order
     function _checkProofs(bytes memory core, Subject memory s, bytes calldata proofs) internal view returns (bytes32) {
         if (proofs.length < PROOFS_HEADER) revert IRollupsTypes.MalformedProofs(proofs.length);
         s.payee = address(bytes20(proofs[:20]));
         s.agreementHash = bytes32(proofs[20:52]);
         Cursor memory cursor = Cursor(uint8(proofs[52]), PROOFS_HEADER);
-        bytes32[] memory families = new bytes32[](s.lockset.length);
-        for (uint256 i = 0; i < families.length; i++) {
+        bytes32[] memory configs = new bytes32[](s.lockset.length);
+        for (uint256 i = 0; i < configs.length; i++) {
             (IRollupsTypes.Config memory c,) = IRollupsExecution(msg.sender).config(s.lockset[i], s.epochs[i]);
             _checkMember(core, s, i, c, proofs, cursor);
-            families[i] = c.families.length == 1 ? c.families[0] : keccak256(abi.encodePacked(c.families));
+            configs[i] = ActionHash.config(c);
         }
         if (cursor.left != 0 || cursor.offset != proofs.length) revert IRollupsTypes.MalformedProofs(cursor.offset);
-        return keccak256(abi.encodePacked(families));
+        return keccak256(abi.encodePacked(configs));
     }
 
     function _checkMember(

@@ -21,13 +21,13 @@ contract ProofMarket is MarketFaults {
         bytes32 coreId,
         bytes32 agreed,
         address payee,
-        bytes32 familyHash,
+        bytes32 systemsHash,
         bytes calldata settlement
     ) external override {
         if (msg.sender != address(ROLLUPS)) revert NotRollups(msg.sender);
         Deal memory d = _open(settlement);
         Agreement memory a = d.a;
-        _checkProven(d, agreed, payee, familyHash);
+        _checkProven(d, agreed, payee, systemsHash);
         Ticket memory t = _tickets[a.requester][a.requesterTicket];
         uint200 tag = _tag(agreed, coreId);
         // a copied claim may have come first; the user's transaction must not fail for it
@@ -86,17 +86,17 @@ contract ProofMarket is MarketFaults {
     }
 
     function _verify(Deal memory d, bytes calldata core, bytes calldata proofs) private view returns (bytes32) {
-        (bytes32 coreId, address payee, bytes32 proven, bytes32 familyHash) =
+        (bytes32 coreId, address payee, bytes32 proven, bytes32 systemsHash) =
             ROLLUPS.checkProofs(core, proofs, d.a.openFrom);
-        _checkProven(d, proven, payee, familyHash);
+        _checkProven(d, proven, payee, systemsHash);
         return coreId;
     }
 
-    /// @dev What was proven is what was agreed: hash, payee, families.
-    function _checkProven(Deal memory d, bytes32 proven, address payee, bytes32 familyHash) private pure {
+    /// @dev What was proven is what was agreed: hash, payee, systems.
+    function _checkProven(Deal memory d, bytes32 proven, address payee, bytes32 systemsHash) private pure {
         if (proven != d.agreed) revert AgreementMismatch(proven, d.agreed);
         if (payee != d.a.payee) revert PayeeMismatch(d.a.payee, payee);
-        if (familyHash != d.a.familyHash) revert FamilyMismatch(d.a.familyHash, familyHash);
+        if (systemsHash != d.a.systemsHash) revert SystemsMismatch(d.a.systemsHash, systemsHash);
     }
 
     function _checkReceipt(Deal memory d, bytes32 coreId, bytes calldata receipt) private view {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {ActionHash} from "./ActionHash.sol";
 import {IRollupsTypes} from "./interfaces/IRollupsTypes.sol";
 import {Transient} from "./Transient.sol";
 
@@ -78,11 +79,7 @@ abstract contract RollupRegistry is IRollupsTypes {
 
     function _configHash(uint64 rollupId, uint64 epoch) internal view returns (bytes32) {
         (Config memory c,) = _config(rollupId, epoch);
-        return keccak256(
-            abi.encode(
-                c.threshold, keccak256(abi.encodePacked(c.systems)), keccak256(abi.encodePacked(c.families))
-            )
-        );
+        return ActionHash.config(c);
     }
 
     function _config(uint64 rollupId, uint64 epoch)

@@ -62,14 +62,14 @@ contract Rollups is Flow {
         if (triggers.length % 2 != 0) revert MalformedTriggers(triggers.length);
         Load memory l = _open(core, LANE_TRANSIENT);
         _checkTriggers(l, triggers);
-        (address payee, bytes32 agreementHash, bytes32 familyHash) = _load(l, proofs);
+        (address payee, bytes32 agreementHash, bytes32 systemsHash) = _load(l, proofs);
         // a load that fires nothing does not show that the user was served, so it does not pay: settleLoaded does
         if (settlement.length != 0 ? agreementHash == 0 : agreementHash != 0 && triggers.length != 0) {
             revert SettlementMismatch(agreementHash, settlement.length);
         }
-        if (triggers.length == 0) _rememberLoader(l.coreId, payee, agreementHash, familyHash);
+        if (triggers.length == 0) _rememberLoader(l.coreId, payee, agreementHash, systemsHash);
         else if (agreementHash != 0) {
-            MARKET.settle{gas: SETTLE_GAS}(l.coreId, agreementHash, payee, familyHash, settlement);
+            MARKET.settle{gas: SETTLE_GAS}(l.coreId, agreementHash, payee, systemsHash, settlement);
         }
         results = new bytes[](triggers.length / 2);
         for (uint256 i = 0; i < results.length; i++) {
@@ -246,12 +246,12 @@ contract Rollups is Flow {
     /// @dev Times, roots, proofs; then stores.
     function _load(Load memory l, bytes calldata proofs)
         private
-        returns (address payee, bytes32 agreementHash, bytes32 familyHash)
+        returns (address payee, bytes32 agreementHash, bytes32 systemsHash)
     {
         if (!l.copied) _checkLive(l.header);
-        (payee, agreementHash, familyHash) =
+        (payee, agreementHash, systemsHash) =
             READER.check(l.data, l.coreId, l.header.lockset, l.epochs, proofs);
-        if (l.copied) return (payee, agreementHash, familyHash);
+        if (l.copied) return (payee, agreementHash, systemsHash);
         _storePlan(l.coreId, l.plan, l.lane);
         if (l.plan.takesForced) _rememberPayee(l.coreId, l.lane, payee);
         _announce(l.coreId, l.header, l.plan.keys.length, l.lane);
@@ -270,12 +270,12 @@ contract Rollups is Flow {
         external
         view
         override
-        returns (bytes32 coreId, address payee, bytes32 agreementHash, bytes32 familyHash)
+        returns (bytes32 coreId, address payee, bytes32 agreementHash, bytes32 systemsHash)
     {
         bytes memory data = core;
         (CoreCodec.Core memory c,) = CoreCodec.decodeHeader(data);
         coreId = ActionHash.coreId(data);
-        (payee, agreementHash, familyHash) =
+        (payee, agreementHash, systemsHash) =
             READER.check(data, coreId, c.lockset, _epochsAt(c.lockset, time), proofs);
     }
 

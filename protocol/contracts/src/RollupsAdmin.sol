@@ -200,11 +200,11 @@ contract RollupsAdmin is ForcedQueue, IRollupsAdmin {
     /// @inheritdoc IRollupsAdmin
     function settleLoaded(bytes32 coreId, bytes calldata settlement) external override {
         _requireIdle();
-        (address payee, bytes32 agreementHash, bytes32 familyHash) = _ownLoad(coreId);
+        (address payee, bytes32 agreementHash, bytes32 systemsHash) = _ownLoad(coreId);
         if (agreementHash == 0 || settlement.length == 0) revert SettlementMismatch(agreementHash, settlement.length);
         if (Transient.get(_activeSlot(coreId)) != FINISHED) revert NotRun(coreId);
         IProofMarket market = IProofMarket(IRollupsExecution(address(this)).market());
-        market.settle{gas: SETTLE_GAS}(coreId, agreementHash, payee, familyHash, settlement);
+        market.settle{gas: SETTLE_GAS}(coreId, agreementHash, payee, systemsHash, settlement);
     }
 
     /// @inheritdoc IRollupsAdmin

@@ -58,17 +58,17 @@ contract TableReader is ProofCheck {
     /// @notice Verifies the proofs of a core against the caller's configurations.
     /// @return payee as the proofs have it
     /// @return agreementHash as the proofs have it
-    /// @return familyHash keccak of the members' families in order
+    /// @return systemsHash keccak of the members' configHashes in order
     function check(
         bytes calldata core,
         bytes32 coreId,
         uint64[] calldata lockset,
         uint64[] calldata epochs,
         bytes calldata proofs
-    ) external view returns (address payee, bytes32 agreementHash, bytes32 familyHash) {
+    ) external view returns (address payee, bytes32 agreementHash, bytes32 systemsHash) {
         Subject memory s = Subject(coreId, lockset, epochs, address(0), 0);
-        familyHash = _checkProofs(core, s, proofs);
-        return (s.payee, s.agreementHash, familyHash);
+        systemsHash = _checkProofs(core, s, proofs);
+        return (s.payee, s.agreementHash, systemsHash);
     }
 
     /// @dev SPEC §5.1

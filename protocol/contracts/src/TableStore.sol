@@ -155,7 +155,8 @@ abstract contract TableStore is RollupRegistry {
     function _resolve(uint64 rollupId, bytes32 actionHash, bool open) internal view returns (bytes32 coreId) {
         coreId = _session(rollupId);
         if (coreId != 0 || !open) return coreId;
-        return _offers[_openKey(rollupId, actionHash)];
+        coreId = _offers[_openKey(rollupId, actionHash)];
+        if (_isBehind(_tables[coreId], rollupId)) return 0;
     }
 
     function _session(uint64 rollupId) internal view returns (bytes32) {
@@ -192,20 +193,20 @@ abstract contract TableStore is RollupRegistry {
     // --- tables that their loader runs by calls of its own, in the transaction of the load
 
     /// @dev Of a load that fired nothing. The last such load counts, so that nobody's earlier copy of it gets in the way.
-    function _rememberLoader(bytes32 coreId, address payee, bytes32 agreementHash, bytes32 familyHash) internal {
-        Transient.putBytes(_loaderSlot(coreId), abi.encode(msg.sender, payee, agreementHash, familyHash));
+    function _rememberLoader(bytes32 coreId, address payee, bytes32 agreementHash, bytes32 systemsHash) internal {
+        Transient.putBytes(_loaderSlot(coreId), abi.encode(msg.sender, payee, agreementHash, systemsHash));
     }
 
     /// @dev Reverts unless the caller is that loader.
     function _ownLoad(bytes32 coreId)
         internal
         view
-        returns (address payee, bytes32 agreementHash, bytes32 familyHash)
+        returns (address payee, bytes32 agreementHash, bytes32 systemsHash)
     {
         bytes memory load = Transient.getBytes(_loaderSlot(coreId));
         address loader;
         if (load.length != 0) {
-            (loader, payee, agreementHash, familyHash) = abi.decode(load, (address, address, bytes32, bytes32));
+            (loader, payee, agreementHash, systemsHash) = abi.decode(load, (address, address, bytes32, bytes32));
         }
         if (msg.sender != loader) revert NotLoader(coreId, loader);
     }
@@ -225,11 +226,16 @@ abstract contract TableStore is RollupRegistry {
 
     // --- open lookup
 
-    /// @dev The first live offer stays.
+    /// @dev Whether a rollup's state is younger than what a stored table knows: it may have come back to the table's root.
+    function _isBehind(StoredTable storage stored, uint64 rollupId) private view returns (bool) {
+        return stored.l2Time < _rollups[rollupId].lastL2Time;
+    }
+
+    /// @dev The first offer that can be met stays.
     function _offer(uint64 rollupId, bytes32 actionHash, bytes32 coreId) internal {
         bytes32 key = _openKey(rollupId, actionHash);
         StoredTable storage present = _tables[_offers[key]];
-        if (present.blockLoaded == 0 || _isOver(present)) _offers[key] = coreId;
+        if (present.blockLoaded == 0 || _isOver(present) || _isBehind(present, rollupId)) _offers[key] = coreId;
     }
 
     function _openKey(uint64 rollupId, bytes32 actionHash) private view returns (bytes32) {

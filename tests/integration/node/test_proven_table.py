@@ -59,7 +59,7 @@ def _agreement(scene: Scene, plan: PlannedTable, ticket: int) -> tuple[RequestCo
     commit = statement_commit(Hash32(plan.salt), Hash32(plan.core_id))
     commitment = payload_commit(plan.payload)
     request = samples.request(
-        statement_commit=commit, payload_commit=commitment, family_hash=plan.family_hash, size_log2=plan.size_log2
+        statement_commit=commit, payload_commit=commitment, systems_hash=plan.systems_hash, size_log2=plan.size_log2
     )
     by = plan.valid_until
     agreement = Agreement(
@@ -74,7 +74,7 @@ def _agreement(scene: Scene, plan: PlannedTable, ticket: int) -> tuple[RequestCo
         bond_wei=1,
         statement_commit=commit,
         payload_commit=commitment,
-        family_hash=plan.family_hash,
+        systems_hash=plan.systems_hash,
         open_from=decode_core(plan.core).l2_time,
         ack_by=by,
         deliver_by=by,

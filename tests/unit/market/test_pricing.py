@@ -23,7 +23,7 @@ CURVE = Curve(
     overhead_ms=1_000,
 )
 ABLE = Capability(
-    families=frozenset({request().family_hash}),
+    systems=frozenset({request().systems_hash}),
     tiers=frozenset({0}),
     free_slots=1,
     max_size_log2=20,
@@ -62,7 +62,7 @@ def test_more_work_more_proofs_and_more_load_never_cost_less(work_log2: int, pro
 @pytest.mark.parametrize(
     ("reason", "ask", "able", "offer", "ticket_wei", "now_ms"),
     [
-        ("FAMILY", {"family_hash": bytes(32)}, {}, OFFER, TICKET_WEI, NOW_MS),
+        ("FAMILY", {"systems_hash": bytes(32)}, {}, OFFER, TICKET_WEI, NOW_MS),
         ("TIER", {"tier": 1}, {}, OFFER, TICKET_WEI, NOW_MS),
         ("SIZE", {"size_log2": 21}, {}, OFFER, TICKET_WEI, NOW_MS),
         ("NO_CAPACITY", {}, {"free_slots": 0}, OFFER, TICKET_WEI, NOW_MS),

@@ -18,7 +18,7 @@ from node.l1 import Contracts, ProofConfig, RollupView
 from node.ports import PortError, ProofWork, Refused, SystemClock, TryAgain
 from node.proofs import ProofRunner
 from protocol.agreement import Agreement
-from protocol.load import lockset_family_hash
+from protocol.load import config_hash, lockset_systems_hash
 from protocol.payload import Payload, encode_payload, make_witness, smallest_size_log2
 from protocol.table import Core, Entry, Member
 from protocol.types import ZERO_ADDRESS, Address, Hash32, RollupId
@@ -102,7 +102,7 @@ def _two_rollups() -> Core:
     return replace(core, lockset=lockset, entries=(*core.entries, beside))
 
 
-def _work(core: Core, families: Sequence[tuple[Hash32, ...]], *, acknowledged: bool = False) -> ProofWork:
+def _work(core: Core, families: Sequence[Hash32], *, acknowledged: bool = False) -> ProofWork:
     witnesses = tuple(
         (m.rollup_id, make_witness(STATE, run_core(STATE, core, m.rollup_id).values())) for m in core.lockset
     )
@@ -121,7 +121,7 @@ def _work(core: Core, families: Sequence[tuple[Hash32, ...]], *, acknowledged: b
         bond_wei=1,
         statement_commit=request.statement_commit,
         payload_commit=request.payload_commit,
-        family_hash=lockset_family_hash(families),
+        systems_hash=lockset_systems_hash([config_hash(1, [SYSTEM], [f]) for f in families]),
         open_from=NOW,
         ack_by=ACK_BY,
         deliver_by=ACK_BY,
@@ -147,15 +147,15 @@ async def _started(l1: Contracts, work: ProofWork) -> list[int]:
         return runner.rollups
 
 
-async def test_an_agreement_about_other_families_than_the_locksets_is_not_acknowledged() -> None:
-    """L1 would refuse the claim with FamilyMismatch, and the Ack would cost the bond; whatever the lockset's size."""
-    assert await _started(_l1(), _work(_two_rollups(), [(FAMILY,), (FAMILY,)])) == [1, 2]
-    for agreed in ([(FAMILY,)], [(FAMILY,)] * 3):
+async def test_an_agreement_about_other_configurations_than_the_locksets_is_not_acknowledged() -> None:
+    """L1 would refuse the claim with SystemsMismatch, and the Ack would cost the bond; whatever the lockset's size."""
+    assert await _started(_l1(), _work(_two_rollups(), [FAMILY, FAMILY])) == [1, 2]
+    for agreed in ([FAMILY], [FAMILY] * 3):
         with pytest.raises(Refused, match="STALE"):
             await _started(_l1(), _work(_two_rollups(), agreed))
     # A member that another key proves: our proof of it would be wrong.
     with pytest.raises(Refused, match="STALE"):
-        await _started(_l1(second=OTHER_FAMILY), _work(_two_rollups(), [(FAMILY,), (FAMILY,)]))
+        await _started(_l1(second=OTHER_FAMILY), _work(_two_rollups(), [FAMILY, FAMILY]))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ async def test_an_owner_cannot_void_an_acknowledged_claim_by_a_new_configuration
     view: dict[str, Any], refused: bool
 ) -> None:
     """A configuration that ends before the Ack voids the agreement; one that may is not worked for."""
-    work = _work(oracle_table(STATE), [(FAMILY,)])
+    work = _work(oracle_table(STATE), [FAMILY])
     if refused:
         with pytest.raises(Refused, match="UNSUPPORTED"):
             await _started(_l1(**view), work)
@@ -182,7 +182,7 @@ async def test_an_owner_cannot_void_an_acknowledged_claim_by_a_new_configuration
 
 async def test_a_configuration_younger_than_the_agreement_is_not_acknowledged() -> None:
     """The claim would be checked against the one before it."""
-    work = _work(oracle_table(STATE), [(FAMILY,)])
+    work = _work(oracle_table(STATE), [FAMILY])
     assert await _started(_l1(effective_from=NOW), work) == [1]
     with pytest.raises(Refused, match="STALE"):
         await _started(_l1(effective_from=NOW + 1), work)
@@ -192,8 +192,8 @@ async def test_a_moved_root_does_not_stop_a_restarted_prover_that_owes_the_proof
     """Before the Ack it declines; after it only a proof saves the bond, and a claim asks for no live root."""
     core = oracle_table(STATE)
     with pytest.raises(Refused, match="STALE"):
-        await _started(_l1(root=1), _work(core, [(FAMILY,)]))
-    assert await _started(_l1(root=1), _work(core, [(FAMILY,)], acknowledged=True)) == [1]
+        await _started(_l1(root=1), _work(core, [FAMILY]))
+    assert await _started(_l1(root=1), _work(core, [FAMILY], acknowledged=True)) == [1]
 
 
 @pytest.mark.parametrize(
@@ -205,4 +205,4 @@ async def test_a_payload_about_a_rollup_that_does_not_exist_is_declined_and_ends
 ) -> None:
     """L1 reverts when asked about it; that, or an L1 that is away, must reach the loop as what it can handle."""
     with pytest.raises(kind):
-        await _started(replace(_l1(), fault=fault), _work(oracle_table(STATE), [(FAMILY,)]))
+        await _started(replace(_l1(), fault=fault), _work(oracle_table(STATE), [FAMILY]))

@@ -11,9 +11,9 @@ import pytest
 from node.commands.doctor import backend_findings, key_finding
 from node.config import NodeConfig, ProverSection
 from node.errors import ConfigError
-from node.machine import families_of, machine_of
-from protocol.load import lockset_family_hash
-from protocol.types import Address, Hash32
+from node.machine import machine_of, systems_of
+from protocol.load import config_hash, lockset_systems_hash
+from protocol.types import Address
 from proving.backends import Backend, choose, prover
 from proving.errors import BackendUnavailable
 from proving.groth16 import prove
@@ -44,7 +44,9 @@ def test_a_command_proves_for_the_family_and_system_that_it_is_configured_for() 
     assert family == bytes.fromhex(FAMILY)
     assert machine.proof_system == GROTH16
     assert elsewhere.proof_system == OTHER
-    assert lockset_family_hash([(Hash32(family),)] * 8) in families_of(family)
+    alone = config_hash(1, [GROTH16], [family])
+    assert lockset_systems_hash([alone] * 8) in systems_of(GROTH16, family)
+    assert lockset_systems_hash([alone] * 8) not in systems_of(OTHER, family)
 
 
 @pytest.mark.parametrize(

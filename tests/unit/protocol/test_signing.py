@@ -47,7 +47,7 @@ AGREEMENT = awarded_agreement(REQUESTER.address, request(), award())
 SOLIDITY_FIELDS = {
     "Agreement": "bytes32 requestId,uint8 rank,address requester,uint32 requesterTicket,address prover,"
     "uint32 proverTicket,address payee,uint96 priceWei,uint96 bondWei,bytes32 statementCommit,bytes32 payloadCommit,"
-    "bytes32 familyHash,uint64 openFrom,uint64 ackBy,uint64 deliverBy,uint64 claimFrom,uint64 claimBy",
+    "bytes32 systemsHash,uint64 openFrom,uint64 ackBy,uint64 deliverBy,uint64 claimFrom,uint64 claimBy",
     "Ack": "bytes32 agreementHash,bytes32 payloadCommit,uint64 ackAt",
     "Receipt": "bytes32 agreementHash,bytes32 coreId,uint64 receivedAt",
     "StatementAmend": "bytes32 agreementHash,uint16 counter,bytes32 statementCommit",

@@ -34,7 +34,7 @@ interface IProofMarket {
         /// 0 if the first StatementAmend names the statement
         bytes32 statementCommit;
         bytes32 payloadCommit;
-        bytes32 familyHash;
+        bytes32 systemsHash;
         /// unix seconds, as all that follow: nothing is paid before, and claims are checked against the configurations of this moment
         uint64 openFrom;
         uint64 ackBy;
@@ -162,7 +162,7 @@ interface IProofMarket {
     error NotRollups(address caller);
     error AgreementMismatch(bytes32 expected, bytes32 actual);
     error PayeeMismatch(address agreed, address proven);
-    error FamilyMismatch(bytes32 agreed, bytes32 proven);
+    error SystemsMismatch(bytes32 agreed, bytes32 proven);
     error StatementMismatch(bytes32 agreed, bytes32 opened);
     /// @notice The agreement names no statement and no amend came with it.
     error NoStatement(bytes32 agreementHash);
@@ -234,7 +234,7 @@ interface IProofMarket {
         bytes32 coreId,
         bytes32 agreementHash,
         address payee,
-        bytes32 familyHash,
+        bytes32 systemsHash,
         bytes calldata settlement
     ) external;
 

@@ -94,7 +94,7 @@ interface IRollupsExecution is IRollupsTypes {
     function checkProofs(bytes calldata core, bytes calldata proofs, uint64 time)
         external
         view
-        returns (bytes32 coreId, address payee, bytes32 agreementHash, bytes32 familyHash);
+        returns (bytes32 coreId, address payee, bytes32 agreementHash, bytes32 systemsHash);
 
     function computeProxyAddress(address original, uint64 rollupId) external view returns (address);
     function config(uint64 rollupId, uint64 epoch) external view returns (Config memory, uint64 effectiveFrom);
