@@ -98,7 +98,7 @@ def test_claim_with_an_invalid_proof_is_refused(made: Setup, who: Party) -> None
     trigger = l1_call(who.requester.address, 3)
     entry = Entry(mid=False, new_root=3001, trigger=trigger, next_action=answer(trigger))
     core = made.core([entry], members=(3,), executor=Address(who.requester.address))
-    agreement = agree(made, who, core)
+    agreement = agree(replace(made, accept_all=odd), who, core)
     proofs = bytearray(made.proofs(core, who.payee, digest(made, agreement)))
     proofs[61:81] = odd.address
     arguments = (encode_core(core), bytes(proofs), settle_bytes(made, who, agreement), b"")

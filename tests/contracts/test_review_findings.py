@@ -33,6 +33,7 @@ from tests.support.marketworld import (
 )
 from tests.support.playing import play
 from tests.support.rollupworld import (
+    DELAY,
     FAMILY,
     PROGRAM,
     Setup,
@@ -258,3 +259,16 @@ def test_an_offer_that_is_behind_is_no_answer_of_the_rollup(made: Setup) -> None
         made.run(made.core([Entry(mid=False, new_root=new, trigger=t, next_action=answer(t))]))
     with expect_revert("ExecutionNotFound"):
         consumer.send("ask", proxy.hex, ASKS, sender=made.user)
+
+
+def test_a_new_epoch_of_the_same_systems_pays_as_agreed(made: Setup, who: Party) -> None:
+    """An agreement names systems and no epoch: the owner's renewal costs a new proof, not the payment."""
+    core = table(made, who)
+    agreement = agree(made, who, core)
+    config = ([made.accept_all.hex], [FAMILY], 1)
+    made.rollups.send("scheduleConfig", 1, config, sender=made.world.account("owner"))
+    made.world.pass_time(DELAY)
+    again = table(made, who)
+    later = agree(made, who, again, systems_hash=agreement.systems_hash)
+    land(made, who, again, later)
+    assert (made.rollup(1)["epoch"], paid(made, who)) == (2, PRICE)
