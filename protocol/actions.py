@@ -251,6 +251,11 @@ def bytes_from_words(words: Words) -> bytes:
     return b"".join(hi.to_bytes(16, "big") + lo.to_bytes(16, "big") for hi, lo in words)
 
 
+def pack_scope(scope: tuple[int, ...]) -> int:
+    """A scope as one field element (SPEC §6): sum scope[i] * 2^(32 i) + len * 2^224."""
+    return sum(x << (32 * i) for i, x in enumerate(scope)) + (len(scope) << 224)
+
+
 def action_words(action: Action) -> tuple[int, Words]:
     """dataMeta and words of an action's data: cut after a selector unless it is a RESULT (SPEC §4.4, §6)."""
     if action.kind is ActionKind.RESULT:

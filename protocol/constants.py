@@ -18,6 +18,10 @@ TAG_STATEMENT: Final = 4
 # §3 state
 TREE_ARITY: Final = 4
 TREE_DEPTH: Final = 16
+"""Of a tree with more than 4^12 leaves, the largest there is."""
+MIN_TREE_DEPTH: Final = 8
+TREE_DEPTH_STEP: Final = 4
+"""Smaller trees have depth 8, then 12 (SPEC §3.1)."""
 NS_STORAGE: Final = 1
 NS_ACCOUNT: Final = 2
 NS_QUEUE: Final = 3

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.actions import Action, ActionKind, action_words
+from protocol.actions import Action, ActionKind, action_words, pack_scope
 from protocol.constants import NONE
 from protocol.errors import RuleError
 from protocol.table import Core
@@ -79,9 +79,8 @@ def _record(action: Action, tier: Tier) -> list[int]:
     meta, data = action_words(action)
     if len(data) > tier.data_words:
         raise RuleError("TIER_DATA", words=len(data), limit=tier.data_words)
-    scope = sum(x << (32 * i) for i, x in enumerate(action.scope)) + (len(action.scope) << 224)
     head = int(action.kind) + 256 * int(action.failed) + 512 * int(action.opaque)
-    record = [head, action.target, action.source, action.value, action.gas, scope, meta]
+    record = [head, action.target, action.source, action.value, action.gas, pack_scope(action.scope), meta]
     for hi, lo in data:
         record += (hi, lo)
     return record + [0] * (tier.record_words - len(record))

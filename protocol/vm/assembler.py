@@ -8,7 +8,8 @@ Syntax, one item per line; `;` starts a comment:
     label:                      may stand before an instruction on the same line
     OP operand, operand, ..     rd, ra, rb as the op uses them, then the immediate; OP in any case
 Registers are r0..r11 and f0..f3. A VALUE is a decimal or 0x number, a name, or selector("price()"), the first four
-bytes of keccak. Jump targets are labels. XCALL takes: ra, selector, out words, gas.
+bytes of keccak. Jump targets are labels. XCALL takes: ra, selector, out words, gas. `LDF f, VALUE` with a field element
+of 2^128 or more becomes two instructions, LDF and LDFH.
 Source is at most MAX_SOURCE characters. A refusal is an AssemblyError with reason and line.
 """
 
@@ -19,13 +20,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.constants import MAX_PROGRAM
+from protocol.constants import FIELD_ORDER, MAX_PROGRAM
 from protocol.errors import AssemblyError, ProgramError
 from protocol.hashing import selector
 from protocol.vm.isa import (
     ENDS,
     INT_REGISTERS,
     OPS,
+    U128,
     Immediate,
     Instruction,
     Op,
@@ -84,12 +86,34 @@ def assemble(source: str) -> Program:
         raise AssemblyError("ASM_LENGTH", line=0, limit=MAX_PROGRAM)
     if lines[-1].op not in ENDS:
         raise AssemblyError("ASM_END", line=lines[-1].number)
+    lines, places = _expanded(lines, constants)
+    labels = {name: places[number] for name, number in labels.items()}
+    if len(lines) > MAX_PROGRAM:
+        raise AssemblyError("ASM_LENGTH", line=lines[MAX_PROGRAM].number, limit=MAX_PROGRAM)
     try:
         return make_program([_translate(line, constants, labels) for line in lines])
     except ProgramError as error:
         pc = error.values.get("pc")
         assert isinstance(pc, int)
         raise AssemblyError("ASM_RANGE", line=lines[pc].number, cause=error.reason) from error
+
+
+def _expanded(lines: list[_Line], constants: Mapping[str, int]) -> tuple[list[_Line], list[int]]:
+    """Each large LDF as two lines; and the place that each line, and the end, has then."""
+    out: list[_Line] = []
+    places = []
+    for line in lines:
+        places.append(len(out))
+        if line.op is Op.LDF and len(line.operands) == 2:
+            register, value = line.operands[0], _value(line.operands[1], constants, line.number)
+            if value >= FIELD_ORDER:
+                raise AssemblyError("ASM_RANGE", line=line.number, cause="LDF")
+            out.append(_Line(line.number, Op.LDF, (register, str(value % U128))))
+            if value >= U128:
+                out.append(_Line(line.number, Op.LDFH, (register, register, str(value // U128))))
+        else:
+            out.append(line)
+    return out, [*places, len(out)]
 
 
 def _statements(source: str) -> Iterator[tuple[int, str]]:

@@ -299,6 +299,10 @@ def _addr(m: Execution, i: Instruction) -> None:
     m.r[i.rd] = (m.r[i.ra] << 128) + m.r[i.rb]
 
 
+def _load_high(m: Execution, i: Instruction) -> None:
+    m.r[i.rd] = (m.r[i.ra] + (i.imm << 128)) % FIELD_ORDER
+
+
 def _caller(m: Execution, i: Instruction) -> None:
     m.r[i.rd] = m.caller
 
@@ -388,6 +392,7 @@ _HANDLERS: Final[dict[int, Callable[[Execution, Instruction], None]]] = {
     Op.ITOF: _move,
     Op.HASH: _hash,
     Op.ADDR: _addr,
+    Op.LDFH: _load_high,
     Op.CALLER: _caller,
     Op.SELF: _self,
     Op.VALUE: _value,

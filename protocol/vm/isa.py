@@ -2,7 +2,8 @@
 
 API:
     OPS[op] -> OpSpec(op, rd, ra, rb, imm)     one row of the table of SPEC §4.3
-    Instruction(op, rd, ra, rb, imm).word0
+    Instruction(op, rd, ra, rb, imm).word0, .packed
+    unpack_instruction(packed) -> Instruction
     Program(instructions).code_hash            made by `make_program`, which checks
     encode_program / decode_program            program files, "UVM1"
     encode_instructions / read_program         count and instructions inside other formats
@@ -16,7 +17,7 @@ from enum import Enum, IntEnum
 from types import MappingProxyType
 from typing import Final
 
-from protocol.constants import FIELD_ORDER, MAX_PROGRAM, MAX_WORDS, TAG_CODE
+from protocol.constants import MAX_PROGRAM, MAX_WORDS, TAG_CODE
 from protocol.errors import DecodeError, ProgramError
 from protocol.reader import Reader
 from protocol.vm.poseidon import list_hash
@@ -26,6 +27,7 @@ REGISTERS: Final = 16
 """r0..r11 are numbers 0..11, f0..f3 are 12..15."""
 U128: Final = 1 << 128
 PROGRAM_MAGIC: Final = b"UVM1"
+INSTRUCTION_BYTES: Final = 32
 
 
 class Op(IntEnum):
@@ -52,6 +54,7 @@ class Op(IntEnum):
     ITOF = 0x26
     HASH = 0x27
     ADDR = 0x28
+    LDFH = 0x2C
     CALLER = 0x30
     SELF = 0x31
     VALUE = 0x32
@@ -85,8 +88,6 @@ class Immediate(Enum):
     TARGET = "t"
     """An instruction of the same program."""
     U128 = "u128"
-    ANY = "any"
-    """A field element."""
     COUNT = "n"
     """Number of out words, 0..16."""
     WORD = "k"
@@ -124,7 +125,7 @@ _TABLE: Final = (
     _spec(Op.SUB, "iii"),
     _spec(Op.LT, "iii"),
     _spec(Op.EQ, "iii"),
-    _spec(Op.LDF, "f--", Immediate.ANY),
+    _spec(Op.LDF, "f--", Immediate.U128),
     _spec(Op.MOVF, "ff-"),
     _spec(Op.ADDF, "fff"),
     _spec(Op.SUBF, "fff"),
@@ -133,6 +134,7 @@ _TABLE: Final = (
     _spec(Op.ITOF, "fi-"),
     _spec(Op.HASH, "fff"),
     _spec(Op.ADDR, "fii"),
+    _spec(Op.LDFH, "ff-", Immediate.U128),
     _spec(Op.CALLER, "f--"),
     _spec(Op.SELF, "f--"),
     _spec(Op.VALUE, "i--"),
@@ -170,6 +172,27 @@ class Instruction:
         """Op and registers as one u32 (SPEC §4.2)."""
         return self.op | self.rd << 8 | self.ra << 16 | self.rb << 24
 
+    @property
+    def packed(self) -> int:
+        """The whole instruction as one data word: word0 is its hi, imm its lo."""
+        return self.word0 << 128 | self.imm
+
+
+def unpack_instruction(packed: int) -> Instruction:
+    """The instruction that a word packs.
+
+    Args:
+        packed: 256 bits.
+
+    Raises:
+        DecodeError: PROGRAM_WORD: word0 is 2^32 or more.
+    """
+    word0 = packed >> 128
+    if word0 >> 32:
+        raise DecodeError("PROGRAM_WORD", word=packed)
+    op, rd, ra, rb = word0.to_bytes(4, "little")
+    return Instruction(op, rd, ra, rb, packed & (U128 - 1))
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -177,7 +200,7 @@ class Program:
 
     instructions: tuple[Instruction, ...]
     code_hash: int = field(compare=False)
-    """L(TAG_CODE, word0_0, imm_0, word0_1, imm_1, ...)."""
+    """L(TAG_CODE, packed_0, packed_1, ...)."""
 
 
 def xcall_immediate(selector: int, out_words: int, gas: int) -> int:
@@ -198,8 +221,6 @@ def _fits(kind: Immediate, imm: int, count: int) -> bool:
             return 0 <= imm < count
         case Immediate.U128:
             return 0 <= imm < U128
-        case Immediate.ANY:
-            return 0 <= imm < FIELD_ORDER
         case Immediate.COUNT:
             return 0 <= imm <= MAX_WORDS
         case Immediate.WORD:
@@ -242,7 +263,7 @@ def check_program(instructions: Sequence[Instruction]) -> None:
 
 def code_hash(instructions: Sequence[Instruction]) -> int:
     """Hash of a program's instructions."""
-    return list_hash(TAG_CODE, [word for x in instructions for word in (x.word0, x.imm)])
+    return list_hash(TAG_CODE, [x.packed for x in instructions])
 
 
 def make_program(instructions: Sequence[Instruction]) -> Program:
@@ -256,9 +277,9 @@ def make_program(instructions: Sequence[Instruction]) -> Program:
 
 
 def encode_instructions(program: Program) -> bytes:
-    """count u16 and 36 bytes for each instruction."""
+    """count u16 and one word for each instruction."""
     return len(program.instructions).to_bytes(2, "big") + b"".join(
-        bytes((x.op, x.rd, x.ra, x.rb)) + x.imm.to_bytes(32, "big") for x in program.instructions
+        x.packed.to_bytes(INSTRUCTION_BYTES, "big") for x in program.instructions
     )
 
 
@@ -266,16 +287,12 @@ def read_instructions(reader: Reader, count: int) -> Program:
     """Read `count` instructions of a program.
 
     Raises:
-        DecodeError: truncated, or an immediate that is not a field element.
+        DecodeError: truncated, PROGRAM_WORD.
         ProgramError: not well-formed.
     """
     if not 1 <= count <= MAX_PROGRAM:
         raise ProgramError("PROGRAM_LENGTH", count=count)
-    instructions = []
-    for _ in range(count):
-        op, rd, ra, rb = reader.take(4)
-        instructions.append(Instruction(op, rd, ra, rb, reader.field()))
-    return make_program(instructions)
+    return make_program([unpack_instruction(reader.uint(INSTRUCTION_BYTES)) for _ in range(count)])
 
 
 def encode_program(program: Program) -> bytes:
@@ -287,10 +304,10 @@ def decode_program(raw: bytes) -> Program:
     """Decode a program file.
 
     Raises:
-        DecodeError: PROGRAM_MAGIC, truncated, trailing bytes.
+        DecodeError: PROGRAM_SIZE, PROGRAM_MAGIC, PROGRAM_WORD, truncated, trailing bytes.
         ProgramError: not well-formed.
     """
-    if len(raw) > 6 + 36 * MAX_PROGRAM:
+    if len(raw) > 6 + INSTRUCTION_BYTES * MAX_PROGRAM:
         raise DecodeError("PROGRAM_SIZE", size=len(raw))
     reader = Reader(raw, "PROGRAM")
     if reader.take(4) != PROGRAM_MAGIC:

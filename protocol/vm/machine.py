@@ -197,7 +197,7 @@ def _finish(
     suspended = None
     if outcome is Outcome.XCALL:
         assert run is not None
-        suspended = replace(frame, pc=run.pc, steps=run.steps, registers=tuple(run.r))
+        suspended = replace(frame, pc=run.pc, steps=run.steps, registers=tuple(run.r), called=True)
         next_action = _outgoing_call(frame, run, own)
     else:
         failed = outcome in (Outcome.REVERT, Outcome.TRAP, Outcome.FAILED_RESULT)

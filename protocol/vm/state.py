@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from functools import lru_cache
 
-from protocol.actions import Words
+from protocol.actions import Words, pack_scope
 from protocol.constants import NS_ACCOUNT, NS_STORAGE, TAG_DATA, TAG_FRAME
 from protocol.vm.isa import U128, Program
 from protocol.vm.poseidon import P, list_hash
@@ -56,6 +57,23 @@ def data_hash(meta: int, words: Words) -> int:
     return list_hash(TAG_DATA, (meta, *(half for word in words for half in word)))
 
 
+class Origin(IntEnum):
+    """What a frame was begun by."""
+
+    CALL = 0
+    """CALL or TRY_CALL of another rollup."""
+    L2TX = 1
+    ICALL = 2
+
+
+class Waits(IntEnum):
+    """What a suspended frame waits for."""
+
+    XCALL = 0
+    XTRY = 1
+    ICALL = 2
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
     """A program's run, suspended in the outgoing call at `pc`."""
@@ -81,6 +99,14 @@ class Frame:
     """r0..r11, f0..f3."""
     parent: Frame | None
     """The frame suspended below this one."""
+    scope: tuple[int, ...] = ()
+    """In which its outgoing calls are made."""
+    origin: Origin = Origin.CALL
+    waits: Waits = Waits.XCALL
+    called: bool = False
+    """Whether it, or a frame that ended inside it, has made an outgoing call, the suspending one included."""
+    children: int = 0
+    """Scopes opened in it so far."""
     _hash: list[int] = field(default_factory=list, init=False, compare=False, repr=False)
 
     @property
@@ -89,11 +115,17 @@ class Frame:
         return data_hash(self.args_meta, self.args)
 
     @property
+    def meta(self) -> int:
+        """origin + 4 waits + 16 called + 32 children."""
+        return self.origin | self.waits << 2 | self.called << 4 | self.children << 5
+
+    @property
     def hash(self) -> int:
         """Hash of the frame and, through its parent, of the chain."""
         if not self._hash:
             words = [self.address, self.code_hash, self.pc, self.steps, self.caller, self.value, self.args_hash]
-            words += [self.start_tree.root, self.start_tree.next_index, *self.registers, frames_hash(self.parent)]
+            words += [self.start_tree.root, self.start_tree.next_index, pack_scope(self.scope), self.meta]
+            words += [*self.registers, frames_hash(self.parent)]
             self._hash.append(list_hash(TAG_FRAME, words))
         return self._hash[0]
 

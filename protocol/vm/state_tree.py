@@ -1,4 +1,4 @@
-"""Indexed Merkle tree of a rollup's state, arity 4, depth 16 (SPEC §3.1).
+"""Indexed Merkle tree of a rollup's state, arity 4, depth 8, 12 or 16 by its size (SPEC §3.1).
 
 Trees are values: an operation returns a new tree that shares all it can with the old one, so a snapshot is a
 reference and a rollback is forgetting. Hashes are computed when somebody asks for them, each at most once.
@@ -9,13 +9,15 @@ API:
     tree.open(key) -> Opening                  membership, or non-membership by the leaf with the largest smaller key
     tree.update(key, v0, v1) -> (tree, Update)
     tree.insert(key, v0, v1) -> (tree, Insertion)
+    tree.depth, tree_depth(next_index)
     tree.siblings(index), tree.leaf(index), tree.leaves(), tree.node_hash(level, index)
     partial_tree(next_index, leaves, nodes)    from part of a tree; what is not there raises StateError NODE_MISSING
 
 Records (`Opening`, `Update`, `Insertion`) hold what a circuit proves: index, leaves and, computed on demand, siblings
-and roots. Siblings are 16 triples, lowest level first; a triple holds the three other children in child order. An
-Update proves root_before -> root_after with the same siblings. An Insertion is two Updates in a row: the low leaf, then
-the new one.
+and roots. Siblings are one triple for each level of the tree, lowest first; a triple holds the three other
+children in child order. An Update proves root_before -> root_after with the same siblings. Where an insertion makes the
+tree deeper, its second Update has siblings up to the new root; the old one stands below empty siblings. An Insertion is two
+Updates in a row: the low leaf, then the new one.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.constants import TREE_ARITY, TREE_DEPTH
+from protocol.constants import MIN_TREE_DEPTH, TREE_ARITY, TREE_DEPTH, TREE_DEPTH_STEP
 from protocol.errors import StateError
 from protocol.vm.key_index import EMPTY_INDEX, KeyIndex, index_floor, index_insert
 from protocol.vm.poseidon import P
@@ -32,7 +34,7 @@ from protocol.vm.poseidon import P
 MAX_LEAVES: Final = TREE_ARITY**TREE_DEPTH
 
 Siblings = tuple[tuple[int, int, int], ...]
-"""16 triples of node hashes, lowest level first."""
+"""Triples of node hashes, lowest level first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,14 @@ def _empty_nodes() -> tuple[_Node, ...]:
 
 _EMPTY: Final = _empty_nodes()
 """Empty subtree of each level; level 0 is an empty place."""
+
+
+def tree_depth(next_index: int) -> int:
+    """Levels of a tree with that many leaves (SPEC §3.1)."""
+    depth = MIN_TREE_DEPTH
+    while next_index > TREE_ARITY**depth:
+        depth += TREE_DEPTH_STEP
+    return depth
 
 
 def empty_hash(level: int) -> int:
@@ -128,12 +138,12 @@ class Update:
     @property
     def siblings(self) -> Siblings:
         """Siblings of the place, the same before and after."""
-        return self.before.siblings(self.index)
+        return self.before.siblings(self.index, self.after.depth)
 
     @property
     def root_before(self) -> int:
-        """Tree root with the old leaf."""
-        return self.before.root
+        """Tree root with the old leaf, below empty siblings if the tree becomes deeper."""
+        return self.before.node_hash(self.after.depth, 0)
 
     @property
     def root_after(self) -> int:
@@ -180,7 +190,12 @@ class StateTree:
     @property
     def root(self) -> int:
         """Root of the tree (not yet the rollup's root, SPEC §3.3)."""
-        return self._top.hash
+        return self.node_hash(self.depth, 0)
+
+    @property
+    def depth(self) -> int:
+        """Levels between leaves and root."""
+        return tree_depth(self.next_index)
 
     def _place(self, index: int) -> _Node:
         node = self._top
@@ -205,20 +220,25 @@ class StateTree:
         """All leaves in index order; needs a full tree."""
         return (self.leaf(index) for index in range(self.next_index))
 
-    def siblings(self, index: int) -> Siblings:
+    def siblings(self, index: int, depth: int | None = None) -> Siblings:
         """Siblings of a place, lowest level first.
+
+        Args:
+            depth: up to which level; up to the root if omitted.
 
         Raises:
             StateError: NODE_MISSING: outside a partial tree.
         """
         out = []
+        depth = self.depth if depth is None else depth
         node = self._top
         for level in range(TREE_DEPTH - 1, -1, -1):
             if node.children is None:
                 raise StateError("NODE_MISSING", level=level + 1, index=index >> (2 * level + 2))
             digit = (index >> (2 * level)) & 3
-            a, b, c = (child.hash for i, child in enumerate(node.children) if i != digit)
-            out.append((a, b, c))
+            if level < depth:
+                a, b, c = (child.hash for i, child in enumerate(node.children) if i != digit)
+                out.append((a, b, c))
             node = node.children[digit]
         return tuple(reversed(out))
 
@@ -317,7 +337,11 @@ def partial_tree(next_index: int, leaves: Mapping[int, Leaf], nodes: Mapping[tup
         raise StateError("NEXT_INDEX", next_index=next_index)
     # Each item as (first leaf place below it, level), so that a subtree's items are a contiguous run.
     items = sorted([(index << (2 * level), level) for level, index in nodes] + [(index, 0) for index in leaves])
-    if len(set(items)) < len(items) or any(place >= next_index for place, _ in items):
+    if (
+        len(set(items)) < len(items)
+        or any(place >= next_index for place, _ in items)
+        or any(level > tree_depth(next_index) for level, _ in nodes)
+    ):
         raise StateError("NODE_REDUNDANT")
 
     def build(level: int, index: int, run: list[tuple[int, int]]) -> _Node:
@@ -362,7 +386,7 @@ def needed_nodes(tree: StateTree, indices: set[int]) -> tuple[dict[int, Leaf], d
     """
     leaves = {index: tree.leaf(index) for index in sorted(indices) if index < tree.next_index}
     if not indices:
-        return {}, {(TREE_DEPTH, 0): tree.root}
+        return {}, {(tree.depth, 0): tree.root}
     nodes: dict[tuple[int, int], int] = {}
     on_path = indices
     for level in range(TREE_DEPTH):

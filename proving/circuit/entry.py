@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from protocol.constants import ADDRESS_BITS, ENDPOINT_BITS, TAG_DATA, TAG_FRAME
+from protocol.constants import ADDRESS_BITS, ENDPOINT_BITS, MIN_TREE_DEPTH, TAG_DATA, TAG_FRAME
 from protocol.vm.poseidon import P
-from proving.circuit.bits import flags, from_bits, is_zero, raw_bits, select, weighted
+from proving.circuit.bits import flags, from_bits, is_zero, raw_bits, select, to_bits, weighted
 from proving.circuit.builder import Builder, Expr, plus, total, value
 from proving.circuit.compare import CANONICAL_BITS
 from proving.circuit.list_hash import absorb, list_hash
@@ -22,6 +22,7 @@ from proving.circuit.step import REGISTERS, Machine, StepEnd
 
 _RESULT = 2
 _FAILED = 256
+_CALLED = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +210,8 @@ def open_entry(
     )
     (root,) = b.stamp(poseidon(3), [tree_in, next_in, frames])
     b.enforce(enabled, root - words.pre_root, 0)
+    # The tree has depth 8. In a deeper one a node could pass for a leaf.
+    to_bits(b, b.mul(enabled, next_in - 1), 2 * MIN_TREE_DEPTH)
 
     selector, length, count = data_meta(b, trigger.meta, len(trigger.high))
     (code_hash,) = b.choices(1, lambda: (hint.code_hash if hint else 0,))
@@ -405,5 +408,7 @@ def _next_data(b: Builder, entry: OpenEntry, last: StepEnd, suspended: Expr) -> 
 def _frame_hash(b: Builder, frame: Frame, machine: Machine, steps: Expr) -> Expr:
     origin = [b.define(x) for x in (frame.caller, frame.value, frame.arguments_hash)]
     undo = [b.define(x) for x in (frame.start_tree, frame.start_next)]
-    words = [b.define(frame.address), frame.code_hash, machine.pc, steps, *origin, *undo]
+    # Scope [] and meta: a frame of a CALL that waits for an XCALL and has called.
+    fixed = [b.define(0), b.define(_CALLED)]
+    words = [b.define(frame.address), frame.code_hash, machine.pc, steps, *origin, *undo, *fixed]
     return list_hash(b, TAG_FRAME, [*words, *machine.registers, b.define(frame.parent)])

@@ -29,6 +29,7 @@ _TABLE: Final = """
     0x26 ITOF    f i -
     0x27 HASH    f f f
     0x28 ADDR    f i i
+    0x2c LDFH    f f -
     0x30 CALLER  f - -
     0x31 SELF    f - -
     0x32 VALUE   i - -
@@ -57,6 +58,9 @@ def with_register(operand: int, kind: str) -> tuple[str, ...]:
     return tuple(row[1] for row in _ROWS if row[2 + operand] == kind)
 
 
+JUMPS: Final = ("JMP", "JZ", "JNZ")
+NUMBERS: Final = (*JUMPS, "RETURN", "REVERT", "XCALL", "LDI", "LDF", "LDFH")
+"""`imm` is a number below 2^128; for the others it is a word's number or 0."""
 WORD_OPERATIONS: Final = ("ARGHI", "ARGLO", "RETHI", "RETLO", "OUT")
 """`imm` names a data word."""
 ENVIRONMENT: Final = ("CALLER", "SELF", "VALUE", "TIME", "SEL", "ARGLEN", "RETLEN")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from protocol.actions import ActionKind
-from protocol.constants import TREE_DEPTH
+from protocol.constants import MIN_TREE_DEPTH
 from protocol.errors import RuleError
 from protocol.statement import own_entries, words
 from protocol.table import Core
@@ -212,7 +212,7 @@ def _unit_hints(
     hints: list[UnitHint | None] = []
     paths: list[PathHint] = []
     leaves: list[int] = []
-    low_levels, high_levels = range(shape.block_levels), range(shape.block_levels, TREE_DEPTH)
+    low_levels, high_levels = range(shape.block_levels), range(shape.block_levels, MIN_TREE_DEPTH)
 
     def put(hint: UnitHint, tree: StateTree, index: int) -> None:
         hints.append(hint)
@@ -244,6 +244,7 @@ def _unit_hints(
             trees[cell.entry], _ = tree.update(cell.key, *cell.last)
             continue
         trees[cell.entry], insertion = tree.insert(cell.key, *cell.last)
+        _check_depth(trees[cell.entry])
         new = insertion.new
         fill = replace(hint, kind=Kind.NEW, is_account=False, slot=0, leaf=_content(new.new))
         put(fill, new.before, new.index)
@@ -276,12 +277,17 @@ def _check(reason: str, what: str, needed: int, available: int) -> None:
         raise TierExceeded(reason, what, needed, available)
 
 
+def _check_depth(tree: StateTree) -> None:
+    _check("TIER_DEPTH", "levels of the tree", tree.depth, MIN_TREE_DEPTH)
+
+
 def _programs(runs: Sequence[EntryRun]) -> list[Program]:
     return list({run.program.code_hash: run.program for run in runs if run.program is not None}.values())
 
 
 def _check_run(shape: Shape, run: EntryRun) -> None:
     limit = shape.tier.data_words
+    _check_depth(run.pre.tree)
     _check("TIER_STEPS", "steps of one entry", len(run.steps), shape.steps)
     for step in run.steps:
         if step.instruction.op in _WORD_READS:

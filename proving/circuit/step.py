@@ -17,12 +17,14 @@ from typing import Final
 from protocol.constants import INT_BITS
 from proving.circuit.bits import flags, is_zero, to_bits, weighted
 from proving.circuit.builder import Builder, Expr, Template, plus, total, value
-from proving.circuit.operations import CODES, ENVIRONMENT, WORD_OPERATIONS, with_register
+from proving.circuit.operations import CODES, ENVIRONMENT, NUMBERS, WORD_OPERATIONS, with_register
 from proving.circuit.tree_unit import ordered_pairs
 
 INT_REGISTERS: Final = 12
 REGISTERS: Final = 16
 _LIMIT: Final = 1 << INT_BITS
+_PC_BIT: Final = 200
+"""Above a packed instruction; the field has room for the number of an instruction above that."""
 _NAMES: Final = {number: name for name, number in CODES.items()}
 _PLAIN: Final = tuple(name for name in CODES if name not in WORD_OPERATIONS)
 
@@ -82,9 +84,8 @@ class Surroundings:
     """1 if the entry runs a program."""
     both: list[Expr]
     """For each two `inserting` cells, as `ordered_pairs` lists them: 1 if this entry inserts both."""
-    words: list[Expr]
-    """word0 of each instruction."""
-    immediates: list[Expr]
+    program: list[Expr]
+    """Packed instructions."""
     environment: list[Expr]
     """CALLER, SELF, VALUE, TIME, SEL, ARGLEN, RETLEN."""
     arguments: list[Expr]
@@ -99,7 +100,7 @@ class Surroundings:
         """All, in a fixed order."""
         hashes = [x for unit in self.hashes for x in unit]
         return [
-            *(self.run, *self.both, *self.words, *self.immediates, *self.environment),
+            *(self.run, *self.both, *self.program, *self.environment),
             *(*self.arguments, *self.answer, *hashes, *self.slots),
         ]
 
@@ -150,8 +151,7 @@ def _read_surroundings(reader: _Reader, shape: StepShape) -> Surroundings:
     return Surroundings(
         run=reader.one(),
         both=reader.many(len(ordered_pairs(len(shape.inserting)))),
-        words=reader.many(shape.program),
-        immediates=reader.many(shape.program),
+        program=reader.many(shape.program),
         environment=reader.many(len(ENVIRONMENT)),
         arguments=reader.many(2 * shape.data_words),
         answer=reader.many(2 * shape.data_words),
@@ -184,7 +184,7 @@ def step_template(shape: StepShape) -> Template[StepHint]:
         return StepGadget(b, shape, inputs, hint).run()
 
     carried = 1 + REGISTERS + 2 * shape.data_words + 3 * shape.cells
-    read = 1 + len(ordered_pairs(len(shape.inserting))) + 2 * shape.program + len(ENVIRONMENT)
+    read = 1 + len(ordered_pairs(len(shape.inserting))) + shape.program + len(ENVIRONMENT)
     return Template(
         name=f"step {shape}",
         inputs=carried + read + 4 * shape.data_words + 3 * shape.hashes + shape.cells,
@@ -230,8 +230,8 @@ class StepGadget:
     def _fetch(self) -> None:
         """word0 and imm at pc.
 
-        A flag may be non-zero only where word0 + 2^32 pc agrees. Decoding keeps word0 below 2^32, so for the words and
-        jump targets of a well-formed program that is the case at pc alone.
+        A flag may be non-zero only where packed + 2^200 pc agrees. Decoding keeps word0 below 2^32 and imm below 2^128,
+        so for the jump targets of a well-formed program that is the case at pc alone.
         """
         b, around, pc = self.b, self.around, self.machine.pc
 
@@ -243,9 +243,9 @@ class StepGadget:
         b.equal(plus(here), around.run)
         self.word0 = b.hint(lambda: self._instruction()[0])
         self.imm = b.hint(lambda: self._instruction()[1])
+        spelled = self.word0 * _LIMIT + self.imm
         for i, flag in enumerate(here):
-            b.enforce(flag, around.words[i] - self.word0 + (i - pc) * (1 << 32), 0)
-            b.enforce(flag, around.immediates[i] - self.imm, 0)
+            b.enforce(flag, around.program[i] - spelled + (i - pc) * (1 << _PC_BIT), 0)
 
     def _decode(self) -> None:
         """Flags of the operation and of its registers; together they spell word0."""
@@ -257,7 +257,9 @@ class StepGadget:
             self.word[group] = flags(b, words, partial(self._word_of, group, name))
             self.op[group] = plus(self.word[group])
         b.equal(plus(self.op.values()), self.around.run)
-        b.enforce(self.any_of(*WORD_OPERATIONS), self.imm, plus(weighted(self.word[g]) for g in WORD_OPERATIONS))
+        # Operations outside NUMBERS spell their imm; that of the others is range-checked (`_arithmetic`).
+        named = plus(weighted(self.word[g]) for g in WORD_OPERATIONS)
+        b.enforce(1 - self.any_of(*NUMBERS), self.imm - named, 0)
         spelled: list[tuple[int, Expr]] = [(number, self.op[name]) for name, number in CODES.items()]
         self.registers: list[list[Expr]] = []
         for operand in range(3):
@@ -376,12 +378,13 @@ class StepGadget:
         ra, rb = self.operands
         # JZ, JNZ, EQ, EQF, and SSTORE's value: rb is 0 where it is not used.
         self.zero = is_zero(b, ra - rb - b.mul(op["SSTORE"], ra))
+        self.number = b.mul(self.any_of(*NUMBERS), imm)
         limited = self.any_of("ADD", "SUB", "LT", "ADDR")
-        # ADD: ra + rb. SUB, LT: ra - rb. ADDR: 2^32 - 1 - ra. LDI: imm.
+        # ADD: ra + rb. SUB, LT: ra - rb. ADDR: 2^32 - 1 - ra. NUMBERS: imm.
         claim = (
             b.mul(op["ADD"] + op["SUB"] + op["LT"] - op["ADDR"], ra)
             + b.mul(op["ADD"] - op["SUB"] - op["LT"], rb)
-            + b.mul(op["LDI"], imm)
+            + self.number
             + op["ADDR"] * ((1 << 32) - 1)
         )
 
@@ -399,14 +402,14 @@ class StepGadget:
         b, op, machine, imm = self.b, self.op, self.machine, self.imm
         ra, rb = self.operands
         trap = b.mul(self.carry, self.any_of("ADD", "SUB", "ADDR")) + b.mul(op["SLOAD"], self.kind)
-        from_a = self.any_of("MOV", "MOVF", "ITOF", "ADD", "ADDF", "SUB", "SUBF") + op["ADDR"] * _LIMIT
+        from_a = self.any_of("MOV", "MOVF", "LDFH", "ITOF", "ADD", "ADDF", "SUB", "SUBF") + op["ADDR"] * _LIMIT
         from_b = self.any_of("ADD", "ADDF", "ADDR") - self.any_of("SUB", "SUBF")
         looks = self.any_of(*ENVIRONMENT, *WORD_OPERATIONS[:4], "HASH", "SLOAD", "SLOADF")
         result = plus(
             (
                 b.mul(from_a, ra),
                 b.mul(from_b, rb),
-                b.mul(self.any_of("LDI", "LDF"), imm),
+                b.mul(self.any_of("LDI", "LDF") + op["LDFH"] * _LIMIT, imm),
                 b.mul(op["MULF"], b.mul(ra, rb)),
                 b.mul(self.any_of("EQ", "EQF"), self.zero),
                 b.mul(op["LT"], self.carry),

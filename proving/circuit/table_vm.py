@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from protocol.constants import ADDRESS_BITS, TAG_STATEMENT, TREE_DEPTH
+from protocol.constants import ADDRESS_BITS, MIN_TREE_DEPTH, TAG_STATEMENT
 from protocol.constants import FIELD_ORDER as R
 from proving.circuit.bits import flags, weighted
 from proving.circuit.builder import Builder, CompiledCircuit, Expr, compile_circuit, plus, value
@@ -77,7 +77,7 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
     _bind_statement(b, words, h, z, y)
     rollup_id, time = words[0], words[1]
     enabled = _enabled(b, words[3], shape.tier.entries)
-    code, immediates, code_hash = load_program(b, shape.program, hints.program if hints else ())
+    code, code_hash = load_program(b, shape.program, hints.program if hints else ())
     hashes = _hash_units(b, shape.hashes, hints)
 
     opened = _open_entries(b, shape, words, enabled, code_hash, hints)
@@ -98,8 +98,7 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
         around = Surroundings(
             run=b.define(entry.run),
             both=insertion_orders(b, units, place),
-            words=code,
-            immediates=immediates,
+            program=code,
             environment=[b.define(x) for x in _environment(entry, rollup_id, time)],
             arguments=[b.define(x) for x in entry.frame.arguments],
             answer=[b.define(x) for x in entry.answer],
@@ -183,7 +182,7 @@ def _close_trees(
         [CellEnd(value=v, type=t, present=p) for v, t, p in states],
         views,
         block_levels=shape.block_levels,
-        tree_levels=TREE_DEPTH,
+        tree_levels=MIN_TREE_DEPTH,
         hint=hints.tree if hints else None,
     )
     for end, (tree, following) in zip(closed, trees, strict=True):

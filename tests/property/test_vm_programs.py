@@ -45,7 +45,6 @@ def instructions(draw: st.DrawFn, pc: int, count: int) -> Instruction:
         Immediate.UNUSED: st.just(0),
         Immediate.TARGET: st.integers(pc + 1, count - 1),
         Immediate.U128: INTS,
-        Immediate.ANY: FIELDS,
         Immediate.COUNT: st.integers(0, 16),
         Immediate.WORD: st.integers(0, 15),
         Immediate.XCALL: st.builds(

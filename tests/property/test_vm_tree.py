@@ -25,7 +25,7 @@ def naive_root(leaves: list[Leaf]) -> int:
     """Level by level, without the tree."""
     row = [P(4, (x.key, x.next_key, x.v0, x.v1)) for x in leaves]
     empty = 0
-    for _ in range(16):
+    for _ in range(8):
         row += [empty] * (-len(row) % 4)
         row = [P(4, row[i : i + 4]) for i in range(0, len(row), 4)]
         empty = P(4, [empty] * 4)
@@ -189,7 +189,9 @@ def test_a_partial_tree_is_minimal_or_refused() -> None:
         ("NODE_REDUNDANT", leaves, nodes | {(0, 2): 5}),
         ("NODE_REDUNDANT", leaves, nodes | {(1, 0): 5}),
         ("NODE_REDUNDANT", leaves, nodes | {(0, 4): 5}),
-        ("NODE_REDUNDANT", leaves, nodes | {(15, 3): empty_hash(15)}),
+        ("NODE_REDUNDANT", leaves, nodes | {(7, 3): empty_hash(7)}),
+        ("NODE_REDUNDANT", {}, {(9, 0): 5}),
+        ("NODE_REDUNDANT", {}, {(16, 0): 5}),
         ("NODE_REDUNDANT", leaves | {30: Leaf(1, 2, 3, 4)}, nodes),
         ("NODE_REDUNDANT", {}, {(0, i): 1 for i in range(21)}),
     ]
@@ -205,3 +207,21 @@ def test_a_partial_tree_is_minimal_or_refused() -> None:
     with pytest.raises(StateError) as caught:
         partial_tree(3, twice, {})
     assert caught.value.reason == "KEY_PRESENT"
+
+
+@pytest.mark.parametrize("levels", [8, 12])
+def test_a_tree_that_grows_past_its_depth_becomes_four_levels_deeper(levels: int) -> None:
+    """The old root is the first node of the new tree, and both records of the insertion prove it."""
+    full = 4**levels
+    nodes = {(level, digit): 9 + 4 * level + digit for level in range(levels) for digit in (1, 2, 3)}
+    tree = partial_tree(full, {0: Leaf(0, 0, 0, 0)}, nodes)
+    assert tree.depth == levels == len(tree.siblings(0))
+    grown, record = tree.insert(5, 6, 0)
+
+    assert (grown.next_index, grown.depth) == (full + 1, levels + 4)
+    assert record.low.root_before == tree.root != record.new.root_before
+    for update in (record.low, record.new):
+        assert climb(update.index, update.old, update.siblings) == update.root_before
+        assert climb(update.index, update.new, update.siblings) == update.root_after
+    assert record.new.root_after == grown.root
+    assert climb(0, record.low.new, grown.siblings(0)) == grown.root

@@ -14,12 +14,13 @@ from protocol.vm.execution import Outcome, Trap
 from protocol.vm.poseidon import P
 from protocol.vm.programs import program
 from protocol.vm.state import FIELD_WORD, INTEGER_WORD, VmState, account_key
+from protocol.vm.state_tree import needed_nodes, partial_tree
 from proving.circuit.errors import ClaimMismatch, TierExceeded
 from proving.circuit.plan import execute, fits
 from proving.circuit.tiers import SHAPE_S, Shape
 from proving.circuit.witness import prepare
 from tests.support.circuits import TIER, broken, circuit, witness_of
-from tests.support.stories import ROLLUP, USER, Story, state_of, words
+from tests.support.stories import ACCOUNT, ROLLUP, USER, Story, state_of, words
 from tests.support.tools import ROOT
 
 ORACLE = endpoint(0, Address(bytes.fromhex("0c" * 20)))
@@ -247,6 +248,19 @@ def test_limits_of_a_whole_table_are_refused_by_name() -> None:
     spread.call()
     assert limit(spread) is None
     assert limit(spread, replace(SHAPE_S, block_levels=1)) == "TIER_BLOCK"
+
+
+def test_a_tree_deeper_than_the_tier_is_refused_by_name() -> None:
+    """Also one that this table makes deeper."""
+    story = Story(state_of(assemble("LDI r0, 1\nSSTORE f0, r0\nRETURN 0")))
+    leaves, _ = needed_nodes(story.state.tree, {0, 1})
+    nodes = {(0, 2): 2, (0, 3): 3} | {(level, digit): 5 for level in range(1, 8) for digit in (1, 2, 3)}
+    for next_index, writes in ((4**8, True), (4**8 + 1, False)):
+        more = nodes | ({(8, 1): 5} if next_index > 4**8 else {})
+        tree = partial_tree(next_index, leaves, more)
+        story = Story(replace(story.first, tree=tree))
+        story.call(b"", to=ACCOUNT if writes else Address(bytes(19) + b"\1"))
+        assert limit(story) == "TIER_DEPTH"
 
 
 def test_a_core_that_says_something_else_has_no_witness() -> None:

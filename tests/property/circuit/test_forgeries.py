@@ -15,6 +15,7 @@ from protocol.constants import FIELD_ORDER as R
 from protocol.types import Address, endpoint
 from protocol.vm.assembler import assemble
 from protocol.vm.execution import Outcome, Trap
+from protocol.vm.poseidon import P
 from protocol.vm.state import FIELD_WORD, INTEGER_WORD, account_key, storage_key
 from proving.circuit.entry import EntryHint
 from proving.circuit.plan import _path
@@ -121,7 +122,7 @@ def test_an_endpoint_trap_cannot_be_hidden() -> None:
     assert run.trap is Trap.ENDPOINT
     hints, honest = told(story)
     own = endpoint(ROLLUP, ACCOUNT)
-    frame = replace(run.frame, pc=1, steps=2, registers=run.steps[-1].after)
+    frame = replace(run.frame, pc=1, steps=2, registers=run.steps[-1].after, called=True)
     root = replace(run.post, frames=frame).root
     lie = claim(hints, head=0, w4=1, root=root, meta=(4 << 32) + 1, **{f"w{NEXT + 1}": own, f"w{NEXT + 4}": 9})
 
@@ -139,6 +140,21 @@ def test_an_endpoint_trap_cannot_be_invented() -> None:
     lie = claim(hints, head=FAILED, w4=0, root=run.pre.root, meta=0, **changes)
 
     assert refusals(lie, honest, {allowed_flags()[0]: 0}) == ["glue"]
+
+
+def test_a_deeper_tree_cannot_be_opened_as_if_it_were_shallow() -> None:
+    """Where a tree has more than 4^8 leaves its root has nodes below it that could pass for leaves."""
+    story = Story(state_of(assemble("RETURN 0")))
+    story.call()
+    hints, honest = told(story)
+    entry = hints.entries[0]
+    assert entry is not None
+    for next_index, refused in ((4**8, False), (4**8 + 1, True), (0, True)):
+        root = P(3, (entry.tree_root, next_index, 0))
+        lie = claim(hints, w5=root, root=root)
+        lie = replace(lie, entries=[replace(entry, next_index=next_index), None, None])
+
+        assert bool(refusals(lie, honest)) == refused
 
 
 # -- control -----------------------------------------------------------------------------------------------------------

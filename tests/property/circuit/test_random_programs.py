@@ -43,7 +43,6 @@ def instruction(rng: random.Random, pc: int, count: int) -> Instruction:
         Immediate.UNUSED: lambda: 0,
         Immediate.TARGET: lambda: rng.randrange(pc + 1, count),
         Immediate.U128: lambda: number(rng),
-        Immediate.ANY: lambda: element(rng),
         Immediate.COUNT: lambda: rng.randrange(5),
         Immediate.WORD: lambda: rng.randrange(4),
         Immediate.XCALL: lambda: xcall_immediate(rng.getrandbits(32), rng.randrange(5), rng.getrandbits(64)),
@@ -54,9 +53,14 @@ def instruction(rng: random.Random, pc: int, count: int) -> Instruction:
 
 def made_up(rng: random.Random) -> Program:
     """Up to 28 instructions; the first ones fill field registers with slots."""
-    count = rng.randrange(6, 29)
-    code = [Instruction(int(Op.LDF), 12 + i, 0, 0, rng.choice(SLOTS)) for i in range(3)]
-    code += [instruction(rng, pc, count) for pc in range(3, count - 1)]
+    count = rng.randrange(8, 29)
+    code = []
+    for register in (12, 13, 14):
+        x = rng.choice((*SLOTS, element(rng)))
+        code.append(Instruction(int(Op.LDF), register, 0, 0, x % (1 << 128)))
+        if x >> 128:
+            code.append(Instruction(int(Op.LDFH), register, register, 0, x >> 128))
+    code += [instruction(rng, pc, count) for pc in range(len(code), count - 1)]
     code.append(Instruction(int(rng.choice((Op.RETURN, Op.RETURN, Op.REVERT))), 0, 0, 0, rng.randrange(5)))
     return make_program(code)
 

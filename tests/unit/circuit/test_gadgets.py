@@ -84,9 +84,9 @@ GADGETS = {
         tuple((length << 32 | 0xA1B2C3D4,) for length in (0, 3, 4, 5, 36, 37, 132)),
     ),
     "program": Gadget(
-        lambda b, xs: [program.load_program(b, 9, [(257 * i + 1, BIG - i) for i in range(8)])[2]],
+        lambda b, xs: [program.load_program(b, 9, [(257 * i + 1, (1 << 128) - 1 - i) for i in range(8)])[1]],
         ((),),
-        chosen=2 * 8,  # word0 and imm of each instruction
+        chosen=8,  # the packed instructions
     ),
 }
 
@@ -141,13 +141,14 @@ def test_list_hash_of_every_length(count: int) -> None:
     assert list(Constraints(circuit.r1cs_bytes).broken(values)) == []
 
 
-@pytest.mark.parametrize("count", range(1, 10))
+@pytest.mark.parametrize("count", (1, 2, 14, 15, 16, 29, 30, 31))
 def test_code_hash_of_every_length(count: int) -> None:
     """The chunk that ends a program is found by its length."""
-    code = [(i + 1, RNG.randrange(R)) for i in range(count)]
-    circuit, values, outputs = made(Gadget(lambda b, _: [program.load_program(b, 9, code)[2]], ((),)), ())
+    code = [(i + 1, RNG.getrandbits(128)) for i in range(count)]
+    circuit, values, outputs = made(Gadget(lambda b, _: [program.load_program(b, 31, code)[1]], ((),)), ())
 
-    assert [x % R for x in outputs if isinstance(x, int)] == [list_hash(TAG_CODE, [x for pair in code for x in pair])]
+    expected = list_hash(TAG_CODE, [word0 << 128 | imm for word0, imm in code])
+    assert [x % R for x in outputs if isinstance(x, int)] == [expected]
     assert list(Constraints(circuit.r1cs_bytes).broken(values)) == []
 
 

@@ -111,7 +111,7 @@ def test_a_program_without_end_is_given_up(tmp_path: Path, capsys: pytest.Captur
     assert "STEP_BUDGET" in refused["message"]
     path.write_text(f"LDF f0, {int(ORACLE, 16)}\nXCALL f0, 0, 0, 0\n" + FOREVER)
     again = run(capsys, str(path), "--data", "", "--answer", "", "--max-steps", "500", status=1)["error"]
-    assert again["values"] == {"budget": "498"}
+    assert again["values"] == {"budget": "497"}
 
 
 def test_the_machines_own_limit_is_a_trap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,7 +85,7 @@ def test_a_pinned_rollup_needs_only_its_root() -> None:
     """No run: the witness is one node."""
     witness = make_witness(STATE, ())
     assert (witness.leaves, witness.programs) == ((), ())
-    assert witness.nodes == ((16, 0, STATE.tree.root),)
+    assert witness.nodes == ((8, 0, STATE.tree.root),)
     assert state_from_witness(decode_witness(encode_witness(witness))).root == STATE.root
 
 
@@ -188,7 +188,7 @@ def test_what_does_not_fit_is_not_encoded() -> None:
         with pytest.raises(CodedError) as caught:
             encode_payload(payload, size_log2)
         assert caught.value.reason == reason
-    huge = replace(PAYLOAD, witnesses=((RollupId(1), replace(WITNESS, programs=(BIG,) * 30)),))
+    huge = replace(PAYLOAD, witnesses=((RollupId(1), replace(WITNESS, programs=(BIG,) * 33)),))
     with pytest.raises(CodedError) as caught:
         smallest_size_log2(huge)
     assert caught.value.reason == "PAYLOAD_SIZE"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from protocol.constants import FIELD_ORDER
 from protocol.errors import AssemblyError
 from protocol.vm.assembler import assemble
 from protocol.vm.disassembler import disassemble
@@ -36,8 +37,9 @@ def test_source_becomes_instructions() -> None:
         Instruction(Op.ADD, 2, 2, 1),
         Instruction(Op.LT, 3, 2, 1),
         Instruction(Op.JNZ, 0, 3, 0, 1),
-        Instruction(Op.JZ, 0, 3, 0, 9),
-        Instruction(Op.LDF, 14, 0, 0, 21888242871839275222246405745257275088548364400416034343698204186575808495616),
+        Instruction(Op.JZ, 0, 3, 0, 10),
+        Instruction(Op.LDF, 14, 0, 0, (FIELD_ORDER - 1) % (1 << 128)),
+        Instruction(Op.LDFH, 14, 14, 0, (FIELD_ORDER - 1) >> 128),
         Instruction(Op.XCALL, 0, 14, 0, xcall_immediate(0xA9059CBB, 2, 50000)),
         Instruction(Op.XCALL, 0, 14, 0, 0xA035B1FE),
         Instruction(Op.JMP, 0, 0, 0, 1),

@@ -99,7 +99,7 @@ def test_a_wrong_genesis_is_not_encoded(sample: Genesis, reason: str) -> None:
 
 
 RAW = encode_genesis(genesis(account(PROGRAM, (1, 0, 5), (2, 0, 5))))
-SLOTS = 3 + 20 + 2 + 36 + 2
+SLOTS = 3 + 20 + 2 + 32 + 2
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ SLOTS = 3 + 20 + 2 + 36 + 2
         (RAW[:-1], "GENESIS_TRUNCATED"),
         (RAW + b"\0", "GENESIS_TRAILING_BYTES"),
         (RAW[:1] + b"\xff\xff" + RAW[3:], "GENESIS_TRUNCATED"),
-        (RAW[:25] + b"\x00" + RAW[26:], "PROGRAM_OP"),
+        (RAW[:40] + b"\x00" + RAW[41:], "PROGRAM_OP"),
         (RAW[:SLOTS] + b"\xff" * 32 + RAW[SLOTS + 32 :], "FIELD_RANGE"),
         (RAW[: SLOTS + 31] + b"\x02" + RAW[SLOTS + 32 :], "GENESIS_ORDER"),
         (RAW[: SLOTS + 32] + b"\x02" + RAW[SLOTS + 33 :], "GENESIS_TYPE"),

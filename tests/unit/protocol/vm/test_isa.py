@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from protocol.constants import FIELD_ORDER
 from protocol.errors import CodedError, ProgramError
 from protocol.vm.isa import (
     OPS,
@@ -36,13 +35,13 @@ def test_the_table_equals_the_specification() -> None:
 
 def test_code_hash_and_file() -> None:
     """Both as SPEC §4.2 says, byte by byte."""
-    program = make_program([Instruction(Op.ADD, 1, 2, 3), Instruction(Op.LDF, 12, 0, 0, FIELD_ORDER - 1), END])
+    program = make_program([Instruction(Op.ADD, 1, 2, 3), Instruction(Op.LDF, 12, 0, 0, (1 << 128) - 1), END])
     assert program.instructions[0].word0 == 0x03020112
-    words = [0x03020112, 0, 0x0C20, FIELD_ORDER - 1, 0x04, 0]
+    words = [0x03020112 << 128, (0x0C21 << 128) - 1, 0x04 << 128]
     assert program.code_hash == list_hash(1, words)
     raw = encode_program(program)
     assert raw[:6] == b"UVM1\x00\x03"
-    assert raw[6:10] == b"\x12\x01\x02\x03"
+    assert raw[6:70] == bytes(12) + b"\x03\x02\x01\x12" + bytes(16 + 14) + b"\x0c\x20" + b"\xff" * 16
     assert decode_program(raw) == program
     assert decode_program(raw).code_hash == program.code_hash
 
@@ -63,7 +62,8 @@ def test_code_hash_and_file() -> None:
         ([Instruction(Op.ADD, 1, 1, 1, 1), END], "PROGRAM_IMMEDIATE"),
         ([Instruction(Op.JMP, imm=1)], "PROGRAM_IMMEDIATE"),
         ([Instruction(Op.LDI, 1, imm=1 << 128), END], "PROGRAM_IMMEDIATE"),
-        ([Instruction(Op.LDF, 12, imm=FIELD_ORDER), END], "PROGRAM_IMMEDIATE"),
+        ([Instruction(Op.LDF, 12, imm=1 << 128), END], "PROGRAM_IMMEDIATE"),
+        ([Instruction(Op.LDFH, 12, 12, imm=1 << 128), END], "PROGRAM_IMMEDIATE"),
         ([Instruction(Op.RETURN, imm=17)], "PROGRAM_IMMEDIATE"),
         ([Instruction(Op.OUT, imm=16), END], "PROGRAM_IMMEDIATE"),
         ([Instruction(Op.XCALL, 0, 12, 0, 17 << 32), END], "PROGRAM_IMMEDIATE"),
@@ -85,7 +85,6 @@ def test_every_op_has_its_own_boundary() -> None:
         Immediate.UNUSED: 0,
         Immediate.TARGET: 1,
         Immediate.U128: (1 << 128) - 1,
-        Immediate.ANY: FIELD_ORDER - 1,
         Immediate.COUNT: 16,
         Immediate.WORD: 15,
         Immediate.XCALL: ((1 << 64) - 1 << 40) + (16 << 32) + 0xFFFFFFFF,
@@ -109,9 +108,10 @@ FILE = encode_program(make_program([END]))
         (FILE + b"\0", "PROGRAM_TRAILING_BYTES"),
         (FILE[:4] + b"\0\0", "PROGRAM_LENGTH"),
         (FILE[:4] + b"\xff\xff", "PROGRAM_LENGTH"),
-        (FILE[:10] + b"\xff" * 32, "FIELD_RANGE"),
+        (FILE[:6] + b"\x01" + FILE[7:], "PROGRAM_WORD"),
+        (FILE[:17] + b"\x01" + FILE[18:], "PROGRAM_WORD"),
         (FILE + bytes(200000), "PROGRAM_SIZE"),
-        (FILE[:6] + b"\x00" + FILE[7:], "PROGRAM_OP"),
+        (FILE[:21] + b"\x00" + FILE[22:], "PROGRAM_OP"),
     ],
 )
 def test_other_files_are_refused(raw: bytes, reason: str) -> None:

@@ -55,6 +55,8 @@ def register(source: str, name: str, trigger: Action | None = None) -> int:
         ("LDI r1, 7\nLDI r2, 7\nEQ r3, r1, r2", "r3", 1),
         ("LDI r1, 8\nLDI r2, 7\nEQ r3, r1, r2", "r3", 0),
         (f"LDF f1, {FIELD_ORDER - 1}\nMOVF f2, f1", "f2", FIELD_ORDER - 1),
+        ("LDF f1, 5\nLDFH f2, f1, 7", "f2", (7 << 128) + 5),
+        (f"LDFH f2, f0, {(1 << 128) - 1}", "f2", ((1 << 256) - (1 << 128)) % FIELD_ORDER),
         (f"LDF f1, {FIELD_ORDER - 1}\nLDF f2, 3\nADDF f0, f1, f2", "f0", 2),
         ("LDF f1, 2\nLDF f2, 3\nSUBF f0, f1, f2", "f0", FIELD_ORDER - 1),
         (f"LDF f1, {FIELD_ORDER - 1}\nLDF f2, 3\nMULF f0, f1, f2", "f0", FIELD_ORDER - 3),
@@ -252,8 +254,8 @@ def test_an_outgoing_call_suspends_and_resumes() -> None:
     )
     code_hash = asked.frame.code_hash
     args_hash = list_hash(3, ((36 << 32) + 0x01020304, 0, 99))
-    head = [ACCOUNT, code_hash, 7, 8, endpoint(0, USER), 4, args_hash, state.tree.root, state.tree.next_index]
-    assert frame.hash == list_hash(2, (*head, *asked.steps[-1].after, 0))
+    head = [ACCOUNT, code_hash, 8, 9, endpoint(0, USER), 4, args_hash, state.tree.root, state.tree.next_index]
+    assert frame.hash == list_hash(2, (*head, 0, 16, *asked.steps[-1].after, 0))
     assert asked.new_root == P(3, (asked.post.tree.root, asked.post.tree.next_index, frame.hash))
     assert asked.mid
 
@@ -261,7 +263,7 @@ def test_an_outgoing_call_suspends_and_resumes() -> None:
     done = run(asked.post, answer)
     assert done.frame is frame
     assert done.next_action == result_of(trigger, word((65 << 128) + 1) + word((99 << 128) + 2) + word(0))
-    assert (done.steps[0].pc, done.steps[0].before) == (8, frame.registers)
+    assert (done.steps[0].pc, done.steps[0].before) == (9, frame.registers)
     assert not done.mid
     assert slot(done.post, 5) == (11, 0)
     assert unpack_account(done.post.tree.get(account_key(ACCOUNT))[0]) == (0, 4)
