@@ -216,7 +216,7 @@ class Market(RuleBasedStateMachine):
         works = (
             agreement.claim_by < self.now <= agreement.claim_by + SLASH_WINDOW
             and not deal.ended & {"delivered", "relieved", "slashed"}
-            and self.funds(deal).cap >= max(agreement.price_wei, 1)
+            and ("freed" in deal.ended or self.funds(deal).cap >= max(agreement.price_wei, 1))
             and can_pay
         )
         if not self.attempt(works, slash, self.made, deal.who, agreement):
@@ -238,6 +238,8 @@ class Market(RuleBasedStateMachine):
         packed = settle_bytes(self.made, deal.who, deal.agreement)
         if self.send(works, "cancelAgreement", packed, sender=deal.agreement.prover):
             deal.ended.add("cancelled")
+            if self.funds(deal).cap >= max(deal.agreement.price_wei, 1):
+                deal.ended.add("freed")
 
     @rule(which=st.integers(0, 2), fee=st.sampled_from([0, 1, TICKET // 3]))
     def declines(self, which: int, fee: int) -> None:
@@ -287,9 +289,8 @@ class Market(RuleBasedStateMachine):
         agreement, slot = deal.agreement, self.bonds(deal)
         packed = settle_bytes(self.made, deal.who, agreement)
         if answer:
-            if self.send(
-                0 < self.now <= deal.respond_by, "answerRelease", packed, ack_bytes(self.made, deal.who, agreement)
-            ):
+            works = self.now <= (deal.respond_by or agreement.claim_by) and "answered" not in deal.ended
+            if self.send(works, "answerRelease", packed, ack_bytes(self.made, deal.who, agreement)):
                 deal.ended.add("answered")
             return
         works = (

@@ -205,8 +205,6 @@ def test_a_cancelled_agreement_pays_nobody_but_its_ack_still_counts(made: Setup,
     made.market.send("cancelAgreement", settlement, sender=who.prover.address)
     with expect_revert("AgreementIsCancelled"):
         made.market.send("cancelAgreement", settlement, sender=who.prover.address)
-    with expect_revert("AgreementIsCancelled"):
-        land(made, who, core, agreement)
     made.world.pass_time(601)
     slash(made, who, agreement)
     assert (paid(made, who), made.market.view("payoutOf", who.requester.address)) == (0, BOND)

@@ -15,19 +15,25 @@ abstract contract MarketAgreements is MarketTickets {
     uint256 private constant ACK_BYTES = 8;
 
     /// @dev bits of State.flags
-    uint8 internal constant RECORDED = 1;
-    uint8 internal constant DELIVERED = 2;
-    uint8 internal constant SLASHED = 4;
-    uint8 internal constant CANCELLED = 8;
-    uint8 internal constant RELIEVED = 16;
-    uint8 internal constant VOIDED = 32;
-    uint8 internal constant ANSWERED = 64;
-    uint8 internal constant PENALISED = 128;
+    uint16 internal constant RECORDED = 1;
+    uint16 internal constant DELIVERED = 2;
+    uint16 internal constant SLASHED = 4;
+    uint16 internal constant CANCELLED = 8;
+    uint16 internal constant RELIEVED = 16;
+    uint16 internal constant VOIDED = 32;
+    uint16 internal constant ANSWERED = 64;
+    uint16 internal constant PENALISED = 128;
+    /// @dev when it was cancelled, the requester's ticket could have paid
+    uint16 internal constant FREED = 256;
 
     struct State {
-        uint8 flags;
+        uint16 flags;
         uint16 counter;
         uint64 respondBy;
+        /// of the Ack that was shown in time (ANSWERED)
+        uint64 ackAt;
+        /// when the configuration that made it void took effect (VOIDED)
+        uint64 voidFrom;
     }
 
     /// @dev An agreement that somebody presents.
@@ -97,15 +103,18 @@ abstract contract MarketAgreements is MarketTickets {
         d.statement = counter == 0 ? d.a.statementCommit : _statements[d.agreed];
         if (end == s.length) return counter;
 
-        if (s.length < end + AMEND_BYTES) revert MalformedSettlement(s.length);
+        middle = end + AMEND_BYTES;
+        if (s.length < middle) revert MalformedSettlement(s.length);
         uint16 presented = uint16(bytes2(s[end:end + 2]));
-        bytes32 commit = bytes32(s[end + 2:end + AMEND_BYTES]);
+        bytes32 commit = bytes32(s[end + 2:middle]);
         // the recorded one is as good: else anybody could record it just before a transaction that brings it along
-        if (presented == counter && counter != 0 && commit == d.statement) return counter;
+        if (presented == counter && counter != 0 && commit == d.statement) {
+            end = _signatureEnd(s, _signatureEnd(s, middle));
+            if (end != s.length) revert MalformedSignature(end);
+            return counter;
+        }
         if (presented <= counter) revert StaleAmend(counter, presented);
-        _checkLastSignatures(
-            AgreementCodec.amendDigest(DOMAIN, d.agreed, presented, commit), s, end + AMEND_BYTES, d.a, 4
-        );
+        _checkLastSignatures(AgreementCodec.amendDigest(DOMAIN, d.agreed, presented, commit), s, middle, d.a, 4);
         d.statement = commit;
         return presented;
     }
@@ -117,17 +126,20 @@ abstract contract MarketAgreements is MarketTickets {
         if (opened != d.statement) revert StatementMismatch(d.statement, opened);
     }
 
-    /// @dev The prover's timely acknowledgement.
+    /// @dev The prover's timely acknowledgement. The one that the contract saw before (also if `ack` is empty) holds for good.
     function _checkAck(Deal memory d, bytes calldata ack) internal view returns (uint64 ackAt) {
+        bool wasSeen = d.state.flags & ANSWERED != 0;
+        if (wasSeen && ack.length == 0) return d.state.ackAt;
         if (ack.length < ACK_BYTES) revert MalformedAck(ack.length);
         ackAt = uint64(bytes8(ack[:8]));
+        if (wasSeen && ackAt == d.state.ackAt) return ackAt;
         if (ackAt > d.a.ackBy) revert LateAck(d.a.ackBy, ackAt);
         bytes32 digest = AgreementCodec.ackDigest(DOMAIN, d.agreed, d.a.payloadCommit, ackAt);
         _checkLastSignature(digest, ack, ACK_BYTES, d.a.prover, 2);
     }
 
     function _requireAlive(Deal memory d) internal pure {
-        uint8 flags = d.state.flags;
+        uint16 flags = d.state.flags;
         if (flags & VOIDED != 0) revert AgreementIsVoid(d.agreed);
         if (flags & RELIEVED != 0) revert AgreementIsRelieved(d.agreed);
     }

@@ -23,7 +23,7 @@ abstract contract MarketFaults is MarketAgreements {
     uint256 private constant MEMBER_BYTES = 40;
     /// @dev who collects for it gives it to nobody
     address private constant BURNED = address(0);
-    uint8 private constant ENDED = CANCELLED | RELIEVED | VOIDED;
+    uint16 private constant ENDED = CANCELLED | RELIEVED | VOIDED;
 
     IRollups internal immutable ROLLUPS;
 
@@ -41,10 +41,14 @@ abstract contract MarketFaults is MarketAgreements {
         if (block.timestamp > a.claimBy + SLASH_WINDOW) {
             revert SlashTooLate(a.claimBy + SLASH_WINDOW, block.timestamp);
         }
-        _requireLiable(d);
-        if (d.state.flags & SLASHED != 0) revert AlreadySlashed(d.agreed);
+        uint16 flags = d.state.flags;
+        if (flags & RELIEVED != 0) revert AgreementIsRelieved(d.agreed);
+        if (flags & DELIVERED != 0) revert AlreadyDelivered(d.agreed);
+        if (flags & SLASHED != 0) revert AlreadySlashed(d.agreed);
         // a requester that could not have paid has nothing to complain of
-        if (failover.length == 0) {
+        if (flags & FREED != 0) {
+            // it could have, until the prover let go
+        } else if (failover.length == 0) {
             _requireFunded(
                 _tickets[a.requester][a.requesterTicket], a.requester, a.requesterTicket, a.priceWei
             );
@@ -57,7 +61,9 @@ abstract contract MarketFaults is MarketAgreements {
         if (whole) _requireFunded(t, a.prover, a.proverTicket, a.bondWei);
         _authorise(d, settlement);
         if (d.statement == 0) revert NoStatement(d.agreed);
-        _checkAck(d, ack);
+        uint64 ackAt = _checkAck(d, ack);
+        // who acknowledged before the change that made it void was bound already
+        if (flags & VOIDED != 0 && ackAt >= d.state.voidFrom) revert AgreementIsVoid(d.agreed);
         d.state.flags |= SLASHED;
         _states[d.agreed] = d.state;
         uint96 taken = a.bondWei;
@@ -72,15 +78,18 @@ abstract contract MarketFaults is MarketAgreements {
         if (d.state.flags & DELIVERED != 0) revert AlreadyDelivered(d.agreed);
     }
 
-    /// @dev A later rank of the same request was paid: this one failed before. A paid agreement's signatures were checked when it
-    ///      was paid.
+    /// @dev A later rank of the same request was paid, out of the same ticket and for a table, once this one's time to deliver was over:
+    ///      this one failed before. A paid agreement's signatures were checked when it was paid.
     function _requirePaidLater(Agreement memory a, bytes calldata failover) private view {
         if (failover.length < 32) revert MalformedSettlement(failover.length);
         Deal memory later = _open(failover[32:]);
         Agreement memory b = later.a;
+        bytes32 coreId = bytes32(failover[:32]);
+        Ticket memory t = _tickets[a.requester][a.requesterTicket];
+        // a ticket that pays can be withdrawn WITHDRAW_DELAY later, or before if that was asked for: never paid after this moment
+        bool inTime = t.withdrawableAt <= a.deliverBy + WITHDRAW_DELAY;
         if (
-            b.requester != a.requester || b.requestId != a.requestId || b.rank <= a.rank
-                || _tickets[b.requester][b.requesterTicket].paidFor != _tag(later.agreed, bytes32(failover[:32]))
+            !_isRankOf(a, b) || b.rank <= a.rank || coreId == 0 || inTime || t.paidFor != _tag(later.agreed, coreId)
         ) revert NotFailover(later.agreed);
     }
 
@@ -109,10 +118,13 @@ abstract contract MarketFaults is MarketAgreements {
     /// @inheritdoc IProofMarket
     function answerRelease(bytes calldata settlement, bytes calldata ack) external override {
         Deal memory d = _open(settlement);
-        if (d.state.respondBy == 0) revert NotForced(d.agreed);
-        if (block.timestamp > d.state.respondBy) revert ReleaseTooLate(d.state.respondBy, block.timestamp);
+        uint64 until = d.state.respondBy == 0 ? d.a.claimBy : d.state.respondBy;
+        if (block.timestamp > until) revert ReleaseTooLate(until, block.timestamp);
+        if (d.state.flags & ANSWERED != 0) revert AlreadyAnswered(d.agreed);
+        _authorise(d, settlement);
         uint64 ackAt = _checkAck(d, ack);
-        d.state.flags |= ANSWERED;
+        d.state.flags |= RECORDED | ANSWERED;
+        d.state.ackAt = ackAt;
         _states[d.agreed] = d.state;
         emit ReleaseAnswered(d.agreed, ackAt);
     }
@@ -170,13 +182,21 @@ abstract contract MarketFaults is MarketAgreements {
     }
 
     /// @dev Two promises whose terms overlap name one ticket of the requester. Other ranks of one request may, if what was paid for is a
-    ///      table: they are about the same statement, payload and systems, or the id of the request is only borrowed.
+    ///      table.
     /// @param sparesRanks false for a fee of a decline, which gets the other ranks nothing
     function _isDouble(Agreement memory a, Agreement memory b, bool sparesRanks) private pure returns (bool) {
-        bool isRank = a.requestId == b.requestId && a.statementCommit == b.statementCommit
+        return _isOneTicket(a, b) && !(sparesRanks && _isRankOf(a, b)) && a.openFrom <= b.claimBy
+            && b.openFrom <= a.claimBy;
+    }
+
+    /// @dev Ranks of one request name one ticket and are about the same statement, payload and systems; else its id is only borrowed.
+    function _isRankOf(Agreement memory a, Agreement memory b) private pure returns (bool) {
+        return _isOneTicket(a, b) && a.requestId == b.requestId && a.statementCommit == b.statementCommit
             && a.payloadCommit == b.payloadCommit && a.systemsHash == b.systemsHash;
-        return a.requester == b.requester && a.requesterTicket == b.requesterTicket && !(isRank && sparesRanks)
-            && a.openFrom <= b.claimBy && b.openFrom <= a.claimBy;
+    }
+
+    function _isOneTicket(Agreement memory a, Agreement memory b) private pure returns (bool) {
+        return a.requester == b.requester && a.requesterTicket == b.requesterTicket;
     }
 
     /// @dev At most half of a ticket's bond goes to those who are left without the ticket, what they do not get to nobody: else its
@@ -217,12 +237,14 @@ abstract contract MarketFaults is MarketAgreements {
         (, uint64 effectiveFrom) = ROLLUPS.config(rollupId, epoch);
         _authorise(d, settlement);
         uint64 ackAt = _checkAck(d, ack);
-        if (effectiveFrom <= d.a.openFrom || effectiveFrom > ackAt || ackAt > block.timestamp) {
+        bool wasBound = d.state.flags & ANSWERED != 0 && d.state.ackAt < effectiveFrom;
+        if (wasBound || effectiveFrom <= d.a.openFrom || effectiveFrom > ackAt || ackAt > block.timestamp) {
             revert ConfigurationLives(rollupId, epoch, effectiveFrom);
         }
         _checkStatement(d, settlement, ActionHash.coreId(core));
         _requireMember(core, rollupId);
         d.state.flags |= VOIDED;
+        d.state.voidFrom = effectiveFrom;
         _states[d.agreed] = d.state;
         emit AgreementVoided(d.agreed, rollupId, epoch);
     }

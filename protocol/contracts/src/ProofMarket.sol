@@ -35,11 +35,13 @@ contract ProofMarket is MarketFaults {
         if (block.timestamp < a.openFrom) revert AgreementNotOpen(a.openFrom, block.timestamp);
         if (block.timestamp > a.claimBy) revert AgreementExpired(a.claimBy, block.timestamp);
         _requireAlive(d);
-        if (d.state.flags & CANCELLED != 0) revert AgreementIsCancelled(agreed);
-        _requireFunded(t, a.requester, a.requesterTicket, a.priceWei);
+        bool isGift = d.state.flags & CANCELLED != 0;
+        if (!isGift) _requireFunded(t, a.requester, a.requesterTicket, a.priceWei);
         _authorise(d, settlement);
         _checkStatement(d, settlement, coreId);
-        _pay(d, t, tag, coreId, false);
+        // who gave its price up must not stop the user of its proof by that
+        if (isGift) _deliver(d, coreId);
+        else _pay(d, t, tag, coreId, false);
     }
 
     /// @inheritdoc IProofMarket
@@ -65,14 +67,19 @@ contract ProofMarket is MarketFaults {
         if (held != 0 && held >= d.a.priceWei && d.state.flags & CANCELLED == 0) {
             _pay(d, t, tag, coreId, true);
         } else {
-            d.state.flags |= DELIVERED;
-            _states[d.agreed] = d.state;
-            emit DeliveredUnpaid(d.agreed, d.a.requestId, coreId);
+            _deliver(d, coreId);
         }
+    }
+
+    function _deliver(Deal memory d, bytes32 coreId) private {
+        d.state.flags |= DELIVERED;
+        _states[d.agreed] = d.state;
+        emit DeliveredUnpaid(d.agreed, d.a.requestId, coreId);
     }
 
     /// @dev Rank 1 shows without a receipt that it was in time by claiming soon; then the next rank may.
     function _checkWindow(Agreement memory a, bool receipted) private view {
+        if (a.rank == 0) revert BadRank();
         uint256 from = a.claimFrom;
         uint256 until = a.claimBy;
         if (!receipted) {
@@ -123,6 +130,8 @@ contract ProofMarket is MarketFaults {
         _requireAlive(d);
         _authorise(d, settlement);
         d.state.flags |= CANCELLED;
+        uint96 held = _held(_tickets[d.a.requester][d.a.requesterTicket]);
+        if (held != 0 && held >= d.a.priceWei) d.state.flags |= FREED;
         _states[d.agreed] = d.state;
         emit AgreementCancelled(d.agreed, d.a.prover);
     }

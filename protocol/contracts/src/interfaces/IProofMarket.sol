@@ -185,6 +185,7 @@ interface IProofMarket {
     error AlreadyDelivered(bytes32 agreementHash);
     error AlreadySlashed(bytes32 agreementHash);
     error AlreadyForced(bytes32 agreementHash);
+    error AlreadyAnswered(bytes32 agreementHash);
     error NotForced(bytes32 agreementHash);
     error AgreementIsCancelled(bytes32 agreementHash);
     error AgreementIsVoid(bytes32 agreementHash);
@@ -255,7 +256,7 @@ interface IProofMarket {
     // --- ends without payment of the price
 
     /// @notice The prover gives up its payment, which frees the requester's ticket, and declines a forced release. It stays liable
-    ///         for its ack.
+    ///         for its ack until its proof is there; a load that brings it is free.
     function cancelAgreement(bytes calldata settlement) external;
 
     /// @notice A decline that both signed: the fee is paid out of the requester's ticket (0 leaves it untouched), nothing else is owed.
@@ -278,16 +279,17 @@ interface IProofMarket {
 
     /// @notice After claimBy, for SLASH_WINDOW: the prover acknowledged and did not deliver; bondWei of its ticket goes to the requester.
     ///         If that ticket has paid for another fault, at most half of its bond does, and the rest is burned.
-    /// @param ack `ackAt u64 | signature` of the prover
+    /// @param ack `ackAt u64 | signature` of the prover; empty if the contract saw it (answerRelease)
     /// @param failover empty if the requester's ticket is still whole; else `coreId b32 | settlement` of the agreement of a later
-    ///        rank of the same request that was paid instead
+    ///        rank of the same request that was paid instead, out of the same ticket, after deliverBy
     function slash(bytes calldata settlement, bytes calldata ack, bytes calldata failover) external;
 
     /// @notice By the requester: publishes the sealed payload. The prover must answer within RELEASE_WINDOW, by its ack or by
     ///         cancelAgreement.
     function forceRelease(bytes calldata settlement, bytes calldata box) external;
 
-    /// @notice Answers a forced release with the prover's ack.
+    /// @notice Shows the prover's ack, which holds from then on, whatever its signer says later: until claimBy; as the answer to a
+    ///         forced release, within RELEASE_WINDOW.
     function answerRelease(bytes calldata settlement, bytes calldata ack) external;
 
     /// @notice A forced release was not answered: a sixteenth of the prover's ticket goes to the requester. The agreement goes on.
