@@ -79,7 +79,7 @@ def evidence(made: Setup, who: Party, agreement: Agreement, core: Core | None) -
 def test_a_prover_that_was_paid_is_not_slashed_by_a_made_up_rank_with_another_ticket(
     made: Setup, who: Party, by_claim: bool, declined: bool
 ) -> None:
-    """The 'later rank' names a second ticket of the requester: drawn by a decline with itself, or by a table of its own."""
+    """The 'later rank' names a second ticket of the requester: drawn by a decline with itself, or by its own table."""
     tickets(made, who.requester)
     core = table(made, who)
     victim = agree(made, who, core)
@@ -127,7 +127,7 @@ def test_a_requester_that_broke_its_promise_makes_up_no_failover(made: Setup, wh
 
 
 def test_a_first_rank_that_was_overtaken_in_its_time_owes_nothing(made: Setup, who: Party) -> None:
-    """Rank 2 (of the requester's own) lands one second after rank 1's Ack: rank 1 may stop, as any rank that was overtaken."""
+    """Rank 2 (of the requester's own) lands a second after rank 1's Ack: rank 1 may stop, as any that was overtaken."""
     core = table(made, who)
     victim = agree(made, who, core)
     sybil = sybil_of(made, who)
@@ -143,7 +143,7 @@ def test_a_first_rank_that_was_overtaken_in_its_time_owes_nothing(made: Setup, w
 
 
 def test_a_prover_cannot_take_back_a_proof_that_it_has_handed_over(made: Setup, who: Party) -> None:
-    """It gives its price up just before the user's transaction. A claim would then save its bond: the user keeps the table."""
+    """It gives its price up just before the user's transaction, and a claim would then save its bond."""
     core = table(made, who)
     agreement = agree(made, who, core)
     made.market.send("cancelAgreement", settle_bytes(made, who, agreement), sender=who.prover.address)
@@ -197,7 +197,7 @@ def open_table(made: Setup, who: Party) -> Core:
 
 
 def test_a_requester_that_draws_its_ticket_loses_at_least_the_price(made: Setup, who: Party) -> None:
-    """The proof was handed over; the requester runs it without settlement and has emptied its ticket before the claim. Of a
+    """The requester runs the proof that it got without settlement and has emptied its ticket before the claim. Of a
     price that may be relied on without fixed triggers: half of the ticket at most (SPEC §8.2)."""
     core = open_table(made, who)
     agreement = agree(made, who, core, price_wei=TICKET // 2)
