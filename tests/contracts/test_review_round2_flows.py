@@ -1,0 +1,526 @@
+"""A second review of Rollups and flows: what an outsider with transactions, contracts and rollups of its own tried.
+
+Each test says what must hold. Those marked `open` show an attack that works. `REVIEW.md` beside this file lists all
+that was tried, with those whose property other tests hold already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from protocol.constants import BOND_PER_ENTRY, FORCE_BOUNTY, FORCED_GAP
+from protocol.contracts.artifacts import call_data
+from protocol.load import ProofItem, Proofs, encode_expects, encode_proofs
+from protocol.table import Core, Entry, encode_core, encode_triggers, triggers_hash
+from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, RollupId
+from tests.contracts.test_forced_queue import TX, credit, force, takes
+from tests.contracts.test_proof_systems import KEY, adapt, toy_proof
+from tests.contracts.test_response_registry import ASKS, RESPONSE, ask, dapp, register, response
+from tests.contracts.test_table_ends import clean, identity, keys, load, pinned, table
+from tests.support.actor import End, Program
+from tests.support.actor import Step as ActorStep
+from tests.support.cores import l2tx
+from tests.support.delegation import Delegated
+from tests.support.evmworld import Contract, Reverted
+from tests.support.playing import Step, call_l2, execute, give_ether, names, play
+from tests.support.rollupworld import (
+    DELAY,
+    FAMILY,
+    GENESIS,
+    OTHER,
+    PROGRAM,
+    Setup,
+    answer,
+    direct,
+    error_selector,
+    expect_revert,
+    l1_call,
+    load_step,
+    proxy_of,
+    send,
+    setup,
+    word,
+)
+from tests.support.script import REVERT, script, teach
+
+ACT = b"\x0a\xc7\x00\x01"
+READ = b"\x4e\xad\x00\x02"
+WEEK = 7 * 24 * 3600
+
+
+def open_(what: str) -> pytest.MarkDecorator:
+    """An attack that works."""
+    return pytest.mark.xfail(reason=f"open: {what}", strict=True)
+
+
+def create_with_queue(made: Setup, wait: int) -> None:
+    """Rollup 3, whose forced transactions wait so many blocks."""
+    config = ([made.accept_all.hex], [FAMILY], 1)
+    arguments = (config, made.world.account("owner"), DELAY, word(3000), GENESIS, wait)
+    made.rollups.send("createRollupWithQueue", *arguments, sender=made.stranger)
+
+
+def reading(made: Setup, source: bytes, rollup_id: int = 1, **changes: object) -> Core:
+    """A table that answers one call of `source` and moves nothing."""
+    trigger = l1_call(source, rollup_id, data=READ)
+    entry = Entry(mid=False, new_root=made.root(rollup_id), trigger=trigger, next_action=answer(trigger, b"42"))
+    return made.open_core([entry], (rollup_id,), **changes)
+
+
+def reads(made: Setup, rollup_id: int = 1) -> Step:
+    """The call that it answers."""
+    return call_l2(made, rollup_id, READ)
+
+
+def bundled(by: Contract, *steps: Step) -> Step:
+    """Steps of one account inside a transaction of several."""
+    return by.address, 0, call_data("Bundle", "run", list(steps))
+
+
+def closes(made: Setup, core: Core) -> Step:
+    """closeTable."""
+    return made.rollups.address, 0, call_data("IRollups", "closeTable", identity(core))
+
+
+def asks(made: Setup, consumer: Contract) -> Step:
+    """A user makes the dapp ask rollup 1."""
+    return consumer.address, 0, call_data("Consumer", "ask", proxy_of(made, PROGRAM, 1).hex, ASKS)
+
+
+@pytest.fixture
+def bundle(made: Setup) -> Contract:
+    return made.world.deploy("Bundle")
+
+
+@pytest.fixture
+def actor(made: Setup) -> Contract:
+    return made.world.deploy("Player")
+
+
+# -- who chooses whether a tried call fails ----------------------------------------------------------------------------
+
+
+def tried(made: Setup, actor: Contract, failure: bytes, gas: int = 2_000_000) -> tuple[Core, int, int]:
+    """Rollup 1 tries `actor`; the table, and the roots after its success and after this failure."""
+    s = script(made, 1)
+    s.begins(l2tx())
+    s.tries(0, actor.address, ACT, gas=gas)
+    fork = s.mark()
+    s.answered(b"ok")
+    s.returns(b"yes")
+    good = s.root()
+    s.back_to(fork)
+    s.answered(failure, failed=True)
+    s.returns(b"no")
+    return s.core(), good, s.root()
+
+
+def ending(made: Setup, bundle: Contract, *what: Core | Step) -> int:
+    """Root of rollup 1 after a transaction, whether it reverts or not; nothing is kept."""
+    point = made.world.snapshot()
+    try:
+        play(made, bundle, *what)
+    except Reverted:
+        pass
+    root = made.root(1)
+    made.world.restore(point)
+    return root
+
+
+@open_("a table that nobody can enter is taken for the callee's failure")
+def test_no_sender_chooses_a_callees_failure_by_a_table_of_fixed_triggers(
+    made: Setup, bundle: Contract, actor: Contract
+) -> None:
+    """The callee asks rollup 2. Loaded with an empty fixed list of triggers, its table cannot be entered."""
+    teach(made, actor, ACT, [reads(made, 2)], answer=b"ok")
+    hostile = reading(made, actor.address, 2, triggers_hash=triggers_hash(()))
+    core, good, bad = tried(made, actor, error_selector("TriggersFixed(bytes32)") + identity(hostile))
+    assert ending(made, bundle, reading(made, actor.address, 2), core, execute(made)) == good
+    assert ending(made, bundle, hostile, core, execute(made)) != bad
+
+
+@open_("an overdue queue of another rollup is taken for the callee's failure")
+def test_no_sender_chooses_a_callees_failure_by_leaving_a_forced_transaction(
+    made: Setup, bundle: Contract, actor: Contract
+) -> None:
+    """The sender could take the head first, and does not; or queued it for this purpose."""
+    create_with_queue(made, 1)
+    teach(made, actor, ACT, [reads(made, 3)], answer=b"ok")
+    core, good, bad = tried(made, actor, error_selector("ForcedFirst(uint64,uint64)") + word(3) + word(0))
+    assert ending(made, bundle, reading(made, actor.address, 3), core, execute(made)) == good
+    force(made)
+    made.world.pass_blocks(1)
+    assert ending(made, bundle, reading(made, actor.address, 3), core, execute(made)) != bad
+
+
+def test_the_room_that_a_limit_needs_because_a_table_may_be_stored(
+    made: Setup, bundle: Contract, actor: Contract
+) -> None:
+    """Whether storage or transient storage answers a callee is the sender's choice, and not free (SPEC §8)."""
+    teach(made, actor, ACT, [reads(made, 2)], answer=b"ok")
+    waiting = reading(made, actor.address, 2)
+
+    def need(*loads: Core) -> int:
+        low, high = 50_000, 1_000_000
+        while high - low > 4_000:
+            gas = (low + high) // 2
+            core, good, _bad = tried(made, actor, b"", gas)
+            low, high = (low, gas) if ending(made, bundle, *loads, core, execute(made)) == good else (gas, high)
+        return high
+
+    transient = need(waiting)
+    register(made, waiting)
+    assert 0 < need() - transient < 100_000
+
+
+# -- entries that are missing from a live table ------------------------------------------------------------------------
+
+
+@open_("the loader of a live table removes some of its entries")
+def test_a_table_with_a_hole_does_not_pass_for_a_loaded_one(made: Setup) -> None:
+    """Mallory loads the user's core first and takes an entry out; the user's load neither changes nor heals it."""
+    core = table(made, 2)
+    load(made, core, sender=made.stranger)
+    clean(made, core, made.stranger, slice(0, 1))
+    load(made, core)
+    pinned(made, core)
+    assert made.root(1) == 1001
+
+
+def test_cleaning_one_entry_twice_in_one_call_pays_nothing(made: Setup) -> None:
+    core = table(made, 2)
+    load(made, core)
+    made.world.pass_time(121)
+    with expect_revert("WrongKey"):
+        made.rollups.send("cleanup", identity(core), [keys(core)[0]] * 2, sender=made.stranger)
+    made.rollups.send("cleanup", identity(core), [], sender=made.stranger)
+    assert credit(made, made.stranger) == 0
+
+
+def test_a_stored_table_whose_last_entry_goes_inside_a_scope_ends_as_it_should(made: Setup, actor: Contract) -> None:
+    """The table is deleted while its flow still runs in two frames of scopes."""
+    s = script(made, 1)
+    s.begins(l2tx())
+    s.calls(0, actor.address, ACT, scope=(0, 1))
+    s.answered()
+    s.calls(0, actor.address, ACT, scope=(0, 2))
+    s.answered()
+    s.returns(b"x")
+    core = s.core()
+    load(made, core)
+    receipt = made.rollups.send("executeL2TXPinned", identity(core), 1, l2tx().data, sender=made.stranger)
+    assert (receipt.value, names(receipt), made.root(1)) == ((True, b"x"), [0, 1, 2], s.root())
+    assert (credit(made, made.user), made.rollups.view("table", identity(core))[0]) == (3 * BOND_PER_ENTRY, 0)
+
+
+@open_("id 0 is taken for no id")
+def test_a_pinned_call_without_an_id_meets_nothing(made: Setup) -> None:
+    """A dapp whose stored id is still 0 asked for one table, not for whichever is offered."""
+    load(made, table(made))
+    with pytest.raises(Reverted):
+        made.rollups.send("callL2Pinned", bytes(32), 1, PROGRAM, b"\x00", sender=made.user)
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+@open_("l2Time is compared with the clock at load only")
+def test_no_stored_table_moves_a_state_at_a_time_long_past(made: Setup) -> None:
+    """A bid that was proven before the deadline and is made when its outcome is known."""
+    register(made, response(made, l1_call(made.user, 1, data=b"bid"), valid_until=made.world.time + WEEK))
+    made.world.pass_time(WEEK - 60)
+    with pytest.raises(Reverted):
+        made.rollups.send("callL2", 1, PROGRAM, b"bid", sender=made.user)
+
+
+@open_("the first live offer stays, however old its l2Time")
+def test_an_old_answer_gives_way_to_a_fresh_one(made: Setup) -> None:
+    """What was proven before the time came ("not yet") would be what the dapp hears for a week."""
+    consumer = dapp(made)
+    call = l1_call(consumer.address, 1, data=ASKS)
+    register(made, response(made, call, data=b"not yet", valid_until=made.world.time + WEEK))
+    made.world.pass_time(WEEK - 60)
+    register(made, response(made, call, data=b"now"), sender=made.user)
+    assert ask(made, consumer) == b"now"
+
+
+def test_a_configuration_switches_in_its_second_and_not_before(made: Setup) -> None:
+    config = ([made.accept_all.hex], [b"\x0e" * 32], 1)
+    made.rollups.send("scheduleConfig", 1, config, sender=made.world.account("owner"))
+    core = made.open_core([direct(made, 1, 1001)], valid_until=made.world.time + WEEK)
+    register(made, core)
+    point = made.world.snapshot()
+    made.world.pass_time(DELAY - 1)
+    pinned(made, core, b"")
+    assert (made.root(1), made.rollup(1)["epoch"]) == (1001, 1)
+    made.world.restore(point)
+    made.world.pass_time(DELAY)
+    with expect_revert("ExecutionNotFound"):
+        pinned(made, core, b"")
+    assert made.rollup(1)["epoch"] == 2
+
+
+# -- one transaction, several users ------------------------------------------------------------------------------------
+
+
+@open_("a transient table hides offers for the rest of the transaction")
+def test_a_table_that_another_user_leaves_open_hides_no_registered_response(made: Setup, bundle: Contract) -> None:
+    """Mallory needs no prover: any other registered response, loaded again as a transient copy, will do."""
+    one, two = dapp(made), dapp(made)
+    other = response(made, l1_call(one.address, 1, data=ASKS))
+    register(made, other)
+    register(made, response(made, l1_call(two.address, 1, data=ASKS)))
+    play(made, bundle, other, asks(made, two))
+    assert two.view("lastAnswer") == RESPONSE
+
+
+@open_("a table that has fired its triggers stays in the session, and nobody can close it")
+def test_a_table_that_has_fired_its_triggers_hides_no_registered_response(made: Setup, bundle: Contract) -> None:
+    """No malice is needed: a user fires its table, then uses a dapp for which a response waits."""
+    consumer = dapp(made)
+    register(made, response(made, l1_call(consumer.address, 1, data=ASKS)))
+    own = reading(made, bundle.address)
+    play(made, bundle, load_step(made, own, (0,)), asks(made, consumer))
+    assert consumer.view("lastAnswer") == RESPONSE
+
+
+def alices(made: Setup, alice: Contract) -> Core:
+    """A table without executor that moves rollup 1 by a call of Alice's."""
+    return made.open_core([direct(made, 1, 1001, source=alice.address)])
+
+
+@open_("a copied load does not make its table the last loaded")
+def test_a_copy_loaded_before_does_not_lead_a_users_calls_to_another_table(made: Setup, bundle: Contract) -> None:
+    """Mallory loads Alice's core, then another of the same rollup; Alice's own load comes last."""
+    alice, mallory = made.world.deploy("Bundle"), made.world.deploy("Bundle")
+    core, other = alices(made, alice), made.open_core([direct(made, 1, 1900, b"other")])
+    before = bundled(mallory, load_step(made, core, ()), load_step(made, other, ()))
+    play(made, bundle, before, bundled(alice, load_step(made, core, ()), call_l2(made, 1, b"")))
+    assert made.root(1) == 1001
+
+
+@open_("a copied load does not store what was consumed of it")
+def test_a_copy_loaded_before_does_not_use_up_a_users_entry(made: Setup, bundle: Contract, actor: Contract) -> None:
+    """A public contract reads rollup 1; who made it read before Alice has used up the entry of her table."""
+    alice, mallory = made.world.deploy("Bundle"), made.world.deploy("Bundle")
+    teach(made, actor, ACT, [reads(made)], answer=b"ok")
+    both = load_step(made, reading(made, actor.address), ()), (actor.address, 0, ACT)
+    play(made, bundle, bundled(mallory, *both), bundled(alice, *both))
+    assert actor.view("played", ACT) == 2
+
+
+@open_("the last loader of a core is the only one")
+@pytest.mark.parametrize("closing", [False, True])
+def test_a_copy_loaded_by_a_callee_takes_nobodys_table_away(made: Setup, closing: bool) -> None:
+    """A hook of Alice's bundle loads her core again: she could not close it, or the hook closes it before her call."""
+    alice, mallory = made.world.deploy("Bundle"), made.world.deploy("Bundle")
+    core = alices(made, alice)
+    loads, end = load_step(made, core, ()), closes(made, core)
+    hook = bundled(mallory, loads, end) if closing else bundled(mallory, loads)
+    play(made, alice, loads, hook, call_l2(made, 1, b""), *(() if closing else (end,)))
+    assert made.root(1) == 1001
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_another_provers_table_entered_on_the_way_leaves_the_session_as_it_was(
+    made: Setup, bundle: Contract, actor: Contract, failed: bool
+) -> None:
+    """It names rollup 1 too and becomes its table while it runs; the later callback must meet the first table again."""
+    first, other = script(made, 1), script(made, 1, 2)
+    for s in (first, other):
+        s.begins(l2tx())
+        s.tries(2, OTHER, b"b")
+    other.enters()
+    other.returns(b"B", failed=failed)
+    first.answered(b"B", failed=failed)
+    first.calls(0, actor.address, ACT)
+    first.begins(l1_call(actor.address, 1, data=b"back"))
+    first.returns(b"here")
+    first.answered()
+    first.returns()
+    teach(made, actor, ACT, [call_l2(made, 1, b"back")])
+    receipt = play(made, bundle, other.incomplete(), first.core(), execute(made))
+    assert (names(receipt), made.root(1)) == ([0, 1, 2, 3] if failed else [0, 1, 1, 2, 3], first.root())
+
+
+# -- forced transactions -----------------------------------------------------------------------------------------------
+
+
+@open_("an empty queue forgets when the last was taken")
+def test_no_forced_transaction_is_due_sooner_than_the_gap_after_the_one_before(made: Setup) -> None:
+    """With a short wait, whoever queues one in each block would keep the head overdue for ever."""
+    create_with_queue(made, 1)
+    force(made)
+    made.world.pass_blocks(1)
+    made.run(made.open_core([takes()], members=(3,)))
+    force(made, b"again")
+    assert made.rollups.view("forcedQueue", 3)[3] >= made.world.number + FORCED_GAP
+
+
+@pytest.mark.parametrize("how", ["scope", "try"])
+def test_what_is_queued_in_an_undone_part_of_a_flow_is_not_queued(
+    made: Setup, bundle: Contract, actor: Contract, how: str
+) -> None:
+    """The bounty is back with who paid it, and the next one gets the place."""
+    create_with_queue(made, 10)
+    made.world.fund(actor.address, FORCE_BOUNTY)
+    queues = (made.rollups.address, FORCE_BOUNTY, call_data("IRollups", "forceL2TX", 3, TX))
+    s = script(made, 1)
+    s.begins(l2tx())
+    if how == "scope":
+        teach(made, actor, ACT, [queues])
+        s.calls(0, actor.address, ACT, scope=(0,))
+        s.answered()
+        s.reverts(0)
+        s.continues()
+    else:
+        teach(made, actor, ACT, [queues], answer=b"no", ending=REVERT)
+        s.tries(0, actor.address, ACT)
+        s.answered(b"no", failed=True)
+    s.returns()
+    play(made, bundle, s.core(), execute(made))
+    assert made.root(1) == s.root()
+    assert made.rollups.view("forcedQueue", 3)[1:] == (0, 0, 0)
+    assert (made.world.balance(actor.address), made.world.balance(made.rollups.address)) == (FORCE_BOUNTY, 0)
+    assert force(made).value == 0
+
+
+# -- ether and credits -------------------------------------------------------------------------------------------------
+
+
+def test_a_bounty_owed_to_a_proxy_makes_the_proxy_do_nothing(made: Setup) -> None:
+    """A proxy obeys Rollups, and a payout is a call by Rollups."""
+    create_with_queue(made, 10)
+    force(made)
+    proxy = proxy_of(made, PROGRAM, 1).address
+    made.run(made.open_core([takes()], members=(3,)), payee=proxy)
+    with expect_revert("PaymentFailed"):
+        made.rollups.send("claim", proxy, sender=made.stranger)
+    assert credit(made, proxy) == FORCE_BOUNTY == made.world.balance(made.rollups.address)
+
+
+def test_a_bounty_owed_to_rollups_itself_is_nobodys(made: Setup) -> None:
+    create_with_queue(made, 10)
+    force(made)
+    made.run(made.open_core([takes()], members=(3,)), payee=made.rollups.address)
+    with expect_revert("PaymentFailed"):
+        made.rollups.send("claim", made.rollups.address, sender=made.stranger)
+    assert [made.rollup(r)["ether"] for r in (1, 2, 3)] == [0, 0, 0]
+
+
+def test_an_account_that_claims_while_it_is_paid_is_paid_once(made: Setup) -> None:
+    account = made.world.deploy("OddSigner")
+    account.send("instruct", made.rollups.hex, call_data("IRollups", "claim", account.address), sender=made.stranger)
+    create_with_queue(made, 10)
+    force(made)
+    give_ether(made, 1, 10 * FORCE_BOUNTY)
+    made.run(made.open_core([takes()], members=(3,)), payee=account.address)
+    made.rollups.send("claim", account.address, sender=made.stranger)
+    assert made.world.balance(account.address) == FORCE_BOUNTY
+    assert made.world.balance(made.rollups.address) == 10 * FORCE_BOUNTY
+
+
+def test_ether_that_waits_at_a_proxys_address_moves_with_no_call(
+    made: Setup, bundle: Contract, actor: Contract
+) -> None:
+    """Sent before the proxy exists: neither what the proxy sends nor what it is sent includes it."""
+    address = bytes.fromhex(made.rollups.view("computeProxyAddress", PROGRAM, 1)[2:])
+    made.world.fund(address, 77)
+    give_ether(made, 1, 20)
+    s = script(made, 1)
+    s.begins(l2tx())
+    s.calls(0, actor.address, ACT, value=5)
+    s.answered()
+    s.returns()
+    play(made, bundle, s.core(), execute(made))
+    assert (actor.view("received"), made.world.balance(address)) == (5, 77)
+    assert (made.rollup(1)["ether"], made.world.balance(made.rollups.address)) == (15, 15)
+
+
+def test_a_credit_made_in_a_tried_call_that_fails_is_undone_with_it(
+    made: Setup, bundle: Contract, actor: Contract
+) -> None:
+    """tryCallL2 credits what was not taken; its caller fails afterwards and has its ether back."""
+    made.world.fund(actor.address, 50)
+    missing = (made.rollups.address, 50, call_data("IRollups", "tryCallL2", 2, PROGRAM, b"nobody answers", 0))
+    teach(made, actor, ACT, [missing], answer=b"no", ending=REVERT)
+    core, _good, bad = tried(made, actor, b"no")
+    play(made, bundle, core, execute(made))
+    assert (made.root(1), credit(made, actor.address)) == (bad, 0)
+    assert (made.world.balance(actor.address), made.world.balance(made.rollups.address)) == (50, 0)
+
+
+# -- who speaks --------------------------------------------------------------------------------------------------------
+
+
+def test_a_proof_serves_no_other_deployment(made: Setup) -> None:
+    """A second Rollups shares reader, module and adapter, and has the same rollups at the same roots."""
+    first = adapt(made, made.world.deploy("KeyedVerifier", KEY))
+    core = first.core()
+    good = toy_proof(first.input(core))
+    parts = [made.rollups.view(part) for part in ("reader", "module")]
+    elsewhere = Contract(made.world, "IRollups", made.world.deploy("Rollups", *parts).address)
+    config = ([first.adapter.hex], [first.family], 1)
+    for _ in range(3):
+        elsewhere.send("createRollup", config, bytes(20), 0, word(3000), GENESIS, sender=made.stranger)
+    twin = replace(first, made=replace(made, rollups=elsewhere))
+    with expect_revert("InvalidProof"):
+        twin.land(core, good)
+    twin.land(core, toy_proof(twin.input(core)))
+    first.land(core, good)
+    assert (made.root(3), twin.made.root(3)) == (3001, 3001)
+
+
+def test_a_proof_for_one_rollup_serves_no_other_with_the_same_system(made: Setup) -> None:
+    """Both are in the lockset, with one adapter and one family; each needs its own."""
+    first = adapt(made, made.world.deploy("KeyedVerifier", KEY))
+    config = ([first.adapter.hex], [first.family], 1)
+    made.rollups.send("createRollup", config, bytes(20), 0, word(4000), GENESIS, sender=made.stranger)
+    entries = [direct(made, 3, 3001), direct(made, 4, 4001)]
+    core = made.open_core(entries, (3, 4), triggers_hash=triggers_hash((0,)))
+    system, good = Address(first.adapter.address), toy_proof(first.input(core))
+    items = tuple(ProofItem(rollup_id=RollupId(r), system=system, proof=good) for r in (3, 4))
+    with expect_revert("InvalidProof") as caught:
+        send(
+            made,
+            encode_core(core),
+            encode_proofs(Proofs(payee=ZERO_ADDRESS, agreement_hash=ZERO_HASH, items=items)),
+            encode_expects(()),
+            encode_triggers((0,)),
+        )
+    assert caught.value.revert.values["rollupId"] == 4
+
+
+def test_an_account_that_runs_a_proxys_code_is_no_proxy() -> None:
+    """An EOA may delegate (EIP-7702) to any code; what Rollups believes is the address."""
+    made = setup()
+    account = Delegated(world=made.world, secret=b"\x37" * 32, runner=proxy_of(made, PROGRAM, 1))
+    made.world.fund(account.address)
+    register(made, reading(made, made.user))
+    with expect_revert("NotProxy"):
+        account.send(account.address, READ, delegate=True)
+
+
+@pytest.mark.parametrize("end", [End.ANSWER, End.FAIL, End.BURN])
+def test_a_rollup_tries_an_account_with_a_delegate_like_any_contract(end: End) -> None:
+    """Value, exact gas, failure: and the account calls rollup 2 as itself, not as its delegate."""
+    made = setup()
+    account = Delegated(world=made.world, secret=b"\x37" * 32, runner=made.world.deploy("Actor"))
+    made.world.fund(account.address)
+    account.send(made.stranger, b"", delegate=True)
+    held = made.world.balance(account.address)
+    give_ether(made, 1, 50)
+    asking = ActorStep(target=made.rollups.address, value=0, data=reads(made, 2)[2], swallow=False)
+    program = Program(steps=(asking,), end=end, data=b"said").encode()
+    said = b"" if end is End.BURN else b"said"
+    s = script(made, 1)
+    s.begins(l2tx())
+    s.tries(0, account.address, program, gas=1_000_000, value=20)
+    s.answered(said, failed=end is not End.ANSWER)
+    s.returns()
+    play(made, made.world.deploy("Bundle"), reading(made, account.address, 2), s.core(), execute(made))
+    got = 20 if end is End.ANSWER else 0
+    assert (made.root(1), made.rollup(1)["ether"]) == (s.root(), 50 - got)
+    assert made.world.balance(account.address) - held == got
