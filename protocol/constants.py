@@ -14,6 +14,9 @@ TAG_CODE: Final = 1
 TAG_FRAME: Final = 2
 TAG_DATA: Final = 3
 TAG_STATEMENT: Final = 4
+TAG_UNWIND: Final = 5
+TAG_TX: Final = 6
+TAG_ADDRESS: Final = 7
 
 # §3 state
 TREE_ARITY: Final = 4
@@ -25,6 +28,8 @@ TREE_DEPTH_STEP: Final = 4
 NS_STORAGE: Final = 1
 NS_ACCOUNT: Final = 2
 NS_QUEUE: Final = 3
+NS_DEPLOY: Final = 4
+NS_DOMAIN: Final = 5
 MAX_GENESIS_BYTES: Final = 65536
 
 # §4 machine
@@ -36,6 +41,10 @@ STEP_LIMIT: Final = 65536
 """Steps of one frame, suspensions included; a protocol rule, never a property of a tier."""
 MAX_DATA_BYTES: Final = 516
 """Call data or answer that the machine can see: a selector and 16 words."""
+DEPLOYER: Final = 1
+"""Address, in every rollup, that deploys programs."""
+DEPLOY_CHUNK: Final = 15
+"""Instructions in one deploying call."""
 MAX_WORDS: Final = 16
 """Argument, answer and out words of a frame."""
 

@@ -39,12 +39,26 @@ class Op(IntEnum):
     RETURN = 0x04
     REVERT = 0x05
     XCALL = 0x06
+    XTRY = 0x07
+    XCALLV = 0x08
+    XTRYV = 0x09
+    ICALL = 0x0A
     LDI = 0x10
     MOV = 0x11
     ADD = 0x12
     SUB = 0x13
     LT = 0x14
     EQ = 0x15
+    MUL = 0x16
+    DIV = 0x17
+    MOD = 0x18
+    MIN = 0x19
+    MAX = 0x1A
+    AND = 0x1B
+    OR = 0x1C
+    XOR = 0x1D
+    SHL = 0x1E
+    SHR = 0x1F
     LDF = 0x20
     MOVF = 0x21
     ADDF = 0x22
@@ -54,6 +68,9 @@ class Op(IntEnum):
     ITOF = 0x26
     HASH = 0x27
     ADDR = 0x28
+    FHI = 0x29
+    FLO = 0x2A
+    INVF = 0x2B
     LDFH = 0x2C
     CALLER = 0x30
     SELF = 0x31
@@ -66,6 +83,8 @@ class Op(IntEnum):
     RETHI = 0x38
     RETLO = 0x39
     RETLEN = 0x3A
+    BALANCE = 0x3B
+    RETOK = 0x3C
     SLOAD = 0x40
     SSTORE = 0x41
     SLOADF = 0x42
@@ -94,6 +113,10 @@ class Immediate(Enum):
     """Number of a word, 0..15."""
     XCALL = "x"
     """selector u32 + 2^32 * out words (0..16) + 2^40 * gas u64."""
+    XTRY = "y"
+    """As XCALL, gas not 0, + 2^104 if the callee's revert data is not wanted."""
+    ICALL = "z"
+    """As XCALL, without gas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +142,17 @@ _TABLE: Final = (
     _spec(Op.RETURN, "---", Immediate.COUNT),
     _spec(Op.REVERT, "---", Immediate.COUNT),
     _spec(Op.XCALL, "-f-", Immediate.XCALL),
+    _spec(Op.XTRY, "-f-", Immediate.XTRY),
+    _spec(Op.XCALLV, "-fi", Immediate.XCALL),
+    _spec(Op.XTRYV, "-fi", Immediate.XTRY),
+    _spec(Op.ICALL, "-fi", Immediate.ICALL),
     _spec(Op.LDI, "i--", Immediate.U128),
     _spec(Op.MOV, "ii-"),
     _spec(Op.ADD, "iii"),
     _spec(Op.SUB, "iii"),
     _spec(Op.LT, "iii"),
     _spec(Op.EQ, "iii"),
+    *(_spec(op, "iii") for op in (Op.MUL, Op.DIV, Op.MOD, Op.MIN, Op.MAX, Op.AND, Op.OR, Op.XOR, Op.SHL, Op.SHR)),
     _spec(Op.LDF, "f--", Immediate.U128),
     _spec(Op.MOVF, "ff-"),
     _spec(Op.ADDF, "fff"),
@@ -134,6 +162,9 @@ _TABLE: Final = (
     _spec(Op.ITOF, "fi-"),
     _spec(Op.HASH, "fff"),
     _spec(Op.ADDR, "fii"),
+    _spec(Op.FHI, "if-"),
+    _spec(Op.FLO, "if-"),
+    _spec(Op.INVF, "ff-"),
     _spec(Op.LDFH, "ff-", Immediate.U128),
     _spec(Op.CALLER, "f--"),
     _spec(Op.SELF, "f--"),
@@ -146,6 +177,8 @@ _TABLE: Final = (
     _spec(Op.RETHI, "i--", Immediate.WORD),
     _spec(Op.RETLO, "i--", Immediate.WORD),
     _spec(Op.RETLEN, "i--"),
+    _spec(Op.BALANCE, "i--"),
+    _spec(Op.RETOK, "i--"),
     _spec(Op.SLOAD, "if-"),
     _spec(Op.SSTORE, "-fi"),
     _spec(Op.SLOADF, "ff-"),
@@ -203,14 +236,19 @@ class Program:
     """L(TAG_CODE, packed_0, packed_1, ...)."""
 
 
-def xcall_immediate(selector: int, out_words: int, gas: int) -> int:
-    """Immediate of an XCALL; the ranges are checked by `check_program`."""
-    return selector | out_words << 32 | gas << 40
+def xcall_immediate(selector: int, out_words: int, gas: int, opaque: bool = False) -> int:
+    """Immediate of a call; the ranges are checked by `check_program`."""
+    return selector | out_words << 32 | gas << 40 | opaque << 104
 
 
 def split_xcall(imm: int) -> tuple[int, int, int]:
-    """(selector, out words, gas) of an XCALL's immediate."""
-    return imm & 0xFFFFFFFF, (imm >> 32) & 0xFF, imm >> 40
+    """(selector, out words, gas) of a call's immediate."""
+    return imm & 0xFFFFFFFF, (imm >> 32) & 0xFF, (imm >> 40) & 0xFFFFFFFFFFFFFFFF
+
+
+def is_opaque(imm: int) -> bool:
+    """Whether a trying call wants no revert data."""
+    return bool(imm >> 104 & 1)
 
 
 def _fits(kind: Immediate, imm: int, count: int) -> bool:
@@ -227,6 +265,10 @@ def _fits(kind: Immediate, imm: int, count: int) -> bool:
             return 0 <= imm < MAX_WORDS
         case Immediate.XCALL:
             return 0 <= imm < 1 << 104 and split_xcall(imm)[1] <= MAX_WORDS
+        case Immediate.XTRY:
+            return 0 <= imm < 1 << 105 and split_xcall(imm)[1] <= MAX_WORDS and split_xcall(imm)[2] > 0
+        case Immediate.ICALL:
+            return 0 <= imm < 1 << 40 and split_xcall(imm)[1] <= MAX_WORDS
 
 
 def _register_fits(operand: Operand, number: int) -> bool:
@@ -239,26 +281,35 @@ def _register_fits(operand: Operand, number: int) -> bool:
             return INT_REGISTERS <= number < REGISTERS
 
 
+def check_instruction(instruction: Instruction, pc: int, count: int) -> None:
+    """Check one instruction of a program of `count`, by itself.
+
+    Raises:
+        ProgramError: PROGRAM_OP, PROGRAM_REGISTER, PROGRAM_IMMEDIATE, PROGRAM_END; values name the pc.
+    """
+    spec = OPS.get(instruction.op)
+    if spec is None:
+        raise ProgramError("PROGRAM_OP", pc=pc, op=instruction.op)
+    for name in ("rd", "ra", "rb"):
+        if not _register_fits(getattr(spec, name), getattr(instruction, name)):
+            raise ProgramError("PROGRAM_REGISTER", pc=pc, field=name, number=getattr(instruction, name))
+    if not _fits(spec.imm, instruction.imm, count):
+        raise ProgramError("PROGRAM_IMMEDIATE", pc=pc, op=spec.op.name, imm=instruction.imm)
+    if pc == count - 1 and instruction.op not in ENDS:
+        raise ProgramError("PROGRAM_END", pc=pc, op=instruction.op)
+
+
 def check_program(instructions: Sequence[Instruction]) -> None:
     """Check that a program is well-formed (SPEC §4.2).
 
     Raises:
-        ProgramError: PROGRAM_LENGTH, PROGRAM_OP, PROGRAM_REGISTER, PROGRAM_IMMEDIATE, PROGRAM_END; values name the pc.
+        ProgramError: PROGRAM_LENGTH, or the reasons of `check_instruction`.
     """
     count = len(instructions)
     if not 1 <= count <= MAX_PROGRAM:
         raise ProgramError("PROGRAM_LENGTH", count=count)
     for pc, instruction in enumerate(instructions):
-        spec = OPS.get(instruction.op)
-        if spec is None:
-            raise ProgramError("PROGRAM_OP", pc=pc, op=instruction.op)
-        for name in ("rd", "ra", "rb"):
-            if not _register_fits(getattr(spec, name), getattr(instruction, name)):
-                raise ProgramError("PROGRAM_REGISTER", pc=pc, field=name, number=getattr(instruction, name))
-        if not _fits(spec.imm, instruction.imm, count):
-            raise ProgramError("PROGRAM_IMMEDIATE", pc=pc, op=spec.op.name, imm=instruction.imm)
-    if instructions[-1].op not in ENDS:
-        raise ProgramError("PROGRAM_END", op=instructions[-1].op)
+        check_instruction(instruction, pc, count)
 
 
 def code_hash(instructions: Sequence[Instruction]) -> int:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 
-from protocol.actions import Words, pack_scope
-from protocol.constants import NS_ACCOUNT, NS_STORAGE, TAG_DATA, TAG_FRAME
-from protocol.vm.isa import U128, Program
+from protocol.actions import Words, answer_words, pack_scope
+from protocol.constants import NS_ACCOUNT, NS_STORAGE, TAG_DATA, TAG_FRAME, TAG_UNWIND
+from protocol.vm.isa import U128, Instruction, Program
 from protocol.vm.poseidon import P, list_hash
 from protocol.vm.state_tree import StateTree
 
@@ -130,7 +130,30 @@ class Frame:
         return self._hash[0]
 
 
-def frames_hash(frames: Frame | None) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unwind:
+    """Stands on the frames while a scope is undone: its frame has failed, and its caller does not know yet."""
+
+    scope: tuple[int, ...]
+    data: bytes
+    """What the frame failed with."""
+    below: Frame | None
+    """The caller's frame; None for the body of a transaction."""
+
+    @property
+    def hash(self) -> int:
+        """L(TAG_UNWIND, scope, dataMeta, hi_0, lo_0, .., frames below)."""
+        words = [half for word in answer_words(self.data) for half in word]
+        return list_hash(TAG_UNWIND, [pack_scope(self.scope), len(self.data) << 32, *words, frames_hash(self.below)])
+
+
+Drafts = Mapping[int, tuple[int, tuple[Instruction, ...]]]
+"""Chunks of programs that are being deployed, by the running hash up to their end: the hash before, the instructions."""
+Frames = Frame | Unwind | None
+"""What a root commits to beside the tree: the innermost suspended frame, a scope that is being undone, or nothing."""
+
+
+def frames_hash(frames: Frames) -> int:
     """The `frames` value of a root: 0 for none."""
     return 0 if frames is None else frames.hash
 
@@ -140,10 +163,10 @@ class VmState:
     """One version of a rollup. Immutable; versions share what they can."""
 
     tree: StateTree
-    frames: Frame | None
-    """The innermost suspended frame."""
+    frames: Frames
     programs: Mapping[int, Program]
     """By code hash: every program that an account of the tree may have."""
+    drafts: Drafts = field(default_factory=dict)
 
     @property
     def root(self) -> int:
