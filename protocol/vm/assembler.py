@@ -8,8 +8,8 @@ Syntax, one item per line; `;` starts a comment:
     label:                      may stand before an instruction on the same line
     OP operand, operand, ..     rd, ra, rb as the op uses them, then the immediate; OP in any case
 Registers are r0..r11 and f0..f3. A VALUE is a decimal or 0x number, a name, or selector("price()"), the first four
-bytes of keccak. Jump targets are labels. XCALL takes: ra, selector, out words, gas. `LDF f, VALUE` with a field element
-of 2^128 or more becomes two instructions, LDF and LDFH.
+bytes of keccak. Jump targets are labels. Calls take registers, selector, out words, then gas (not ICALL); XTRY and
+XTRYV may end with `opaque`. `LDF f, VALUE` with a field element of 2^128 or more becomes two, LDF and LDFH.
 Source is at most MAX_SOURCE characters. A refusal is an AssemblyError with reason and line.
 """
 
@@ -47,7 +47,7 @@ _CONST: Final = re.compile(r"\.const\s+([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.+)")
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,64}|[0-9]{1,80}")
 _SELECTOR: Final = re.compile(r'selector\(\s*"([A-Za-z_$][A-Za-z0-9_$]*\([A-Za-z0-9_,()\[\]]*\))"\s*\)')
 _REGISTER: Final = re.compile(r"([rf])([0-9]{1,2})")
-_RESERVED: Final = re.compile(r"([rf][0-9]+)|selector")
+_RESERVED: Final = re.compile(r"([rf][0-9]+)|selector|opaque")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +178,33 @@ def _register(text: str, operand: Operand, line: int) -> int:
     return number + INT_REGISTERS if is_field else number
 
 
+_CALLS: Final = (Immediate.XCALL, Immediate.XTRY, Immediate.ICALL)
+_OPAQUE: Final = "opaque"
+
+
 def _operand_count(spec: OpSpec) -> int:
     registers = sum(x is not Operand.UNUSED for x in (spec.rd, spec.ra, spec.rb))
-    return registers + {Immediate.UNUSED: 0, Immediate.XCALL: 3}.get(spec.imm, 1)
+    counts = {Immediate.UNUSED: 0, Immediate.XCALL: 3, Immediate.XTRY: 3, Immediate.ICALL: 2}
+    return registers + counts.get(spec.imm, 1)
+
+
+def _call(spec: OpSpec, rest: list[str], constants: Mapping[str, int], line: int, opaque: bool) -> int:
+    numbers = [_value(text, constants, line) for text in rest]
+    chosen, count, gas = (*numbers, 0)[:3]
+    if chosen >> 32 or count >> 8 or gas >> 64:
+        raise AssemblyError("ASM_RANGE", line=line, cause=spec.op.name)
+    return xcall_immediate(chosen, count, gas, opaque)
 
 
 def _translate(line: _Line, constants: Mapping[str, int], labels: Mapping[str, int]) -> Instruction:
     spec = OPS[line.op]
-    wanted = _operand_count(spec)
-    if len(line.operands) != wanted:
-        raise AssemblyError("ASM_OPERANDS", line=line.number, op=line.op.name, wanted=wanted, found=len(line.operands))
     rest = list(line.operands)
+    opaque = spec.imm is Immediate.XTRY and rest[-1:] == [_OPAQUE]
+    if opaque:
+        rest.pop()
+    wanted = _operand_count(spec)
+    if len(rest) != wanted:
+        raise AssemblyError("ASM_OPERANDS", line=line.number, op=line.op.name, wanted=wanted, found=len(rest))
     rd, ra, rb = (
         0 if operand is Operand.UNUSED else _register(rest.pop(0), operand, line.number)
         for operand in (spec.rd, spec.ra, spec.rb)
@@ -198,11 +214,8 @@ def _translate(line: _Line, constants: Mapping[str, int], labels: Mapping[str, i
         if rest[0] not in labels:
             raise AssemblyError("ASM_NAME", line=line.number, name=rest[0])
         imm = labels[rest[0]]
-    elif spec.imm is Immediate.XCALL:
-        chosen, count, gas = (_value(text, constants, line.number) for text in rest)
-        if chosen >> 32 or count >> 8:
-            raise AssemblyError("ASM_RANGE", line=line.number, cause="XCALL")
-        imm = xcall_immediate(chosen, count, gas)
+    elif spec.imm in _CALLS:
+        imm = _call(spec, rest, constants, line.number, opaque)
     elif spec.imm is not Immediate.UNUSED:
         imm = _value(rest[0], constants, line.number)
     return Instruction(line.op, rd, ra, rb, imm)

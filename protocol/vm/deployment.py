@@ -91,7 +91,7 @@ def deploy(ledger: Ledger, code: Code, *, caller: int, meta: int, words: Words) 
 
 
 def _whole(drafts: Drafts, running: int, count: int) -> tuple[Instruction, ...] | None:
-    """All chunks up to a running hash. Whoever has followed the rollup has them; a prover of the last chunk need not."""
+    """All chunks up to a running hash: whoever follows has them, a prover of the last chunk may not."""
     chunks: list[tuple[Instruction, ...]] = []
     while sum(map(len, chunks)) < count:
         if running not in drafts:

@@ -7,7 +7,7 @@ API:
 
 from __future__ import annotations
 
-from protocol.vm.isa import INT_REGISTERS, OPS, Immediate, Instruction, Op, Operand, Program, split_xcall
+from protocol.vm.isa import INT_REGISTERS, OPS, Immediate, Instruction, Op, Operand, Program, is_opaque, split_xcall
 
 
 def _register(number: int) -> str:
@@ -24,9 +24,11 @@ def instruction_text(instruction: Instruction) -> str:
             pass
         case Immediate.TARGET:
             operands.append(f"at_{instruction.imm}")
-        case Immediate.XCALL:
+        case Immediate.XCALL | Immediate.XTRY | Immediate.ICALL:
             selector, count, gas = split_xcall(instruction.imm)
-            operands += [f"0x{selector:08x}", str(count), str(gas)]
+            operands += [f"0x{selector:08x}", str(count)]
+            operands += [] if spec.imm is Immediate.ICALL else [str(gas)]
+            operands += ["opaque"] if is_opaque(instruction.imm) else []
         case _:
             operands.append(str(instruction.imm) if instruction.imm < 1 << 64 else hex(instruction.imm))
     return f"{Op(instruction.op).name:<8}{', '.join(operands)}".rstrip()

@@ -188,9 +188,7 @@ class Execution:
         """(value, type) of a slot of this account."""
         key = storage_key(self.address, slot)
         values = self.ledger.read(key)
-        self.storage = StorageAccess(
-            slot=slot, key=key, old=values, new=values, operation=self.ledger.operations[-1]
-        )
+        self.storage = StorageAccess(slot=slot, key=key, old=values, new=values, operation=self.ledger.operations[-1])
         return values
 
     def write(self, slot: int, value: int, kind: int) -> None:

@@ -240,7 +240,10 @@ class FrameRun:
             self.ledger.tree = frame.start_tree
             if frame.called and frame.origin is not Origin.CALL and not ended.undone:
                 # Its outgoing calls are to be undone first; REVERT_CONTINUE tells the caller.
-                return End(action=self._revert(frame.scope), frames=Unwind(scope=frame.scope, data=ended.data, below=frame.parent))
+                return End(
+                    action=self._revert(frame.scope),
+                    frames=Unwind(scope=frame.scope, data=ended.data, below=frame.parent),
+                )
         if frame.origin is not Origin.ICALL:
             return End(action=self._result(frame, ended.failed, ended.data), frames=frame.parent)
         caller = frame.parent

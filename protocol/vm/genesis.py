@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protocol.constants import FIELD_ORDER, MAX_GENESIS_BYTES
+from protocol.constants import DEPLOYER, FIELD_ORDER, MAX_GENESIS_BYTES
 from protocol.errors import DecodeError
 from protocol.reader import Reader
 from protocol.types import Address
@@ -67,12 +67,14 @@ def check_genesis(genesis: Genesis) -> None:
     """Check order and ranges.
 
     Raises:
-        DecodeError: GENESIS_ORDER, GENESIS_TYPE, GENESIS_VALUE.
+        DecodeError: GENESIS_ORDER, GENESIS_TYPE, GENESIS_VALUE, GENESIS_DEPLOYER.
     """
     previous = b""
     for account in genesis.accounts:
         if account.address <= previous:
             raise DecodeError("GENESIS_ORDER", address=account.address)
+        if int.from_bytes(account.address, "big") == DEPLOYER:
+            raise DecodeError("GENESIS_DEPLOYER")
         previous = account.address
         _check_slots(account)
 

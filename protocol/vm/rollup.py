@@ -13,15 +13,18 @@ from protocol.statement import own_entries
 from protocol.table import Core
 from protocol.types import RollupId
 from protocol.vm.machine import EntryRun, run_entry
-from protocol.vm.state import VmState
+from protocol.vm.state import Unwind, VmState
 
 
-def apply_entry(state: VmState, core: Core, index: int, *, trace: bool = False) -> EntryRun:
+def apply_entry(
+    state: VmState, core: Core, index: int, *, trace: bool = False, unwound: Unwind | None = None
+) -> EntryRun:
     """Execute entry `index` on its owner's state and require what the core says about it.
 
     Args:
         state: the owner's state at the entry's pre-root.
         core: a valid core.
+        unwound: for a REVERT_CONTINUE whose REVERT's entry was executed before; found by executing it if omitted.
 
     Raises:
         RuleError: ENTRY_PRE_ROOT, ENTRY_NEXT_ACTION, ENTRY_MID, ENTRY_NEW_ROOT.
@@ -31,7 +34,17 @@ def apply_entry(state: VmState, core: Core, index: int, *, trace: bool = False) 
     pre_root = core.roots_before(index)[core.member(entry.owner)]
     if state.root != pre_root:
         raise RuleError("ENTRY_PRE_ROOT", entry=index, expected=pre_root, actual=state.root)
-    run = run_entry(state, rollup_id=entry.owner, l2_time=core.l2_time, trigger=entry.trigger, trace=trace)
+    if entry.revert_of != NONE and unwound is None:
+        unwound = _undone_scope(state, core, index)
+    run = run_entry(
+        state,
+        rollup_id=entry.owner,
+        l2_time=core.l2_time,
+        trigger=entry.trigger,
+        fee_recipient=core.fee_recipient,
+        unwound=unwound,
+        trace=trace,
+    )
     if run.next_action != entry.next_action:
         raise RuleError("ENTRY_NEXT_ACTION", entry=index)
     if run.mid != entry.mid:
@@ -39,6 +52,25 @@ def apply_entry(state: VmState, core: Core, index: int, *, trace: bool = False) 
     if run.new_root != entry.new_root:
         raise RuleError("ENTRY_NEW_ROOT", entry=index, expected=entry.new_root, actual=run.new_root)
     return run
+
+
+def _undone_scope(state: VmState, core: Core, index: int) -> Unwind | None:
+    """What the REVERT before a REVERT_CONTINUE left, by the branch of the table that leads to it (SPEC §8.1).
+
+    The branch exists (SPEC §5.2 rule 5), and its end is proven: its root is in the link of the REVERT_CONTINUE. No
+    entry is executed twice: each stands on one path only, and paths of different REVERTs part where their scopes open.
+    """
+    entry = core.entries[index]
+    branch, at = [], entry.revert_of
+    while at != entry.parent:
+        branch.append(at)
+        at = core.entries[at].parent
+    unwound = None
+    for place in reversed(branch):
+        if core.owner(place) == entry.owner:
+            run = apply_entry(state, core, place)
+            state, unwound = run.post, run.unwound
+    return unwound
 
 
 def run_core(state: VmState, core: Core, rollup_id: int, *, trace: bool = False) -> dict[int, EntryRun]:
@@ -65,7 +97,8 @@ def run_core(state: VmState, core: Core, rollup_id: int, *, trace: bool = False)
         before = state_before(state, core, index, RollupId(rollup_id), runs)
         if entry.reply_to != NONE and before.frames is not runs[entry.reply_to].suspended:
             raise RuleError("ENTRY_FRAME", entry=index, reply_to=entry.reply_to)
-        runs[index] = apply_entry(before, core, index, trace=trace)
+        unwound = None if entry.revert_of == NONE else runs[entry.revert_of].unwound
+        runs[index] = apply_entry(before, core, index, trace=trace, unwound=unwound)
     return runs
 
 

@@ -148,7 +148,7 @@ class Unwind:
 
 
 Drafts = Mapping[int, tuple[int, tuple[Instruction, ...]]]
-"""Chunks of programs that are being deployed, by the running hash up to their end: the hash before, the instructions."""
+"""Chunks of programs that are being deployed, by the hash up to their end: the hash before, the instructions."""
 Frames = Frame | Unwind | None
 """What a root commits to beside the tree: the innermost suspended frame, a scope that is being undone, or nothing."""
 

@@ -16,8 +16,8 @@ API:
 Records (`Opening`, `Update`, `Insertion`) hold what a circuit proves: index, leaves and, computed on demand, siblings
 and roots. Siblings are one triple for each level of the tree, lowest first; a triple holds the three other
 children in child order. An Update proves root_before -> root_after with the same siblings. Where an insertion makes the
-tree deeper, its second Update has siblings up to the new root; the old one stands below empty siblings. An Insertion is two
-Updates in a row: the low leaf, then the new one.
+tree deeper, its second Update has siblings up to the new root; the old one stands below empty siblings. An Insertion is
+two Updates in a row: the low leaf, then the new one.
 """
 
 from __future__ import annotations

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from protocol.actions import Action, ActionKind
+from protocol.actions import Action, ActionKind, check_action
 from protocol.constants import STEP_LIMIT
 from protocol.types import Address, Endpoint, RollupId, split_endpoint
 from protocol.vm.disassembler import instruction_text
-from protocol.vm.execution import Outcome
 from protocol.vm.genesis import Genesis, GenesisAccount, GenesisSlot, check_genesis, state_from_genesis
 from protocol.vm.isa import INT_REGISTERS, Program
 from protocol.vm.machine import EntryRun, run_entry
 from protocol.vm.state import FIELD_WORD, INTEGER_WORD
 
 TRIAL_ROLLUP = RollupId(1)
-TRIAL_ADDRESS = Address(bytes(19) + b"\x01")
+TRIAL_ADDRESS = Address(bytes(18) + b"\x10\x00")
 TRIAL_CALLER = Endpoint(1)
 """Account 1 of L1."""
 
@@ -52,8 +51,8 @@ def try_program(
         The run of the call, then one for each answer that was used.
 
     Raises:
-        DecodeError: GENESIS_VALUE, GENESIS_ORDER: a slot or value out of range.
-        StateError: DATA_TOO_LONG, BALANCE_OVERFLOW, STEP_BUDGET.
+        DecodeError: GENESIS_VALUE, GENESIS_ORDER, ACTION_RANGE: a slot or value out of range; ACTION_DATA_LENGTH.
+        StateError: DATA_TOO_LONG, STEP_BUDGET.
     """
     made = tuple(
         GenesisSlot(slot=slot, kind=FIELD_WORD if word >> 128 else INTEGER_WORD, value=word)
@@ -72,11 +71,12 @@ def try_program(
         source_address=source_address,
         data=data,
     )
+    check_action(trigger)
     state = state_from_genesis(genesis)
     run = run_entry(state, rollup_id=TRIAL_ROLLUP, l2_time=l2_time, trigger=trigger, trace=True, budget=budget)
     runs = [run]
     for answer in answers:
-        if run.outcome is not Outcome.XCALL:
+        if run.suspended is None:
             break
         call = run.next_action
         result = Action(

@@ -27,11 +27,13 @@ from protocol.vm.state_tree import Leaf, StateTree
 from proving.circuit.entry import EntryHint
 from proving.circuit.errors import ClaimMismatch, TierExceeded
 from proving.circuit.merkle import PathHint
+from proving.circuit.operations import CODES
 from proving.circuit.table_vm import Hints
 from proving.circuit.tiers import Shape
 from proving.circuit.tree_unit import Kind, Role, TreeHint, UnitHint
 
 _FAILURES = (Outcome.REVERT, Outcome.TRAP, Outcome.FAILED_RESULT)
+_UNPROVEN = (Outcome.UNFUNDED, Outcome.DEPLOYED, Outcome.REFUSED, Outcome.UNDONE, Outcome.SKIP)
 _WORD_READS = (Op.ARGHI, Op.ARGLO, Op.RETHI, Op.RETLO, Op.OUT)
 _IDLE_PROGRAM = ((int(Op.RETURN), 0),)
 
@@ -287,10 +289,13 @@ def _programs(runs: Sequence[EntryRun]) -> list[Program]:
 
 def _check_run(shape: Shape, run: EntryRun) -> None:
     limit = shape.tier.data_words
+    _check("TIER_OUTCOME", f"calls that end as {run.outcome.value}", int(run.outcome in _UNPROVEN), 0)
     _check_depth(run.pre.tree)
     _check("TIER_STEPS", "steps of one entry", len(run.steps), shape.steps)
     for step in run.steps:
-        if step.instruction.op in _WORD_READS:
+        op = Op(step.instruction.op)
+        _check("TIER_OPERATION", f"operations {op.name}", int(op.name not in CODES), 0)
+        if op in _WORD_READS:
             _check("TIER_DATA", "data words that the program names", step.instruction.imm + 1, limit)
 
 
@@ -302,7 +307,7 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
 
     Raises:
         TierExceeded: TIER_ENTRIES, TIER_DATA, TIER_STEPS, TIER_PROGRAMS, TIER_PROGRAM, TIER_HASHES, TIER_WRITES,
-            TIER_READS, TIER_BLOCK, TIER_SUSPENDED.
+            TIER_READS, TIER_BLOCK, TIER_SUSPENDED, TIER_OPERATION, TIER_OUTCOME.
     """
     try:
         statement = words(core, rollup_id, shape.tier)

@@ -50,6 +50,14 @@ def instructions(draw: st.DrawFn, pc: int, count: int) -> Instruction:
         Immediate.XCALL: st.builds(
             xcall_immediate, st.integers(0, 0xFFFFFFFF), st.integers(0, 16), st.integers(0, (1 << 64) - 1)
         ),
+        Immediate.XTRY: st.builds(
+            xcall_immediate,
+            st.integers(0, 0xFFFFFFFF),
+            st.integers(0, 16),
+            st.integers(1, (1 << 64) - 1),
+            st.booleans(),
+        ),
+        Immediate.ICALL: st.builds(xcall_immediate, st.integers(0, 0xFFFFFFFF), st.integers(0, 16), st.just(0)),
     }
     rd, ra, rb = (draw(numbers[operand]) for operand in (spec.rd, spec.ra, spec.rb))
     return Instruction(int(spec.op), rd, ra, rb, draw(immediates[spec.imm]))
@@ -76,7 +84,7 @@ def state_of(program: Program) -> VmState:
 
 def check_run(run: EntryRun, trace: bool = True) -> None:
     """Laws of one entry."""
-    assert run.mid == (run.outcome is Outcome.XCALL)
+    assert run.mid == (run.outcome in (Outcome.XCALL, Outcome.XTRY))
     failed = run.outcome in (Outcome.REVERT, Outcome.TRAP, Outcome.FAILED_RESULT)
     assert run.next_action.failed == failed
     if failed:
@@ -106,7 +114,7 @@ def test_any_program_runs_and_resumes(program: Program, trigger: Action, answer:
         run = run_entry(state, rollup_id=1, l2_time=L2_TIME, trigger=following, trace=True)
         check_run(run)
         runs.append(run)
-        if run.outcome is not Outcome.XCALL:
+        if run.suspended is None:
             break
         state, following = run.post, result_of(run.next_action, answer)
     partial = state_from_witness(make_witness(base, runs))

@@ -259,7 +259,7 @@ def test_a_tree_deeper_than_the_tier_is_refused_by_name() -> None:
         more = nodes | ({(8, 1): 5} if next_index > 4**8 else {})
         tree = partial_tree(next_index, leaves, more)
         story = Story(replace(story.first, tree=tree))
-        story.call(b"", to=ACCOUNT if writes else Address(bytes(19) + b"\1"))
+        story.call(b"", to=ACCOUNT if writes else Address(bytes(19) + b"\2"))
         assert limit(story) == "TIER_DEPTH"
 
 

@@ -139,7 +139,7 @@ def test_the_machines_own_limit_is_a_trap(tmp_path: Path, capsys: pytest.Capture
         (("--data", "", f"--caller=-1:{ORACLE}"), "NOD-002"),
         (("--data", "", "--caller", f"{1 << 64}:{ORACLE}"), "NOD-002"),
         (("--data", "", "--value", "-1"), "NOD-002"),
-        (("--data", "", "--value", str(1 << 128)), "PRO-012"),
+        (("--data", "", "--value", str(1 << 128)), "PRO-010"),
         (("--data", "", "--slot", "1"), "NOD-002"),
         (("--data", "", "--slot=-1=1"), "PRO-010"),
         (("--data", "", "--time", "-1"), "NOD-002"),

@@ -52,7 +52,7 @@ def test_code_hash_and_file() -> None:
         ([], "PROGRAM_LENGTH"),
         ([END] * 4097, "PROGRAM_LENGTH"),
         ([Instruction(0), END], "PROGRAM_OP"),
-        ([Instruction(0x16), END], "PROGRAM_OP"),
+        ([Instruction(0x0B), END], "PROGRAM_OP"),
         ([Instruction(0xFF), END], "PROGRAM_OP"),
         ([Instruction(Op.ADD, 12, 0, 0), END], "PROGRAM_REGISTER"),
         ([Instruction(Op.ADDF, 12, 12, 11), END], "PROGRAM_REGISTER"),
@@ -68,6 +68,9 @@ def test_code_hash_and_file() -> None:
         ([Instruction(Op.OUT, imm=16), END], "PROGRAM_IMMEDIATE"),
         ([Instruction(Op.XCALL, 0, 12, 0, 17 << 32), END], "PROGRAM_IMMEDIATE"),
         ([Instruction(Op.XCALL, 0, 12, 0, 1 << 104), END], "PROGRAM_IMMEDIATE"),
+        ([Instruction(Op.XTRY, 0, 12, 0, 0), END], "PROGRAM_IMMEDIATE"),
+        ([Instruction(Op.XTRYV, 0, 12, 0, 1 << 104), END], "PROGRAM_IMMEDIATE"),
+        ([Instruction(Op.ICALL, 0, 12, 0, 1 << 40), END], "PROGRAM_IMMEDIATE"),
         ([END, Instruction(Op.LDI)], "PROGRAM_END"),
         ([END, Instruction(Op.JZ)], "PROGRAM_END"),
     ],
@@ -88,6 +91,8 @@ def test_every_op_has_its_own_boundary() -> None:
         Immediate.COUNT: 16,
         Immediate.WORD: 15,
         Immediate.XCALL: ((1 << 64) - 1 << 40) + (16 << 32) + 0xFFFFFFFF,
+        Immediate.XTRY: ((1 << 65) - 1 << 40) + (16 << 32) + 0xFFFFFFFF,
+        Immediate.ICALL: (16 << 32) + 0xFFFFFFFF,
     }
     for number, spec in OPS.items():
         registers = [{"-": 0, "i": 11, "f": 15}[x.value] for x in (spec.rd, spec.ra, spec.rb)]

@@ -63,6 +63,26 @@ def register(source: str, name: str, trigger: Action | None = None) -> int:
         ("LDF f1, 2\nEQF r1, f1, f1", "r1", 1),
         ("LDF f1, 2\nEQF r1, f1, f0", "r1", 0),
         (f"LDI r1, {TOP}\nITOF f3, r1", "f3", TOP),
+        (f"LDI r1, {1 << 64}\nLDI r2, {(1 << 64) - 1}\nMUL r3, r1, r2", "r3", (1 << 128) - (1 << 64)),
+        ("LDI r1, 7\nLDI r2, 2\nDIV r3, r1, r2", "r3", 3),
+        (f"LDI r1, {TOP}\nLDI r2, {TOP}\nDIV r3, r1, r2", "r3", 1),
+        ("LDI r1, 7\nLDI r2, 4\nMOD r3, r1, r2", "r3", 3),
+        (f"LDI r1, 7\nLDI r2, {TOP}\nMOD r3, r1, r2", "r3", 7),
+        ("LDI r1, 7\nLDI r2, 4\nMIN r3, r1, r2", "r3", 4),
+        ("LDI r1, 7\nLDI r2, 4\nMAX r3, r1, r2", "r3", 7),
+        ("LDI r1, 12\nLDI r2, 10\nAND r3, r1, r2", "r3", 8),
+        ("LDI r1, 12\nLDI r2, 10\nOR r3, r1, r2", "r3", 14),
+        ("LDI r1, 12\nLDI r2, 10\nXOR r3, r1, r2", "r3", 6),
+        ("LDI r1, 3\nLDI r2, 126\nSHL r3, r1, r2", "r3", 3 << 126),
+        (f"LDI r2, {TOP}\nSHL r3, r1, r2", "r3", 0),
+        (f"LDI r1, {TOP}\nLDI r2, 127\nSHR r3, r1, r2", "r3", 1),
+        (f"LDI r1, {TOP}\nLDI r2, 128\nSHR r3, r1, r2", "r3", 0),
+        (f"LDI r1, {TOP}\nLDI r2, {TOP}\nSHR r3, r1, r2", "r3", 0),
+        (f"LDF f1, {FIELD_ORDER - 1}\nFHI r3, f1", "r3", (FIELD_ORDER - 1) >> 128),
+        (f"LDF f1, {FIELD_ORDER - 1}\nFLO r3, f1", "r3", (FIELD_ORDER - 1) & TOP),
+        ("LDF f1, 5\nINVF f2, f1\nMULF f3, f2, f1", "f3", 1),
+        ("LDI r1, 9\nBALANCE r1", "r1", 0),
+        ("LDI r1, 9\nRETOK r1", "r1", 0),
         ("LDF f1, 2\nLDF f2, 3\nHASH f3, f1, f2", "f3", P(2, (2, 3))),
         (f"LDI r1, 0xffffffff\nLDI r2, {TOP}\nADDR f0, r1, r2", "f0", (1 << 160) - 1),
         ("CALLER f0", "f0", endpoint(0, USER)),
@@ -102,6 +122,19 @@ def test_the_value_is_a_register_word() -> None:
     ("source", "trap"),
     [
         (f"LDI r1, {TOP}\nLDI r2, 1\nADD r3, r1, r2", Trap.OVERFLOW),
+        (f"LDI r1, {1 << 64}\nMUL r3, r1, r1", Trap.OVERFLOW),
+        ("LDI r1, 2\nLDI r2, 127\nSHL r3, r1, r2", Trap.OVERFLOW),
+        (f"LDI r1, 1\nLDI r2, {TOP}\nSHL r3, r1, r2", Trap.OVERFLOW),
+        ("LDI r1, 1\nDIV r3, r1, r2", Trap.DIVISION),
+        ("LDI r1, 1\nMOD r3, r1, r2", Trap.DIVISION),
+        ("INVF f1, f2", Trap.DIVISION),
+        ("LDI r1, 4\nXCALLV f2, r1, 0, 0, 0", Trap.BALANCE),
+        ("LDI r1, 4\nXTRYV f2, r1, 0, 0, 1", Trap.BALANCE),
+        ("LDI r1, 4\nSELF f2\nICALL f2, r1, 0, 0", Trap.BALANCE),
+        ("SELF f1\nXTRY f1, 0, 0, 1", Trap.ENDPOINT),
+        ("LDF f1, 5\nICALL f1, r1, 0, 0", Trap.ENDPOINT),
+        (f"LDF f1, {2 << 160}\nICALL f1, r1, 0, 0", Trap.ENDPOINT),
+        (f"LDF f1, {FIELD_ORDER - 1}\nICALL f1, r1, 0, 0", Trap.ENDPOINT),
         ("LDI r2, 1\nSUB r3, r1, r2", Trap.OVERFLOW),
         ("LDI r1, 0x100000000\nADDR f0, r1, r2", Trap.ADDRESS),
         ("SSTOREF f1, f2\nSLOAD r1, f1", Trap.TYPE),
@@ -205,12 +238,11 @@ def test_value_is_credited_to_the_account() -> None:
 
 
 def test_nonce_stays_above_the_balance() -> None:
-    """Packing both ways, and a balance that would leave its 128 bits makes the entry unprovable."""
+    """Packing both ways, and a call whose value would leave the balance's 128 bits fails."""
     assert unpack_account(pack_account(3, TOP)) == (3, TOP)
     state = run(state_of("RETURN 0"), call(value=TOP)).post
-    with pytest.raises(StateError) as caught:
-        run(state, call(value=1))
-    assert caught.value.reason == "BALANCE_OVERFLOW"
+    late = run(state, call(value=1))
+    assert (late.outcome, late.next_action.failed, late.new_root) == (Outcome.UNFUNDED, True, state.root)
 
 
 # -- outgoing calls ----------------------------------------------------------------------------------------------------
@@ -330,7 +362,8 @@ def test_frame_hash_binds_every_field() -> None:
     [
         (state_of("RETURN 0"), call(rollup_id=2), "TRIGGER_ROLLUP"),
         (state_of("RETURN 0"), call(kind=ActionKind.L2TX, value=0), "TRIGGER_KIND"),
-        (state_of("RETURN 0"), call(kind=ActionKind.TRY_CALL), "TRIGGER_KIND"),
+        (state_of("RETURN 0"), call(kind=ActionKind.REVERT), "TRIGGER_KIND"),
+        (state_of("RETURN 0"), call(kind=ActionKind.REVERT_CONTINUE, scope=(0,)), "WRONG_SCOPE"),
         (state_of("RETURN 0"), call(data=bytes(517)), "DATA_TOO_LONG"),
         (run(state_of(ASKING)).post, result_of(call(source_rollup=1), bytes(513)), "DATA_TOO_LONG"),
         (state_of("RETURN 0"), result_of(call(source_rollup=1)), "NO_FRAME"),

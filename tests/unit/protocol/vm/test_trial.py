@@ -61,7 +61,7 @@ def test_the_trace_shows_what_changed() -> None:
         ({"slots": {0: FIELD_ORDER}}, "GENESIS_VALUE"),
         ({"slots": {FIELD_ORDER: 1}}, "GENESIS_ORDER"),
         ({"slots": {-1: 1}}, "GENESIS_ORDER"),
-        ({"value": 1 << 128}, "BALANCE_OVERFLOW"),
+        ({"value": 1 << 128}, "ACTION_RANGE"),
     ],
 )
 def test_impossible_trials_are_refused(arguments: dict[str, object], reason: str) -> None:
