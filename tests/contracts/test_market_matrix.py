@@ -48,6 +48,7 @@ VIEWS: Final = {
 # -- the matrix --------------------------------------------------------------------------------------------------------
 
 ERRORS: Final = {
+    "aa": "AlreadyAnswered",
     "af": "AlreadyForced",
     "al": "AmendTooLate",
     "bs": "BadSubmitter",
@@ -57,6 +58,7 @@ ERRORS: Final = {
     "ex": "AgreementExpired",
     "fo": "NotFailover",
     "li": "ConfigurationLives",
+    "ma": "MalformedAck",
     "nb": "NoBond",
     "nc": "NothingToCollect",
     "ne": "NotEquivocation",
@@ -88,64 +90,71 @@ EFFECTS: Final = {
 }
 
 MATRIX: Final = """
-                    dep rqR wdR wdP col prp acc rev set clm clr rec amd can dc0 dcf voi sla slf frc ans pek eq2 eq1
-before openFrom     +   +   wn  wn  nc  +   bs  bs  no  cl  cl  +   +   +   no  no  li  te  te  no  nf  nf  +   +
-open                +   +   wn  wn  nc  +   bs  bs  +   cl  cl  +   +   +   +   +   li  te  te  +   nf  nf  +   +
-claims open         +   +   wn  wn  nc  +   bs  bs  +   +   +   +   +   +   +   +   li  te  te  +   nf  nf  +   +
-after deliverBy     +   +   wn  wn  nc  +   bs  bs  +   +   +   +   al  +   +   +   li  te  te  rl  nf  nf  +   +
-turn is over        +   +   wn  wn  nc  +   bs  bs  +   cl  +   +   al  +   +   +   li  te  te  rl  nf  nf  +   +
-after claimBy       +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  +   fo  rl  nf  nf  +   +
-after all           +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  tl  tl  rl  nf  nf  +   +
-no such ticket      +   +   wn  wn  nc  +   bs  bs  un  d   d   +   +   +   +   un  li  te  te  un  nf  nf  ne  ne
-capacity            +   +   wn  wn  nc  +   bs  bs  ns  ns  ns  +   +   +   +   +   li  te  te  +   nf  nf  +   +
-price too high      +   +   wn  wn  nc  +   bs  bs  un  d   d   +   +   +   +   +   li  te  te  un  nf  nf  +   +
-bond too high, late +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  un  fo  rl  nf  nf  +   +
-recorded            +   +   wn  wn  nc  +   bs  bs  +   +   +   nr  +   +   +   +   li  te  te  +   nf  nf  +   +
-amended             +   +   wn  wn  nc  +   bs  bs  +   +   +   nr  +   +   +   +   li  te  te  +   nf  nf  +   +
-superseded          +   +   wn  wn  nc  +   bs  bs  sm  sm  sm  nr  +   +   +   +   li  te  te  +   nf  nf  +   +
-amended, late       +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  +   fo  rl  nf  nf  +   +
-forced              +   +   wn  wn  nc  +   bs  bs  +   +   +   nr  +   +   +   +   li  te  te  af  +   pe  +   +
-silent              +   +   wn  wn  nc  +   bs  bs  +   cl  +   nr  al  +   +   +   li  te  te  rl  rl  +   +   +
-silent, late        +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  +   fo  rl  rl  +   +   +
-answered            +   +   wn  wn  nc  +   bs  bs  +   +   +   nr  +   +   +   +   li  te  te  af  +   pe  +   +
-answered, late      +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  +   fo  rl  rl  pe  +   +
-penalised           +   +   wn  we  nc  +   bs  bs  +   cl  +   nr  al  +   +   +   li  te  te  rl  rl  pe  +   +
-penalised, late     +   +   wn  we  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  b   fo  rl  rl  pe  +   +
-paid by a load      +   +   we  wn  +   +   bs  bs  st  se  se  +   +   +   +   un  li  te  te  un  nf  nf  np  +
-paid by a claim     +   +   we  wn  +   +   bs  bs  -   se  se  +   +   +   +   un  li  te  te  un  nf  nf  np  +
-paid, late          +   +   we  wn  +   +   bs  bs  st  cl  cl  ex  ex  +   ex  ex  li  un  fo  rl  nf  nf  np  +
-paid, bond free     +   +   +   wn  +   +   bs  bs  -   cl  cl  ex  ex  +   ex  ex  li  tl  tl  rl  nf  nf  np  +
-broken              +   +   we  wn  nc  +   bs  bs  un  d   d   +   +   +   +   un  li  te  te  un  nf  nf  +   np
-broken, late        +   +   we  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  un  fo  rl  nf  nf  +   np
-overtaken           +   +   we  wn  nc  +   bs  bs  un  d   d   +   +   +   +   un  li  te  te  un  nf  nf  np  np
-overtaken, late     +   +   we  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  un  +   rl  nf  nf  np  np
-delivered           +   +   we  wn  nc  +   bs  bs  un  de  de  +   +   +   +   un  de  te  te  de  nf  nf  +   np
-delivered, late     +   +   we  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  de  de  de  rl  nf  nf  +   np
-both reported       +   +   wn  wn  +   +   bs  bs  +   +   +   +   +   +   +   +   li  te  te  +   nf  nf  nb  nb
-both reported, late +   +   wn  wn  +   +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  +   fo  rl  nf  nf  nb  nb
-cancelled           +   +   wn  wn  nc  +   bs  bs  ca  d   d   +   +   ca  +   +   li  te  te  ca  nf  nf  ne  ne
-cancelled, late     +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  ca  ex  ex  li  +   fo  rl  nf  nf  ne  ne
-declined            +   +   wn  wn  nc  +   bs  bs  re  re  re  +   +   re  re  re  re  te  te  re  nf  nf  ne  ne
-declined, late      +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  re  ex  ex  re  re  re  rl  nf  nf  ne  ne
-declined for a fee  +   +   we  wn  +   +   bs  bs  re  re  re  +   +   re  re  re  re  te  te  re  nf  nf  ne  +
-fee, late           +   +   we  wn  +   +   bs  bs  ex  cl  cl  ex  ex  re  ex  ex  re  re  re  rl  nf  nf  ne  +
-switched            +   +   wn  wn  nc  +   bs  bs  sy  +   +   +   +   +   +   +   +   te  te  +   nf  nf  +   +
-switched, late      +   +   wn  wn  nc  +   bs  bs  sy  cl  cl  ex  ex  +   ex  ex  +   +   fo  rl  nf  nf  +   +
-void                +   +   wn  wn  nc  +   bs  bs  sy  vo  vo  +   +   vo  vo  vo  vo  te  te  vo  nf  nf  ne  ne
-void, late          +   +   wn  wn  nc  +   bs  bs  sy  cl  cl  ex  ex  vo  ex  ex  vo  vo  vo  rl  nf  nf  ne  ne
-slashed             +   +   wn  we  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  sl  sl  sl  rl  nf  nf  +   +
-slashed, after all  +   +   wn  we  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  sl  tl  tl  rl  nf  nf  +   +
-bond spent, late    +   +   wn  we  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  b   fo  rl  nf  nf  +   +
-withdrawing         +   +   we  wn  nc  +   bs  bs  +   +   +   +   +   +   +   +   li  te  te  +   nf  nf  +   +
-withdrawable        +   +   +   wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  tl  tl  rl  nf  nf  +   +
-ticket gone         +   nt  nt  wn  nc  +   bs  bs  un  d   d   +   +   +   +   un  li  te  te  un  nf  nf  np  np
-ticket gone, late   +   nt  nt  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  un  fo  rl  nf  nf  np  np
-bond gone           +   +   wn  nt  nc  +   bs  bs  +   +   +   +   +   +   +   +   li  te  te  +   nf  nf  +   +
-bond gone, late     +   +   wn  nt  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  un  fo  rl  nf  nf  +   +
-key proposed        +   +   wn  wn  nc  +   +   +   +   +   +   +   +   +   +   +   li  te  te  +   nf  nf  +   +
-key accepted        +   +   wn  wn  nc  +   bs  +   +   +   +   +   +   +   +   +   li  te  te  +   nf  nf  +   +
-key revoked         +   +   wn  wn  nc  +   bs  bs  +   +   +   +   +   +   +   +   li  te  te  +   nf  nf  +   +
-key proposed again  +   +   wn  wn  nc  +   +   +   +   +   +   +   +   +   +   +   li  te  te  +   nf  nf  +   +
+                    dep rqR wdR wdP col prp acc rev set clm clr rec amd can dc0 dcf voi sla slf sle frc ans pek eq2 eq1
+before openFrom     +   +   wn  wn  nc  +   bs  bs  no  cl  cl  +   +   +   no  no  li  te  te  te  no  +   nf  +   +
+open                +   +   wn  wn  nc  +   bs  bs  +   cl  cl  +   +   +   +   +   li  te  te  te  +   +   nf  +   +
+claims open         +   +   wn  wn  nc  +   bs  bs  +   +   +   +   +   +   +   +   li  te  te  te  +   +   nf  +   +
+after deliverBy     +   +   wn  wn  nc  +   bs  bs  +   +   +   +   al  +   +   +   li  te  te  te  rl  +   nf  +   +
+turn is over        +   +   wn  wn  nc  +   bs  bs  +   cl  +   +   al  +   +   +   li  te  te  te  rl  +   nf  +   +
+after claimBy       +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  +   fo  ma  rl  rl  nf  +   +
+after all           +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  tl  tl  tl  rl  rl  nf  +   +
+no such ticket      +   +   wn  wn  nc  +   bs  bs  un  d   d   +   +   +   +   un  li  te  te  te  un  +   nf  ne  ne
+capacity            +   +   wn  wn  nc  +   bs  bs  ns  ns  ns  +   +   +   +   +   li  te  te  te  +   +   nf  +   +
+price too high      +   +   wn  wn  nc  +   bs  bs  un  d   d   +   +   +   +   +   li  te  te  te  un  +   nf  +   +
+bond too high, late +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  un  fo  un  rl  rl  nf  +   +
+recorded            +   +   wn  wn  nc  +   bs  bs  +   +   +   nr  +   +   +   +   li  te  te  te  +   +   nf  +   +
+amended             +   +   wn  wn  nc  +   bs  bs  +   +   +   nr  +   +   +   +   li  te  te  te  +   +   nf  +   +
+superseded          +   +   wn  wn  nc  +   bs  bs  sm  sm  sm  nr  +   +   +   +   li  te  te  te  +   +   nf  +   +
+amended, late       +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  +   fo  ma  rl  rl  nf  +   +
+forced              +   +   wn  wn  nc  +   bs  bs  +   +   +   nr  +   +   +   +   li  te  te  te  af  +   pe  +   +
+silent              +   +   wn  wn  nc  +   bs  bs  +   cl  +   nr  al  +   +   +   li  te  te  te  rl  rl  +   +   +
+silent, late        +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  +   fo  ma  rl  rl  +   +   +
+answered            +   +   wn  wn  nc  +   bs  bs  +   +   +   nr  +   +   +   +   li  te  te  te  af  aa  pe  +   +
+answered, late      +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  +   fo  +   rl  rl  pe  +   +
+acknowledged        +   +   wn  wn  nc  +   bs  bs  +   +   +   nr  +   +   +   +   li  te  te  te  +   aa  nf  +   +
+acknowledged, late  +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  +   fo  +   rl  rl  nf  +   +
+penalised           +   +   wn  we  nc  +   bs  bs  +   cl  +   nr  al  +   +   +   li  te  te  te  rl  rl  pe  +   +
+penalised, late     +   +   wn  we  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  b   fo  ma  rl  rl  pe  +   +
+paid by a load      +   +   we  wn  +   +   bs  bs  st  se  se  +   +   +   +   un  li  te  te  te  un  +   nf  np  +
+paid by a claim     +   +   we  wn  +   +   bs  bs  -   se  se  +   +   +   +   un  li  te  te  te  un  +   nf  np  +
+paid, late          +   +   we  wn  +   +   bs  bs  st  cl  cl  ex  ex  +   ex  ex  li  un  fo  un  rl  rl  nf  np  +
+paid, bond free     +   +   +   wn  +   +   bs  bs  -   cl  cl  ex  ex  +   ex  ex  li  tl  tl  tl  rl  rl  nf  np  +
+broken              +   +   we  wn  nc  +   bs  bs  un  d   d   +   +   +   +   un  li  te  te  te  un  +   nf  +   np
+broken, late        +   +   we  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  un  fo  un  rl  rl  nf  +   np
+overtaken           +   +   we  wn  nc  +   bs  bs  un  d   d   +   +   +   +   un  li  te  te  te  un  +   nf  np  np
+overtaken, late     +   +   we  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  un  fo  un  rl  rl  nf  np  np
+failed, late        +   +   we  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  un  +   un  rl  rl  nf  np  np
+delivered           +   +   we  wn  nc  +   bs  bs  un  de  de  +   +   +   +   un  de  te  te  te  de  +   nf  +   np
+delivered, late     +   +   we  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  de  de  de  de  rl  rl  nf  +   np
+both reported       +   +   wn  wn  +   +   bs  bs  +   +   +   +   +   +   +   +   li  te  te  te  +   +   nf  nb  nb
+both reported, late +   +   wn  wn  +   +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  +   fo  ma  rl  rl  nf  nb  nb
+cancelled           +   +   wn  wn  nc  +   bs  bs  d   d   d   +   +   ca  +   +   li  te  te  te  ca  +   nf  ne  ne
+cancelled, late     +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  ca  ex  ex  li  +   +   ma  rl  rl  nf  ne  ne
+given up            +   +   we  wn  nc  +   bs  bs  d   d   d   +   +   ca  +   un  li  te  te  te  ca  +   nf  ne  np
+given up, late      +   +   we  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  ca  ex  ex  li  +   +   ma  rl  rl  nf  ne  np
+handed over         +   +   wn  wn  nc  +   bs  bs  st  de  de  +   +   ca  +   +   de  te  te  te  de  +   nf  ne  ne
+handed over, late   +   +   wn  wn  nc  +   bs  bs  st  cl  cl  ex  ex  ca  ex  ex  de  de  de  de  rl  rl  nf  ne  ne
+declined            +   +   wn  wn  nc  +   bs  bs  re  re  re  +   +   re  re  re  re  te  te  te  re  +   nf  ne  ne
+declined, late      +   +   wn  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  re  ex  ex  re  re  re  re  rl  rl  nf  ne  ne
+declined for a fee  +   +   we  wn  +   +   bs  bs  re  re  re  +   +   re  re  re  re  te  te  te  re  +   nf  ne  +
+fee, late           +   +   we  wn  +   +   bs  bs  ex  cl  cl  ex  ex  re  ex  ex  re  re  re  re  rl  rl  nf  ne  +
+switched            +   +   wn  wn  nc  +   bs  bs  sy  +   +   +   +   +   +   +   +   te  te  te  +   +   nf  +   +
+switched, late      +   +   wn  wn  nc  +   bs  bs  sy  cl  cl  ex  ex  +   ex  ex  +   +   fo  ma  rl  rl  nf  +   +
+void                +   +   wn  wn  nc  +   bs  bs  sy  vo  vo  +   +   vo  vo  vo  vo  te  te  te  vo  +   nf  ne  ne
+void, late          +   +   wn  wn  nc  +   bs  bs  sy  cl  cl  ex  ex  vo  ex  ex  vo  vo  fo  ma  rl  rl  nf  ne  ne
+slashed             +   +   wn  we  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  sl  sl  sl  sl  rl  rl  nf  +   +
+slashed, after all  +   +   wn  we  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  sl  tl  tl  tl  rl  rl  nf  +   +
+bond spent, late    +   +   wn  we  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  b   fo  ma  rl  rl  nf  +   +
+withdrawing         +   +   we  wn  nc  +   bs  bs  +   +   +   +   +   +   +   +   li  te  te  te  +   +   nf  +   +
+withdrawable        +   +   +   wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  tl  tl  tl  rl  rl  nf  +   +
+ticket gone         +   nt  nt  wn  nc  +   bs  bs  un  d   d   +   +   +   +   un  li  te  te  te  un  +   nf  np  np
+ticket gone, late   +   nt  nt  wn  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  un  fo  un  rl  rl  nf  np  np
+bond gone           +   +   wn  nt  nc  +   bs  bs  +   +   +   +   +   +   +   +   li  te  te  te  +   +   nf  +   +
+bond gone, late     +   +   wn  nt  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  li  un  fo  un  rl  rl  nf  +   +
+key proposed        +   +   wn  wn  nc  +   +   +   +   +   +   +   +   +   +   +   li  te  te  te  +   +   nf  +   +
+key accepted        +   +   wn  wn  nc  +   bs  +   +   +   +   +   +   +   +   +   li  te  te  te  +   +   nf  +   +
+key revoked         +   +   wn  wn  nc  +   bs  bs  +   +   +   +   +   +   +   +   li  te  te  te  +   +   nf  +   +
+key proposed again  +   +   wn  wn  nc  +   +   +   +   +   +   +   +   +   +   +   li  te  te  te  +   +   nf  +   +
 """
 
 
@@ -202,7 +211,6 @@ def test_every_function_of_the_market_has_a_column() -> None:
 ELSEWHERE: Final = {
     # formats and signatures, which no state changes
     "BadSignature",
-    "MalformedAck",
     "MalformedDecline",
     "MalformedReceipt",
     "MalformedSettlement",
@@ -264,6 +272,7 @@ WINDOWS: Final = {
         column="sla", first=CLAIM_BY + 1, last=CLAIM_BY + SLASH_WINDOW, before="SlashTooEarly", after="SlashTooLate"
     ),
     "force": Window(column="frc", first=0, last=DELIVER_BY, before="AgreementNotOpen", after="ReleaseTooLate"),
+    "acknowledge": Window(column="ans", last=CLAIM_BY, after="ReleaseTooLate"),
     "answer": Window(column="ans", last=NOW + RELEASE_WINDOW, after="ReleaseTooLate", begin=forced),
     "penalty": Window(
         column="pek",

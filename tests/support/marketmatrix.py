@@ -233,6 +233,8 @@ COLUMNS: Final[dict[str, Column]] = {
     # without and with the settlement of rank 2
     "sla": _call("slash", "AgreementSlashed", play=lambda s: s.send("slash", s.packed, s.ack, b"")),
     "slf": _call("slash", "AgreementSlashed", play=lambda s: s.send("slash", s.packed, s.ack, _failover(s))),
+    # with the Ack that the contract saw
+    "sle": _call("slash", "AgreementSlashed", play=lambda s: s.send("slash", s.packed, b"", b"")),
     "frc": _call(
         "forceRelease",
         "ReleaseForced",
@@ -306,6 +308,24 @@ def _broken(s: Scene) -> None:
 def _overtaken(s: Scene) -> None:
     """The ticket pays rank 2."""
     claim(s.made, s.rival, s.core, s.second, receipt=receipt_bytes(s.made, s.rival, s.second, s.core))
+
+
+def _failed(s: Scene) -> None:
+    """The ticket pays rank 2 once the time to deliver is over."""
+    s.at(DELIVER_BY + 1)
+    _overtaken(s)
+
+
+def _given_up(s: Scene) -> None:
+    """Cancelled, and the ticket that it freed pays another request."""
+    COLUMNS["can"].play(s)
+    _broken(s)
+
+
+def _handed_over(s: Scene) -> None:
+    """Cancelled, and the user has loaded the proof all the same."""
+    COLUMNS["can"].play(s)
+    COLUMNS["set"].play(s)
 
 
 def _delivered(s: Scene) -> None:
@@ -398,6 +418,8 @@ ROWS: Final[dict[str, Row]] = {
     "silent, late": Row(at=LATER, begin=_silent),
     "answered": Row(begin=_answered),
     "answered, late": Row(at=LATER, begin=_answered),
+    "acknowledged": Row(begin=do("ans")),
+    "acknowledged, late": Row(at=LATER, begin=do("ans")),
     "penalised": Row(at=NOW + RELEASE_WINDOW + 1, begin=_penalised),
     "penalised, late": Row(at=LATER, begin=_penalised),
     # paid
@@ -410,6 +432,7 @@ ROWS: Final[dict[str, Row]] = {
     "broken, late": Row(at=LATER, begin=_broken),
     "overtaken": Row(begin=_overtaken),
     "overtaken, late": Row(at=LATER, begin=_overtaken),
+    "failed, late": Row(at=LATER, begin=_failed),
     "delivered": Row(begin=_delivered),
     "delivered, late": Row(at=LATER, begin=_delivered),
     "both reported": Row(begin=do("eq1")),
@@ -417,6 +440,10 @@ ROWS: Final[dict[str, Row]] = {
     # ended
     "cancelled": Row(begin=do("can")),
     "cancelled, late": Row(at=LATER, begin=do("can")),
+    "given up": Row(begin=_given_up),
+    "given up, late": Row(at=LATER, begin=_given_up),
+    "handed over": Row(begin=_handed_over),
+    "handed over, late": Row(at=LATER, begin=_handed_over),
     "declined": Row(begin=do("dc0")),
     "declined, late": Row(at=LATER, begin=do("dc0")),
     "declined for a fee": Row(begin=do("dcf")),
