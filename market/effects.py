@@ -21,6 +21,8 @@ class Effect(StrEnum):
     SEND_TRANSACTION = "send-transaction"
     BUILD_SLASH = "build-slash"
     PUBLISH_CANCEL = "publish-cancel"
+    TAKE_OVER = "take-over"
+    STAND_DOWN = "stand-down"
 
     PUBLISH_BID = "publish-bid"
     SIGN_ACCEPTANCE = "sign-acceptance"

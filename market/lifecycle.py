@@ -23,6 +23,18 @@ Requester
 - SLASHING: the signed slash transaction is stored.
 - Ends: PAID, REFUNDED (nothing was paid, the ticket is free), SLASHED, EXPIRED (no agreement), CANCELLED.
 
+Standby: the requester's view of one runner-up, which may take the winner's place
+- S_DRAFT: the agreement with its rank is stored.
+- S_AWARDED: the award may have been seen.
+- S_READY: its countersignature is stored. It has no payload and owes nothing.
+- S_CALLED: its time has come, or everybody before it is out. The payload is still here only.
+- S_KEYED, S_PROVING, S_DELIVERED: as KEYED, PROVING, DELIVERED.
+- S_VERIFIED: its proof holds; whether it is the first decides the request's own order.
+- S_MISSED: it gave its Ack, and no valid proof in time. After claimBy its bond can be taken, if nobody was paid or a
+  later rank.
+- S_SLASH_DUE, S_SLASHING: as SLASH_DUE, SLASHING.
+- Ends: S_CHOSEN (its proof is the order's), S_SPARE (nothing is owed), S_SLASHED, S_KEPT (the bond was not taken).
+
 Prover
 - SEEN: the request passed validation.
 - BID: opening, salt and keys of our bid are stored; it may have been seen.
@@ -58,6 +70,7 @@ class Role(StrEnum):
 
     REQUESTER = "requester"
     PROVER = "prover"
+    STANDBY = "standby"
 
 
 class State(StrEnum):
@@ -86,6 +99,22 @@ class State(StrEnum):
     EXPIRED = "expired"
     CANCELLED = "cancelled"
 
+    S_DRAFT = "s-draft"
+    S_AWARDED = "s-awarded"
+    S_READY = "s-ready"
+    S_CALLED = "s-called"
+    S_KEYED = "s-keyed"
+    S_PROVING = "s-proving"
+    S_DELIVERED = "s-delivered"
+    S_VERIFIED = "s-verified"
+    S_MISSED = "s-missed"
+    S_SLASH_DUE = "s-slash-due"
+    S_SLASHING = "s-slashing"
+    S_CHOSEN = "s-chosen"
+    S_SPARE = "s-spare"
+    S_SLASHED = "s-slashed"
+    S_KEPT = "s-kept"
+
     SEEN = "p-seen"
     BID = "p-bid"
     WON = "p-won"
@@ -110,7 +139,7 @@ class State(StrEnum):
     @property
     def role(self) -> Role:
         """Whose state it is."""
-        return Role.PROVER if self.value.startswith("p-") else Role.REQUESTER
+        return {"p-": Role.PROVER, "s-": Role.STANDBY}.get(self.value[:2], Role.REQUESTER)
 
 
 class Event(StrEnum):
@@ -141,6 +170,10 @@ class Event(StrEnum):
     SLASH_SIGNED = "slash-signed"
     SLASH_SEEN = "slash-seen"
     SLASH_FAILED = "slash-failed"
+    TAKEN_OVER = "taken-over"
+    CALLED = "called"
+    CHOSEN = "chosen"
+    NOT_NEEDED = "not-needed"
 
     BID_MADE = "bid-made"
     SKIP = "skip"
@@ -160,6 +193,7 @@ class Event(StrEnum):
     CLAIM_DUE = "claim-due"
     CLAIM_SIGNED = "claim-signed"
     CLAIM_FAILED = "claim-failed"
+    OUTRUN = "outrun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +244,41 @@ def _table() -> Iterator[tuple[tuple[State, Event], Step]]:
         (s.SLASH_DUE, e.SLASH_FAILED, s.REFUNDED, ()),
         (s.SLASHING, e.SLASH_SEEN, s.SLASHED, ()),
         (s.SLASHING, e.SLASH_FAILED, s.REFUNDED, ()),
+        (s.AWARDED, e.TAKEN_OVER, s.VERIFIED, (f.BUILD_TRANSACTION,)),
+        (s.ACCEPTED, e.TAKEN_OVER, s.VERIFIED, (f.BUILD_TRANSACTION,)),
+        (s.KEYED, e.TAKEN_OVER, s.VERIFIED, (f.BUILD_TRANSACTION,)),
+        (s.PROVING, e.TAKEN_OVER, s.VERIFIED, (f.BUILD_TRANSACTION,)),
+        (s.LAPSED, e.TAKEN_OVER, s.VERIFIED, (f.BUILD_TRANSACTION,)),
+        (s.DEFAULTED, e.TAKEN_OVER, s.VERIFIED, (f.BUILD_TRANSACTION,)),
+        #
+        (s.S_DRAFT, e.COMMIT, s.S_AWARDED, (f.PUBLISH_AWARD, f.ASK_ACCEPTANCE)),
+        (s.S_DRAFT, e.CANCEL, s.S_SPARE, ()),
+        (s.S_AWARDED, e.ACCEPT_RECEIVED, s.S_READY, ()),
+        (s.S_AWARDED, e.ACCEPT_TIMEOUT, s.S_SPARE, ()),
+        (s.S_AWARDED, e.NOT_NEEDED, s.S_SPARE, (f.STAND_DOWN,)),
+        (s.S_READY, e.CALLED, s.S_CALLED, (f.SEAL_PAYLOAD,)),
+        (s.S_READY, e.NOT_NEEDED, s.S_SPARE, (f.STAND_DOWN,)),
+        (s.S_CALLED, e.PAYLOAD_SEALED, s.S_KEYED, (f.RELEASE_PAYLOAD,)),
+        (s.S_CALLED, e.ACK_TIMEOUT, s.S_SPARE, ()),
+        (s.S_CALLED, e.NOT_NEEDED, s.S_SPARE, (f.STAND_DOWN,)),
+        (s.S_KEYED, e.ACK_RECEIVED, s.S_PROVING, ()),
+        (s.S_KEYED, e.DECLINE_RECEIVED, s.S_SPARE, ()),
+        (s.S_KEYED, e.ACK_TIMEOUT, s.S_SPARE, ()),
+        (s.S_KEYED, e.NOT_NEEDED, s.S_SPARE, (f.STAND_DOWN,)),
+        (s.S_PROVING, e.PROOF_RECEIVED, s.S_DELIVERED, (f.VERIFY_DELIVERY,)),
+        (s.S_PROVING, e.PROOF_TIMEOUT, s.S_MISSED, ()),
+        (s.S_PROVING, e.NOT_NEEDED, s.S_SPARE, ()),
+        (s.S_DELIVERED, e.PROOF_VALID, s.S_VERIFIED, (f.TAKE_OVER,)),
+        (s.S_DELIVERED, e.PROOF_INVALID, s.S_PROVING, ()),
+        (s.S_VERIFIED, e.CHOSEN, s.S_CHOSEN, ()),
+        (s.S_VERIFIED, e.NOT_NEEDED, s.S_SPARE, ()),
+        (s.S_MISSED, e.NOT_NEEDED, s.S_SPARE, ()),
+        (s.S_MISSED, e.CLAIMS_OVER, s.S_SLASH_DUE, (f.BUILD_SLASH,)),
+        (s.S_SLASH_DUE, e.SLASH_SIGNED, s.S_SLASHING, (f.SEND_TRANSACTION,)),
+        (s.S_SLASH_DUE, e.SLASH_SEEN, s.S_SLASHED, ()),
+        (s.S_SLASH_DUE, e.SLASH_FAILED, s.S_KEPT, ()),
+        (s.S_SLASHING, e.SLASH_SEEN, s.S_SLASHED, ()),
+        (s.S_SLASHING, e.SLASH_FAILED, s.S_KEPT, ()),
         #
         (s.SEEN, e.BID_MADE, s.BID, (f.PUBLISH_BID,)),
         (s.SEEN, e.SKIP, s.SKIPPED, ()),
@@ -220,8 +289,10 @@ def _table() -> Iterator[tuple[tuple[State, Event], Step]]:
         (s.BID, e.REQUEST_CANCELLED, s.LOST, ()),
         (s.WON, e.ACCEPT_SIGNED, s.SIGNED, ()),
         (s.WON, e.PAYLOAD_MISSING, s.RELEASED, ()),
+        (s.WON, e.NOT_NEEDED, s.RELEASED, ()),
         (s.SIGNED, e.PAYLOAD_RECEIVED, s.HOLDING, (f.CHECK_PAYLOAD,)),
         (s.SIGNED, e.PAYLOAD_MISSING, s.RELEASED, ()),
+        (s.SIGNED, e.NOT_NEEDED, s.RELEASED, ()),
         (s.HOLDING, e.PAYLOAD_GOOD, s.ACKED, (f.START_PROOF,)),
         (s.HOLDING, e.PAYLOAD_BAD, s.DECLINED, ()),
         (s.HOLDING, e.PAYLOAD_MISSING, s.RELEASED, ()),
@@ -241,6 +312,12 @@ def _table() -> Iterator[tuple[tuple[State, Event], Step]]:
         (s.CLAIMING, e.CLAIM_FAILED, s.UNPAID, ()),
         (s.MISSED, e.SLASH_SEEN, s.FORFEITED, ()),
         (s.MISSED, e.CLAIMS_OVER, s.FORGIVEN, ()),
+        (s.MISSED, e.OUTRUN, s.FORGIVEN, ()),
+        (s.ACKED, e.OUTRUN, s.UNPAID, ()),
+        (s.AT_WORK, e.OUTRUN, s.UNPAID, ()),
+        (s.PROVED, e.OUTRUN, s.UNPAID, ()),
+        (s.RECEIPTED, e.OUTRUN, s.UNPAID, ()),
+        (s.OWED, e.OUTRUN, s.UNPAID, ()),
     )
     for state, event, target, effects in rows:
         yield (state, event), Step(target, effects)
@@ -252,7 +329,9 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], Step]] = MappingProxyType(dict(_
 TERMINAL: Final = frozenset(set(State) - {state for state, _ in TRANSITIONS})
 """States without an exit."""
 
-INITIAL: Final[Mapping[Role, State]] = MappingProxyType({Role.REQUESTER: State.DRAFT, Role.PROVER: State.SEEN})
+INITIAL: Final[Mapping[Role, State]] = MappingProxyType(
+    {Role.REQUESTER: State.DRAFT, Role.PROVER: State.SEEN, Role.STANDBY: State.S_DRAFT}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,6 +354,8 @@ class Order:
     claim_by: int
     valid_until: int
     """Last second at which the table can load; requester only, 0 for a prover."""
+    call_ms: int = 0
+    """Unix ms at which a standby is called at the latest, if nobody has a proof by then; 0 for other roles."""
 
     @property
     def is_over(self) -> bool:
@@ -323,6 +404,20 @@ def deadline(order: Order) -> tuple[int, Event, str] | None:
         case s.LANDED | s.OWING | s.LAPSED | s.DEFAULTED:
             return order.claim_by * 1000 + GRACE_MS, e.CLAIMS_OVER, ""
         case s.SLASH_DUE | s.SLASHING:
+            return (order.claim_by + SLASH_WINDOW) * 1000 + GRACE_MS, e.SLASH_FAILED, "SLASH_WINDOW_OVER"
+        case s.S_DRAFT:
+            return order.accept_by_ms, e.CANCEL, "NOT_STARTED"
+        case s.S_AWARDED:
+            return order.accept_by_ms + GRACE_MS, e.ACCEPT_TIMEOUT, "NOT_ACCEPTED"
+        case s.S_READY:
+            return max(order.call_ms, order.accept_by_ms + GRACE_MS), e.CALLED, "IN_PARALLEL"
+        case s.S_CALLED | s.S_KEYED:
+            return order.ack_by * 1000 + GRACE_MS, e.ACK_TIMEOUT, "NO_ACK"
+        case s.S_PROVING:
+            return order.deliver_by * 1000 + GRACE_MS, e.PROOF_TIMEOUT, "NO_PROOF"
+        case s.S_MISSED:
+            return order.claim_by * 1000 + GRACE_MS, e.CLAIMS_OVER, ""
+        case s.S_SLASH_DUE | s.S_SLASHING:
             return (order.claim_by + SLASH_WINDOW) * 1000 + GRACE_MS, e.SLASH_FAILED, "SLASH_WINDOW_OVER"
         case s.SEEN:
             return order.bid_close_ms, e.SKIP, "CLOSED"

@@ -61,7 +61,7 @@ from node.verifying import ProofVerifier
 from protocol.contracts.artifacts import artifact
 from protocol.gossip import MarketId
 from protocol.gossip_memory import GossipMemory
-from protocol.messages import GOSSIP_CHANNELS
+from protocol.messages import GOSSIP_CHANNELS, MAX_OPENINGS
 from protocol.sealing import SealKeyPair
 from protocol.signing import AccountKey
 from protocol.types import Address
@@ -171,7 +171,7 @@ async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
     book = TicketBook(rpc, contracts.market, start_block=chain.start_block, poll_s=chain.poll_ms / 1000)
     store = OrderStore(database, Vault(folder / "vault.key"))
     memory = GossipMemory()
-    for role in Role:
+    for role in (Role.REQUESTER, Role.PROVER):
         recall_requests(store, role, memory)  # blocks, but nothing runs yet
     host = Host(
         P2PConfig(
@@ -325,6 +325,8 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
             ack_window_ms=auction.ack_window_ms,
             prove_window_ms=auction.prove_window_ms,
             claim_window_s=auction.claim_window_s,
+            standbys=min(auction.standbys, MAX_OPENINGS - 1),
+            failover_margin_ms=auction.failover_margin_ms,
             max_price_wei=auction.max_price_wei,
             bond_min_wei=auction.bond_wei,
             ready_wait_ms=auction.ready_wait_ms,

@@ -38,7 +38,9 @@ LAST_RETRY_MS: Final = 2_000
 WIPE_EVERY_MS: Final = 60_000
 RESEND_MS: Final = 15_000  # more than a block's time: most transactions land before
 
-OUTLIVES_ITS_STATE: Final = frozenset({Effect.PUBLISH_CANCEL, Effect.PUBLISH_AWARD, Effect.ANNOUNCE_READY})
+OUTLIVES_ITS_STATE: Final = frozenset(
+    {Effect.PUBLISH_CANCEL, Effect.PUBLISH_AWARD, Effect.ANNOUNCE_READY, Effect.STAND_DOWN}
+)
 """Effects that are worth performing when the order has moved on meanwhile."""
 
 ASKED_ON_ENTERING: Final[Mapping[State, frozenset[Effect]]] = MappingProxyType(
@@ -109,8 +111,12 @@ class OrderLoop:
         reason: str = "",
         document: Mapping[str, bytes] = NOTHING,
         secret: Mapping[str, bytes] = NOTHING,
+        due: tuple[int, int] | None = None,
     ) -> Order | None:
         """Applies an event. When this returns, change, documents and secrets are durable and the effects are under way.
+
+        Args:
+            due: new ackBy and deliverBy, if the event brings them.
 
         Returns:
             The order after it; None if the event cannot happen to the order (any more), which changes nothing.
@@ -123,7 +129,7 @@ class OrderLoop:
             try:
                 after, effects = await self._in_thread(
                     lambda: self._store.advance(
-                        order, event, now_ms=now_ms, reason=reason, document=document, secret=secret
+                        order, event, now_ms=now_ms, reason=reason, document=document, secret=secret, due=due
                     )
                 )
             except InvalidTransition as refused:

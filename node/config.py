@@ -71,6 +71,10 @@ class AuctionSection:
     """Time from the award to delivery."""
     claim_window_s: int = 3600
     """Time after the delivery deadline in which a claim or a slash can be made."""
+    standbys: int = 1
+    """Runners-up that are engaged in the same award and called if the winner is late; at most 2."""
+    failover_margin_ms: int = 60000
+    """How long before the winner's delivery is due the runner-up is called, to work in parallel."""
     max_price_wei: int = 10**16
     """Bids above this are not awarded."""
     bond_wei: int = 10**15

@@ -156,9 +156,14 @@ def address_from_text(text: str) -> Address:
     return Address(bytes.fromhex(text.removeprefix("0x")))
 
 
-def slash(settlement: bytes, ack: bytes) -> bytes:
-    """Calldata of ProofMarket.slash, for a requester whose ticket is whole."""
-    return call_data("IProofMarket", "slash", settlement, ack, b"")
+def slash(settlement: bytes, ack: bytes, failover: bytes) -> bytes:
+    """Calldata of ProofMarket.slash.
+
+    Args:
+        failover: empty where the requester's ticket is whole; else core id and settlement of the later rank that it
+            paid.
+    """
+    return call_data("IProofMarket", "slash", settlement, ack, failover)
 
 
 def claim_with_proof(core: bytes, proofs: bytes, settlement: bytes, receipt: bytes) -> bytes:

@@ -12,7 +12,7 @@ import logging
 import math
 import secrets
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 import trio
 from trio_typing import TaskStatus  # the stubs of trio that libp2p brings along name it only here
@@ -20,37 +20,38 @@ from trio_typing import TaskStatus  # the stubs of trio that libp2p brings along
 from market.admission import Capability, admit
 from market.effects import Effect
 from market.errors import Skip
-from market.lifecycle import GRACE_MS, Event, Order, Role, State
+from market.lifecycle import CLAIM_AFTER_S, GRACE_MS, Event, Order, Role, State
 from market.payload_check import PayloadRefused, judge_payload
 from market.pricing import Curve, quote
 from node import market_state as kept
-from node.broker import LAST_RETRY_MS, OrderLoop, Resender
+from node.broker import LAST_RETRY_MS, OrderLoop
+from node.earnings import WATCHED, Earnings
 from node.frames import FrameWriter
-from node.l1 import claim_with_proof
 from node.market_state import Deal, pack_request, unpack_deal, unpack_request
 from node.ports import (
     Chain,
-    ChainCall,
     Clock,
     Direct,
     Gossip,
     InThread,
-    Landing,
-    Peer,
     ProofWork,
     Prover,
     Refused,
+    RunningProof,
     TryAgain,
 )
 from node.store.errors import OrderExists
 from node.store.orders import OrderStore
-from protocol.agreement import Ack, Receipt, Settlement, by_key, pack_dated, pack_settlement
+from protocol.agreement import (
+    Ack,
+    agreement_of,
+    claim_window,
+)
 from protocol.codec import decode_body, encode_body
 from protocol.commitments import bid_hash, pack_opening, unpack_opening
 from protocol.errors import Ignore, Reject
 from protocol.gossip import check_award, check_award_signature
 from protocol.gossip_memory import KnownRequest
-from protocol.load import ProofItem, Proofs, encode_proofs
 from protocol.messages import (
     AckVerdict,
     Award,
@@ -58,26 +59,20 @@ from protocol.messages import (
     BidCommit,
     BidOpening,
     Cancel,
-    DeliveryReceipt,
     KeyRelease,
     MessageId,
     ProofDelivery,
     ProverAck,
-    ReceiptVerdict,
     RequestCommit,
+    RollupProof,
+    StandDown,
 )
-from protocol.payload import decode_payload, payload_core_id
-from protocol.reqresp import AWARD_EXCHANGE, KEY_EXCHANGE, MAX_SEALED_PAYLOAD, PROOF_EXCHANGE
+from protocol.reqresp import AWARD_EXCHANGE, KEY_EXCHANGE, MAX_SEALED_PAYLOAD
 from protocol.sealing import SealError, SealKeyPair, bid_info, payload_info, seal
-from protocol.signing import ack_digest, receipt_digest, recover_signer
-from protocol.table import encode_core
-from protocol.types import Address, Hash32
+from protocol.signing import ack_digest
 from protocol.verdicts import WireCode
 
 log = logging.getLogger("unveto.prover")
-
-WATCHED: Final = frozenset({State.PROVED, State.RECEIPTED, State.OWED, State.CLAIMING, State.MISSED})
-"""States in which the chain may say something."""
 
 
 class Able(Protocol):
@@ -134,7 +129,7 @@ class ProvingNode:
         self._able = able
         self._frames = frames
         self._offer = offer
-        self._resend = Resender(chain, clock)
+        self._earnings = Earnings(chain=chain, clock=clock, direct=direct, frames=frames)
         self._working: set[bytes] = set()
         self.loop = OrderLoop(
             Role.PROVER,
@@ -146,14 +141,15 @@ class ProvingNode:
                 Effect.SIGN_ACCEPTANCE: self._sign_acceptance,
                 Effect.CHECK_PAYLOAD: self._work,
                 Effect.START_PROOF: self._work,
-                Effect.DELIVER_PROOF: self._deliver,
-                Effect.BUILD_CLAIM: self._build_claim,
-                Effect.SEND_TRANSACTION: self._send_claim,
+                Effect.DELIVER_PROOF: self._earnings.deliver,
+                Effect.BUILD_CLAIM: self._earnings.build_claim,
+                Effect.SEND_TRANSACTION: self._earnings.send_claim,
             },
-            observe=self._observe,
+            observe=self._earnings.observe,
             watched=WATCHED,
             poll_ms=poll_ms,
         )
+        self._earnings.attach(self.loop)
 
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled."""
@@ -162,6 +158,8 @@ class ProvingNode:
             for order in self.loop.orders():
                 if order.state in (State.ACKED, State.AT_WORK):  # its process ended with ours
                     nursery.start_soon(self._work_again, order)
+                elif order.state is State.SEEN:  # ours ended before it was priced
+                    nursery.start_soon(self._price, order)
             self._direct.serve(AWARD_EXCHANGE, self._answer_award)
             self._direct.serve(KEY_EXCHANGE, self._answer_key)
             nursery.start_soon(self._read_requests, nursery)
@@ -195,6 +193,11 @@ class ProvingNode:
             )
         except OrderExists:
             return  # seen before a restart; what is open of it goes on
+        await self._price(order)
+
+    async def _price(self, order: Order) -> None:
+        """Bids for a request that was seen, or says why not."""
+        requester, request = unpack_request(await self._document(order, kept.REQUEST))
         try:
             offered = quote(request, self._offer.curve, queued=len(self._working))
             ticket_wei = await self._chain.ticket_wei(requester, request.requester_ticket)
@@ -254,6 +257,8 @@ class ProvingNode:
             if frame[4] == MessageId.CANCEL:
                 cancelled = decode_body(Cancel, body)
                 await self.loop.happen(cancelled.request_id, Event.REQUEST_CANCELLED, reason="CANCELLED")
+            elif frame[4] == MessageId.STAND_DOWN:
+                await self._stand_down(decode_body(StandDown, body))
             else:
                 await self._take_award(decode_body(Award, body))
 
@@ -263,14 +268,33 @@ class ProvingNode:
         if order is None or order.state is not State.BID:
             return
         winner = award.openings[award.rank - 1]
-        if winner.prover != self._frames.key.address:
-            await self.loop.happen(order.order_id, Event.AWARDED_OTHER)
+        us = self._frames.key.address
+        requester, request = unpack_request(await self._document(order, kept.REQUEST))
+        if winner.prover != us:
+            engaged = award.openings[: 1 + request.standbys]
+            if us not in [bid.prover for bid in engaged]:  # else our own award is under way
+                await self.loop.happen(order.order_id, Event.AWARDED_OTHER)
             return
         ours = unpack_opening(await self._secret(order, kept.OPENING))
         if winner.opening != ours:
             log.warning("order %s: an award in our name with terms that are not ours", order.order_id.hex()[:8])
             return
-        await self.loop.happen(order.order_id, Event.AWARDED_US, document={kept.AWARD: encode_body(award)})
+        agreement = agreement_of(requester, request, award.rank, winner)
+        first, last = claim_window(agreement, has_receipt=False)
+        if last - first < CLAIM_AFTER_S:
+            # A runner-up's own claim opens late: without a window it would depend on the requester's receipt.
+            await self.loop.happen(order.order_id, Event.NO_AWARD, reason="CLAIM_WINDOW")
+            return
+        document = {kept.AWARD: encode_body(award)}
+        due = (agreement.ack_by, agreement.deliver_by)
+        await self.loop.happen(order.order_id, Event.AWARDED_US, document=document, due=due)
+
+    async def _stand_down(self, message: StandDown) -> None:
+        """Believed only before our Ack: afterwards no word of the requester undoes what we owe."""
+        order = self.loop.order(message.request_id)
+        if order is not None and order.state in (State.WON, State.SIGNED):
+            if (await self._deal(order)).award.rank == message.rank:
+                await self.loop.happen(order.order_id, Event.NOT_NEEDED, reason="NOT_NEEDED")
 
     async def _sign_acceptance(self, order: Order) -> None:
         deal = await self._deal(order)
@@ -365,10 +389,10 @@ class ProvingNode:
                     raise Refused("TOO_LATE", "the witness was not built before ackBy")
                 await self._acknowledge(order, deal)
                 await self.loop.happen(order.order_id, Event.PROOF_STARTED)
-                now = self.loop.order(order.order_id)
-                if now is None or now.state is not State.AT_WORK:
-                    return  # its time has passed while the witness was built: nobody waits for this proof
-                proofs, prove_ms = await running.prove()
+                made = await self._prove(order, running)
+                if made is None:
+                    return
+                proofs, prove_ms = made
         except PayloadRefused as refused:
             await self._decline(order, deal, refused.verdict, refused.reason)
             return
@@ -387,6 +411,25 @@ class ProvingNode:
             prove_ms=prove_ms,
         )
         await self.loop.happen(order.order_id, Event.PROOF_MADE, document={kept.DELIVERY: encode_body(delivery)})
+
+    async def _prove(self, order: Order, running: RunningProof) -> tuple[tuple[RollupProof, ...], int] | None:
+        """The proofs; None as soon as nobody waits for them any more."""
+        made = failure = None
+        async with trio.open_nursery() as nursery:
+
+            async def give_up() -> None:
+                await self.loop.wait_for(order.order_id, lambda now: now.state is not State.AT_WORK)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(give_up)
+            try:
+                made = await running.prove()
+            except Refused as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return made
 
     def _left_to_ack_s(self, order: Order) -> float:
         """How long a check may hold a slot: who sends a long one pays nothing."""
@@ -426,94 +469,6 @@ class ProvingNode:
             order.order_id, Event.PAYLOAD_BAD, reason=reason, document={kept.ACK: encode_body(message)}
         )
 
-    # -- delivery and payment --------------------------------------------------------------------------------------
-
-    async def _deliver(self, order: Order) -> None:
-        deal = await self._deal(order)
-        delivery = decode_body(ProofDelivery, await self._document(order, kept.DELIVERY))
-        peer = Peer(peer_id=deal.request.peer_id, addresses=deal.request.addresses)
-        try:
-            raw = await self._direct.ask(peer, PROOF_EXCHANGE, await self._frames.frame(delivery))
-        except Refused as error:
-            raise TryAgain(error.code, str(error)) from error  # for example: our Ack has not reached it yet
-        try:
-            receipt = self._frames.read(raw, DeliveryReceipt, signer=deal.requester).message
-        except (Reject, Ignore) as error:
-            raise Refused(error.reason, "a malformed receipt") from error
-        assert isinstance(receipt, DeliveryReceipt)
-        if receipt.verdict != ReceiptVerdict.VALID:
-            raise Refused("RECEIPT_REFUSED", f"verdict {receipt.verdict}")  # the claim on L1 remains
-        market = self._frames.market
-        digest = receipt_digest(
-            market.chain_id,
-            market.contract,
-            Receipt(agreement_hash=deal.agreement_hash, core_id=receipt.core_id, received_at=receipt.received_at),
-        )
-        try:
-            if recover_signer(digest, receipt.receipt_signature) != deal.requester:
-                raise Refused(WireCode.WRONG_SIGNER, "a receipt signed by somebody else")
-        except Reject as error:
-            raise Refused(error.reason, "a receipt without a signature") from error
-        await self.loop.happen(order.order_id, Event.RECEIPT_RECEIVED, document={kept.RECEIPT: encode_body(receipt)})
-
-    async def _build_claim(self, order: Order) -> None:
-        deal = await self._deal(order)
-        payload = decode_payload(await self._secret(order, kept.PAYLOAD))
-        delivery = decode_body(ProofDelivery, await self._document(order, kept.DELIVERY))
-        proofs = Proofs(
-            payee=Address(deal.opening.payee),
-            agreement_hash=Hash32(deal.agreement_hash),
-            items=tuple(
-                ProofItem(rollup_id=item.rollup_id, system=Address(item.system), proof=item.proof)
-                for item in delivery.proofs
-            ),
-        )
-        settlement = Settlement(
-            agreement=deal.agreement,
-            salt=payload.salt,
-            requester_signature=by_key(deal.award.requester_signature),
-            prover_signature=by_key(await self._document(order, kept.ACCEPT)),
-        )
-        stored = await self.loop.document(order.order_id, kept.RECEIPT)
-        receipt = b""
-        if stored is not None:
-            given = decode_body(DeliveryReceipt, stored)
-            receipt = pack_dated(given.received_at, by_key(given.receipt_signature))
-        data = claim_with_proof(
-            encode_core(payload.core),
-            encode_proofs(proofs),
-            pack_settlement(settlement),
-            receipt,
-        )
-        call = ChainCall(purpose=_claim_of(order), to=self._frames.market.contract, data=data)
-        try:
-            await self._chain.prepare(call)
-        except Refused as error:
-            raise TryAgain(error.code, str(error)) from error  # claimBy ends it
-        await self.loop.happen(order.order_id, Event.CLAIM_SIGNED)
-
-    async def _send_claim(self, order: Order) -> None:
-        try:
-            await self._chain.send(_claim_of(order))
-        except Refused as error:
-            raise TryAgain(error.code, str(error)) from error
-
-    async def _observe(self, order: Order) -> None:
-        """What L1 says about an order that waits for it."""
-        deal = await self._deal(order)
-        if order.state is State.MISSED:
-            if await self._chain.is_slashed(deal.agreement_hash):
-                await self.loop.happen(order.order_id, Event.SLASH_SEEN)
-            return
-        core = payload_core_id(await self._secret(order, kept.PAYLOAD))
-        if await self._chain.is_paid(deal.agreement, deal.agreement_hash, core):
-            await self.loop.happen(order.order_id, Event.PAYMENT_SEEN)
-        elif order.state is State.CLAIMING:
-            if await self._chain.landing(_claim_of(order)) is Landing.FAILED:
-                await self.loop.happen(order.order_id, Event.CLAIM_FAILED, reason="CLAIM_REVERTED")
-            else:
-                await self._resend.send(_claim_of(order))
-
     # -- reading what is stored ------------------------------------------------------------------------------------
 
     def _ours(self, request_id: bytes) -> Order:
@@ -534,7 +489,3 @@ class ProvingNode:
 
     async def _deal(self, order: Order) -> Deal:
         return unpack_deal(await self._document(order, kept.REQUEST), await self._document(order, kept.AWARD))
-
-
-def _claim_of(order: Order) -> str:
-    return f"claim {order.order_id.hex()}"

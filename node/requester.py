@@ -1,30 +1,30 @@
-"""The requester's side of an order: what its effects do and what its messages mean. The order moves in `node.broker`.
+"""The requester's orders: auction, and the one transaction that lands and pays. What is done with an awarded prover is
+in `node.engagement`, runners-up in `node.standby`; the order moves in `node.broker`.
 
-Only this file and the planner see the plaintext of a table before it lands. Everything that is signed here is stored
-before it is sent.
+Everything that is signed here is stored before it is sent.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
-from typing import Final, TypeVar
+from typing import Final
 
 import trio
 from trio_typing import TaskStatus  # the stubs of trio that libp2p brings along name it only here
 
-from market.auction import ReceivedBid, choose
+from market.auction import Outcome, ReceivedBid, choose
 from market.effects import Effect
 from market.lifecycle import Event, Order, Role, State
 from market.tickets import highest_payable
 from node import market_state as kept
-from node.broker import OrderLoop, Resender
+from node.broker import Resender
+from node.engagement import Engagement
 from node.frames import FrameWriter
-from node.l1 import load_and_run, slash
-from node.market_state import Deal, pack_plan, pack_request, unpack_deal, unpack_plan, unpack_request
+from node.l1 import load_and_run
+from node.market_state import pack_plan, pack_request, unpack_request
 from node.ports import (
     Chain,
     ChainCall,
@@ -33,52 +33,27 @@ from node.ports import (
     Gossip,
     InThread,
     Landing,
-    Peer,
     PlannedTable,
     Refused,
     TryAgain,
     Verifier,
 )
 from node.ready import ReadyTables
+from node.standby import Standbys
 from node.store.orders import OrderStore
-from protocol.agreement import (
-    Ack,
-    Receipt,
-    Settlement,
-    awarded_agreement,
-    by_key,
-    pack_dated,
-    pack_settlement,
-)
+from protocol.agreement import agreement_of, awarded_agreement
 from protocol.codec import decode_body, encode_body
 from protocol.commitments import request_id
 from protocol.errors import Ignore, Reject
-from protocol.hashing import keccak256
 from protocol.load import ProofItem, Proofs, encode_proofs
-from protocol.messages import (
-    AckVerdict,
-    Award,
-    AwardAccept,
-    BidCommit,
-    Cancel,
-    DeliveryReceipt,
-    KeyRelease,
-    Message,
-    ProofDelivery,
-    ProverAck,
-    ReceiptVerdict,
-    RequestCommit,
-    RollupProof,
-)
+from protocol.messages import Award, BidCommit, Cancel, ProofDelivery, RequestCommit
 from protocol.payload import payload_commit
-from protocol.reqresp import AWARD_EXCHANGE, KEY_EXCHANGE, PROOF_EXCHANGE
-from protocol.sealing import SealError, SealKeyPair, payload_info, seal
-from protocol.signing import ack_digest, agreement_digest, receipt_digest, recover_signer
+from protocol.reqresp import PROOF_EXCHANGE
+from protocol.sealing import SealKeyPair
+from protocol.signing import agreement_digest
 from protocol.table import statement_commit
 from protocol.types import Address, Hash32
 from protocol.verdicts import WireCode
-
-M = TypeVar("M", bound=Message)
 
 log = logging.getLogger("unveto.requester")
 
@@ -97,6 +72,10 @@ class Terms:
     ack_window_ms: int
     prove_window_ms: int
     claim_window_s: int
+    standbys: int
+    """How many runners-up are engaged in the same award, at most 2."""
+    failover_margin_ms: int
+    """How long before a rank's delivery is due the next one is called."""
     max_price_wei: int
     bond_min_wei: int
     ready_wait_ms: int
@@ -143,19 +122,30 @@ class Requester:
         self._resend = Resender(chain, clock)
         self._submitted: set[bytes] = set()
         self._submit = trio.Event()
-        self.loop = OrderLoop(
+        self._standbys = Standbys(
+            store=store,
+            in_thread=in_thread,
+            clock=clock,
+            gossip=gossip,
+            direct=direct,
+            chain=chain,
+            verifier=verifier,
+            frames=frames,
+            poll_ms=poll_ms,
+        )
+        self._engaged = Engagement(
             Role.REQUESTER,
             store=store,
             in_thread=in_thread,
             clock=clock,
+            direct=direct,
+            chain=chain,
+            verifier=verifier,
+            frames=frames,
             perform={
                 Effect.PUBLISH_REQUEST: self._publish_request,
                 Effect.CHOOSE_WINNER: self._choose_winner,
                 Effect.PUBLISH_AWARD: self._publish_award,
-                Effect.ASK_ACCEPTANCE: self._ask_acceptance,
-                Effect.SEAL_PAYLOAD: self._seal_payload,
-                Effect.RELEASE_PAYLOAD: self._release_payload,
-                Effect.VERIFY_DELIVERY: self._verify_delivery,
                 Effect.BUILD_TRANSACTION: self._build_transaction,
                 Effect.ANNOUNCE_READY: self._announce_ready,
                 Effect.SEND_TRANSACTION: self._send_transaction,
@@ -166,11 +156,14 @@ class Requester:
             watched=WATCHED,
             poll_ms=poll_ms,
         )
+        self._standbys.attach(self._engaged)
+        self.loop = self._engaged.loop
 
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self.loop.serve)
+            await nursery.start(self._standbys.serve)
             self._direct.serve(PROOF_EXCHANGE, self._answer_delivery)
             self._ready.serve()
             nursery.start_soon(self._read_bids)
@@ -202,6 +195,7 @@ class Requester:
         accept_by_ms = bid_close_ms + terms.accept_window_ms
         ack_by = -(-(accept_by_ms + terms.ack_window_ms) // 1000)
         deliver_by = max(ack_by, -(-(accept_by_ms + terms.prove_window_ms) // 1000))
+        standby_step_s = max(0, terms.prove_window_ms - terms.failover_margin_ms) // 1000
         statement = statement_commit(Hash32(plan.salt), Hash32(plan.core_id))
         payload = payload_commit(plan.payload)
         us = self._frames.key.address
@@ -220,7 +214,9 @@ class Requester:
             accept_by_ms=accept_by_ms,
             ack_by=ack_by,
             deliver_by=deliver_by,
-            claim_by=deliver_by + terms.claim_window_s,
+            claim_by=deliver_by + terms.standbys * standby_step_s + terms.claim_window_s,
+            standbys=terms.standbys,
+            standby_step_s=standby_step_s,
             requester_ticket=ticket,
             bond_min_wei=terms.bond_min_wei,
             privacy=0,
@@ -262,7 +258,7 @@ class Requester:
     # -- auction ---------------------------------------------------------------------------------------------------
 
     async def _publish_request(self, order: Order) -> None:
-        _, message = unpack_request(await self._document(order, kept.REQUEST))
+        _, message = unpack_request(await self._engaged.document(order, kept.REQUEST))
         await self._gossip.publish("req", await self._frames.frame(message))
 
     async def _publish_cancel(self, order: Order) -> None:
@@ -279,8 +275,8 @@ class Requester:
                     await self._in_thread(partial(self._store.add_bid, bid.request_id, prover, body, received_ms))
 
     async def _choose_winner(self, order: Order) -> None:
-        us, request = unpack_request(await self._document(order, kept.REQUEST))
-        key = SealKeyPair(await self._secret(order, kept.SEAL))
+        us, request = unpack_request(await self._engaged.document(order, kept.REQUEST))
+        key = SealKeyPair(await self._engaged.secret(order, kept.SEAL))
         stored = await self._in_thread(lambda: self._store.bids(order.order_id))
         received = [ReceivedBid(prover=bid.prover, bid=decode_body(BidCommit, bid.body)) for bid in stored]
         ticket_wei = await self._chain.ticket_wei(us, request.requester_ticket)
@@ -296,83 +292,33 @@ class Requester:
                 order.order_id, Event.NO_BIDS, reason="NO_VALID_BIDS" if outcome.bid_count else "NO_BIDS"
             )
             return
+        award = self._award(us, request, outcome, 1)
+        await self.loop.happen(order.order_id, Event.WINNER_CHOSEN, document={kept.AWARD: encode_body(award)})
+
+    def _award(self, us: bytes, request: RequestCommit, outcome: Outcome, rank: int) -> Award:
         unsigned = Award(
-            request_id=order.order_id,
-            rank=1,
+            request_id=request.request_id,
+            rank=rank,
             bids_root=outcome.bids_root,
             bid_count=outcome.bid_count,
             openings=outcome.ranked,
             agreement_hash=bytes(32),
             requester_signature=bytes(65),
         )
+        return self._signed(us, request, unsigned)
+
+    def _signed(self, us: bytes, request: RequestCommit, award: Award) -> Award:
         market = self._frames.market
-        digest = agreement_digest(market.chain_id, market.contract, awarded_agreement(us, request, unsigned))
-        award = Award(
-            request_id=unsigned.request_id,
-            rank=unsigned.rank,
-            bids_root=unsigned.bids_root,
-            bid_count=unsigned.bid_count,
-            openings=unsigned.openings,
-            agreement_hash=digest,
-            requester_signature=self._frames.key.sign_digest(digest),
-        )
-        await self.loop.happen(order.order_id, Event.WINNER_CHOSEN, document={kept.AWARD: encode_body(award)})
+        digest = agreement_digest(market.chain_id, market.contract, awarded_agreement(us, request, award))
+        return replace(award, agreement_hash=digest, requester_signature=self._frames.key.sign_digest(digest))
 
     async def _publish_award(self, order: Order) -> None:
-        deal = await self._deal(order)
-        await self._gossip.publish("award", await self._frames.frame(deal.award))
-
-    async def _ask_acceptance(self, order: Order) -> None:
-        deal = await self._deal(order)
-        frame = await self._frames.frame(deal.award)
-        raw = await self._direct.ask(await self._winner(order, deal), AWARD_EXCHANGE, frame)
-        answer = self._read(raw, AwardAccept, deal.winner.prover)
-        if answer.agreement_hash != deal.agreement_hash or not _is_by(
-            deal.winner.prover, deal.agreement_hash, answer.prover_signature
-        ):
-            raise Refused(WireCode.BAD_AGREEMENT, "the winner signed something else")
-        await self.loop.happen(order.order_id, Event.ACCEPT_RECEIVED, document={kept.ACCEPT: answer.prover_signature})
-
-    # -- payload ---------------------------------------------------------------------------------------------------
-
-    async def _seal_payload(self, order: Order) -> None:
-        deal = await self._deal(order)
-        plan = await self._plan(order)
-        try:
-            box = seal(plan.payload, deal.opening.seal_key, payload_info(deal.agreement_hash))
-        except SealError:
-            await self.loop.happen(order.order_id, Event.ACK_TIMEOUT, reason="BAD_SEAL_KEY")
-            return
-        await self.loop.happen(order.order_id, Event.PAYLOAD_SEALED, document={kept.BOX: box})
-
-    async def _release_payload(self, order: Order) -> None:
-        deal = await self._deal(order)
-        box = await self._document(order, kept.BOX)
-        message = KeyRelease(
-            request_id=order.order_id,
-            agreement_hash=deal.agreement_hash,
-            cipher_bytes=len(box),
-            cipher_hash=keccak256(box),
-        )
-        frame = await self._frames.frame(message)
-        raw = await self._direct.ask(await self._winner(order, deal), KEY_EXCHANGE, frame + box)
-        answer = self._read(raw, ProverAck, deal.winner.prover)
-        if answer.agreement_hash != deal.agreement_hash:
-            raise Refused(WireCode.WRONG_AGREEMENT)
-        if answer.verdict != AckVerdict.START:
-            verdict = AckVerdict(answer.verdict).name if answer.verdict <= max(AckVerdict) else "UNKNOWN"
-            await self.loop.happen(order.order_id, Event.DECLINE_RECEIVED, reason=f"DECLINED_{verdict}")
-            return
-        ack = Ack(
-            agreement_hash=deal.agreement_hash,
-            payload_commit=deal.request.payload_commit,
-            ack_at=answer.ack_at,
-        )
-        market = self._frames.market
-        digest = ack_digest(market.chain_id, market.contract, ack)
-        if answer.ack_at > order.ack_by or not _is_by(deal.winner.prover, digest, answer.ack_signature):
-            raise Refused(WireCode.BAD_VERDICT, "an Ack that L1 would not accept")
-        await self.loop.happen(order.order_id, Event.ACK_RECEIVED, document={kept.ACK: encode_body(answer)})
+        deal = await self._engaged.deal(order)
+        if deal.award.rank == 1:  # else a runner-up has taken over meanwhile, and all are engaged
+            await self._gossip.publish("award", await self._frames.frame(deal.award))
+            for rank in range(2, min(1 + deal.request.standbys, len(deal.award.openings)) + 1):
+                award = self._signed(deal.requester, deal.request, replace(deal.award, rank=rank))
+                await self._standbys.engage(order, deal, award)
 
     # -- delivery --------------------------------------------------------------------------------------------------
 
@@ -380,69 +326,22 @@ class Requester:
         received = self._frames.read(data, ProofDelivery, signer=None)
         delivery = received.message
         assert isinstance(delivery, ProofDelivery)
+        of_a_rank = await self._standbys.answer_delivery(delivery.request_id, delivery, received.signer)
+        if of_a_rank is not None:
+            return of_a_rank
         order = self.loop.order(delivery.request_id)
         if order is None:
             raise Ignore(WireCode.UNKNOWN_REQUEST, request_id=delivery.request_id)
-        if await self._optional(order, kept.AWARD) is None:
+        if await self._engaged.optional(order, kept.AWARD) is None:
             raise Reject(WireCode.WRONG_AGREEMENT)
-        deal = await self._deal(order)
-        if received.signer != deal.winner.prover or delivery.agreement_hash != deal.agreement_hash:
-            raise Reject(WireCode.WRONG_SIGNER, signer=received.signer)
-        if order.state is State.PROVING:
-            await self.loop.happen(
-                order.order_id, Event.PROOF_RECEIVED, document={kept.DELIVERY: encode_body(delivery)}
-            )
-        elif order.state in (State.KEYED, State.ACCEPTED):
-            # The Ack has not arrived. Asking for the payload's answer again brings it, then this delivery is welcome.
-            raise Ignore(WireCode.BAD_VERDICT, state=order.state.value)
-        await self.loop.wait_for(order.order_id, lambda now: now.state is not State.DELIVERED)
-        stored = await self._optional(order, kept.RECEIPT)
-        if stored is None:
-            raise Ignore(WireCode.LATE, state=order.state.value)
-        return await self._frames.frame(decode_body(DeliveryReceipt, stored))
-
-    async def _verify_delivery(self, order: Order) -> None:
-        deal = await self._deal(order)
-        plan = await self._plan(order)
-        delivery = decode_body(ProofDelivery, await self._document(order, kept.DELIVERY))
-        now_s = self._clock.now_ms() // 1000
-        try:
-            _require_order(delivery.proofs)
-            await self._verifier.verify(plan, deal.agreement, deal.agreement_hash, delivery.proofs)
-        except Refused as error:
-            refusal = self._receipt(deal, plan, ReceiptVerdict.INVALID_PROOF, now_s, b"")
-            await self.loop.happen(
-                order.order_id, Event.PROOF_INVALID, reason=error.code, document={kept.RECEIPT: refusal}
-            )
-            return
-        market = self._frames.market
-        digest = receipt_digest(
-            market.chain_id,
-            market.contract,
-            Receipt(agreement_hash=deal.agreement_hash, core_id=plan.core_id, received_at=now_s),
-        )
-        signed = self._receipt(deal, plan, ReceiptVerdict.VALID, now_s, self._frames.key.sign_digest(digest))
-        await self.loop.happen(order.order_id, Event.PROOF_VALID, document={kept.RECEIPT: signed})
-
-    @staticmethod
-    def _receipt(deal: Deal, plan: PlannedTable, verdict: ReceiptVerdict, now_s: int, signature: bytes) -> bytes:
-        return encode_body(
-            DeliveryReceipt(
-                request_id=deal.request.request_id,
-                agreement_hash=deal.agreement_hash,
-                verdict=int(verdict),
-                core_id=plan.core_id,
-                received_at=now_s,
-                receipt_signature=signature,
-            )
-        )
+        return await self._engaged.answer_delivery(order, delivery, received.signer)
 
     # -- landing ---------------------------------------------------------------------------------------------------
 
     async def _build_transaction(self, order: Order) -> None:
-        deal = await self._deal(order)
-        plan = await self._plan(order)
-        delivery = decode_body(ProofDelivery, await self._document(order, kept.DELIVERY))
+        deal = await self._engaged.deal(order)
+        plan = await self._engaged.plan(order)
+        delivery = decode_body(ProofDelivery, await self._engaged.document(order, kept.DELIVERY))
         proofs = Proofs(
             payee=Address(deal.opening.payee),
             agreement_hash=Hash32(deal.agreement_hash),
@@ -451,9 +350,8 @@ class Requester:
                 for item in delivery.proofs
             ),
         )
-        data = load_and_run(
-            plan.core, encode_proofs(proofs), plan.expects, plan.triggers, await self._settlement(order, deal, plan)
-        )
+        settlement = await self._engaged.settlement(order, plan.salt)
+        data = load_and_run(plan.core, encode_proofs(proofs), plan.expects, plan.triggers, settlement)
         call = ChainCall(purpose=_landing_of(order), to=self._rollups, data=data, value_wei=plan.value_wei)
         try:
             prepared = await self._chain.prepare(call)
@@ -464,24 +362,14 @@ class Requester:
         table = secrets.token_bytes(32) + len(prepared.raw).to_bytes(4, "big") + prepared.raw
         await self.loop.happen(order.order_id, Event.TX_SIGNED, secret={kept.TABLE: table})
 
-    async def _settlement(self, order: Order, deal: Deal, plan: PlannedTable) -> bytes:
-        return pack_settlement(
-            Settlement(
-                agreement=deal.agreement,
-                salt=plan.salt,
-                requester_signature=by_key(deal.award.requester_signature),
-                prover_signature=by_key(await self._document(order, kept.ACCEPT)),
-            )
-        )
-
     async def _announce_ready(self, order: Order) -> None:
-        _, request = unpack_request(await self._document(order, kept.REQUEST))
-        table = await self._secret(order, kept.TABLE)
+        _, request = unpack_request(await self._engaged.document(order, kept.REQUEST))
+        table = await self._engaged.secret(order, kept.TABLE)
         await self._ready.announce(table, ticket=request.requester_ticket, valid_until=order.valid_until)
 
     async def _send_transaction(self, order: Order) -> None:
         if order.state is State.SLASHING:
-            await self._chain.send(_slash_of(order))
+            await self._engaged.send_slash(order)
             return
         while not self._terms.is_submitted and order.order_id not in self._submitted:
             await self._submit.wait()
@@ -493,18 +381,6 @@ class Requester:
         except Refused as error:
             raise TryAgain(error.code, str(error)) from error  # the table's end decides, not one client's opinion
         await self.loop.happen(order.order_id, Event.TX_ACCEPTED)
-
-    async def _build_slash(self, order: Order) -> None:
-        deal = await self._deal(order)
-        plan = await self._plan(order)
-        ack = decode_body(ProverAck, await self._document(order, kept.ACK))
-        packed_ack = pack_dated(ack.ack_at, by_key(ack.ack_signature))
-        data = slash(await self._settlement(order, deal, plan), packed_ack)
-        try:
-            await self._chain.prepare(ChainCall(purpose=_slash_of(order), to=self._frames.market.contract, data=data))
-        except Refused as error:
-            raise TryAgain(error.code, str(error)) from error  # its window ends by itself
-        await self.loop.happen(order.order_id, Event.SLASH_SIGNED)
 
     async def _observe(self, order: Order) -> None:
         """What L1 says about an order that waits for it."""
@@ -518,78 +394,27 @@ class Requester:
                 else:
                     await self._resend.send(_landing_of(order))
             case State.LANDED | State.OWING | State.LAPSED | State.DEFAULTED:
-                deal, plan = await self._deal(order), await self._plan(order)
-                if await self._chain.is_paid(deal.agreement, deal.agreement_hash, plan.core_id):
-                    await self.loop.happen(order.order_id, Event.PAYMENT_SEEN)
+                await self._look_for_payment(order)
             case State.SLASH_DUE | State.SLASHING:
-                deal = await self._deal(order)
-                if await self._chain.is_slashed(deal.agreement_hash):
-                    await self.loop.happen(order.order_id, Event.SLASH_SEEN)
-                elif order.state is State.SLASHING:
-                    if await self._chain.landing(_slash_of(order)) is Landing.FAILED:
-                        await self.loop.happen(order.order_id, Event.SLASH_FAILED, reason="SLASH_REVERTED")
-                    else:
-                        await self._resend.send(_slash_of(order))
+                await self._engaged.observe_slash(order)
             case _:
                 pass
 
-    # -- reading what is stored ------------------------------------------------------------------------------------
+    async def _build_slash(self, order: Order) -> None:
+        await self._engaged.build_slash(order)
 
-    async def _optional(self, order: Order, name: str) -> bytes | None:
-        return await self.loop.document(order.order_id, name)
-
-    async def _document(self, order: Order, name: str) -> bytes:
-        found = await self.loop.document(order.order_id, name)
-        assert found is not None, f"{name} is stored with the state that needs it"
-        return found
-
-    async def _secret(self, order: Order, name: str) -> bytes:
-        found = await self.loop.secret(order.order_id, name)
-        assert found is not None, f"{name} is stored with the state that needs it"
-        return found
-
-    async def _plan(self, order: Order) -> PlannedTable:
-        return unpack_plan(await self._secret(order, kept.PLAN))
-
-    async def _deal(self, order: Order) -> Deal:
-        return unpack_deal(await self._document(order, kept.REQUEST), await self._document(order, kept.AWARD))
-
-    async def _winner(self, order: Order, deal: Deal) -> Peer:
-        stored = await self._in_thread(lambda: self._store.bids(order.order_id))
-        body = next(bid.body for bid in stored if bid.prover == deal.winner.prover)
-        bid = decode_body(BidCommit, body)
-        return Peer(peer_id=bid.peer_id, addresses=bid.addresses)
-
-    def _read(self, raw: bytes, kind: type[M], signer: bytes) -> M:
-        try:
-            message = self._frames.read(raw, kind, signer=signer).message
-        except (Reject, Ignore) as error:
-            raise Refused(error.reason, "a malformed answer") from error
-        assert isinstance(message, kind)
-        return message
-
-
-def _require_order(proofs: tuple[RollupProof, ...]) -> None:
-    """Valid proofs in another order, or one of them twice, are packed and taken by nobody: not even by us.
-
-    Raises:
-        Refused: PROOFS_ORDER.
-    """
-    places = [(proof.rollup_id, proof.system) for proof in proofs]
-    if any(earlier >= later for earlier, later in pairwise(places)):
-        raise Refused("PROOFS_ORDER", "proofs do not ascend by rollup and system")
-
-
-def _is_by(signer: bytes, digest: bytes, signature: bytes) -> bool:
-    try:
-        return recover_signer(digest, signature) == signer
-    except Reject:
-        return False
+    async def _look_for_payment(self, order: Order) -> None:
+        """Each engaged rank may have been paid by its own claim, whichever the order stands at."""
+        deal, plan = await self._engaged.deal(order), await self._engaged.plan(order)
+        market = self._frames.market
+        for rank, bid in enumerate(deal.award.openings[: 1 + deal.request.standbys], start=1):
+            agreement = agreement_of(deal.requester, deal.request, rank, bid)
+            digest = agreement_digest(market.chain_id, market.contract, agreement)
+            if await self._chain.is_paid(agreement, digest, plan.core_id):
+                reason = "" if rank == deal.award.rank else f"PAID_RANK_{rank}"
+                await self.loop.happen(order.order_id, Event.PAYMENT_SEEN, reason=reason)
+                return
 
 
 def _landing_of(order: Order) -> str:
     return f"land {order.order_id.hex()}"
-
-
-def _slash_of(order: Order) -> str:
-    return f"slash {order.order_id.hex()}"

@@ -292,11 +292,18 @@ def claim_window(agreement: Agreement, *, has_receipt: bool) -> tuple[int, int]:
 # -- from messages -----------------------------------------------------------------------------------------------------
 
 
+def rank_times(request: RequestCommit, rank: int) -> tuple[int, int]:
+    """ackBy and deliverBy of a rank, unix seconds: each runner-up's are a step later than those of the rank before."""
+    later_s = (rank - 1) * request.standby_step_s
+    return request.ack_by + later_s, request.deliver_by + later_s
+
+
 def agreement_of(requester: bytes, request: RequestCommit, rank: int, bid: AwardedBid) -> Agreement:
     """The one agreement that follows from a request and an opened bid: nothing in it is left to choose.
 
     It opens when the bids close, and its claims when the delivery is due: a request names no later slot yet.
     """
+    ack_by, deliver_by = rank_times(request, rank)
     return Agreement(
         request_id=request.request_id,
         rank=rank,
@@ -311,9 +318,9 @@ def agreement_of(requester: bytes, request: RequestCommit, rank: int, bid: Award
         payload_commit=request.payload_commit,
         systems_hash=request.systems_hash,
         open_from=request.bid_close_ms // 1000,
-        ack_by=request.ack_by,
-        deliver_by=request.deliver_by,
-        claim_from=request.deliver_by,
+        ack_by=ack_by,
+        deliver_by=deliver_by,
+        claim_from=deliver_by,
         claim_by=request.claim_by,
     )
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Generic, Protocol, TypeVar
 
-from protocol.agreement import awarded_agreement
+from protocol.agreement import awarded_agreement, rank_times
 from protocol.codec import Frame, decode_body, read_frame
 from protocol.commitments import bid_hash, rank_key, request_id
 from protocol.constants import (
@@ -30,6 +30,7 @@ from protocol.errors import Ignore, Reject
 from protocol.gossip_memory import GossipMemory, KnownRequest
 from protocol.messages import (
     GOSSIP_CHANNELS,
+    MAX_OPENINGS,
     Award,
     BidCommit,
     Cancel,
@@ -39,6 +40,7 @@ from protocol.messages import (
     ReadyTable,
     ReleasePolicy,
     RequestCommit,
+    StandDown,
 )
 from protocol.signing import agreement_digest, recover_signer, verify_frame
 from protocol.verdicts import WireCode
@@ -145,13 +147,15 @@ def _check_request(
         or message.work_log2 > MAX_WORK_LOG2
         or not 1 <= message.proof_count <= MAX_LOCKSET
         or message.privacy != 0
+        or message.standbys >= MAX_OPENINGS
     ):
         raise Reject(WireCode.BAD_BUCKET, size_log2=message.size_log2, work_log2=message.work_log2)
     # [REJECT] times ascend, and the claim window ends before a ticket could be withdrawn
+    _, last_due = rank_times(message, 1 + message.standbys)
     times = (created_ms, message.bid_close_ms, message.award_by_ms, message.accept_by_ms, message.ack_by * 1000 + 999)
     if (
         any(earlier >= later for earlier, later in zip(times, times[1:], strict=False))
-        or not message.ack_by <= message.deliver_by < message.claim_by
+        or not message.ack_by <= message.deliver_by <= last_due < message.claim_by
         or message.claim_by > created_ms // 1000 + MAX_TERM
     ):
         raise Reject(WireCode.BAD_TIMES, bid_close_ms=message.bid_close_ms, claim_by=message.claim_by)
@@ -221,6 +225,7 @@ def check_award(signer: bytes, message: Award, known: KnownRequest) -> None:
     ]
     if (
         not message.openings
+        or not 1 <= message.rank <= 1 + known.request.standbys
         or len(set(provers)) != len(provers)
         or ranks != sorted(ranks)
         or message.bid_count < len(provers)
@@ -253,6 +258,24 @@ def _check_cancel(
     if known.awarded_ranks:
         raise Ignore(WireCode.ALREADY_AWARDED, request_id=message.request_id)
     return message, lambda: memory.forget_request(message.request_id)
+
+
+def _check_stand_down(
+    frame: Frame, now_ms: int, memory: GossipMemory, view: TicketView, market: MarketId
+) -> tuple[Message, Remember]:
+    # [REJECT] canonical body, fields in range
+    message = decode_body(StandDown, frame.body)
+    # [IGNORE] the request is known
+    known = _known(memory, message.request_id)
+    # [REJECT] signed by the requester, and a runner-up's rank
+    if frame.header.signer != known.requester:
+        raise Reject(WireCode.WRONG_SIGNER, claimed=frame.header.signer, requester=known.requester)
+    if not 2 <= message.rank <= 1 + known.request.standbys:
+        raise Reject(WireCode.BAD_OPENINGS, rank=message.rank, standbys=known.request.standbys)
+    # [IGNORE] the first one for this rank
+    if message.rank in known.stood_down:
+        raise Ignore(WireCode.REPLAYED, request_id=message.request_id, rank=message.rank)
+    return message, lambda: memory.remember_stand_down(known, message.rank)
 
 
 def _check_ready(
@@ -330,6 +353,7 @@ _CHECKS: Final[Mapping[MessageId, _Check]] = MappingProxyType(
         MessageId.REQUEST_COMMIT: _check_request,
         MessageId.BID_COMMIT: _check_bid,
         MessageId.AWARD: _check_award,
+        MessageId.STAND_DOWN: _check_stand_down,
         MessageId.CANCEL: _check_cancel,
         MessageId.READY_TABLE: _check_ready,
         MessageId.PROVER_AD: _check_ad,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from protocol.agreement import rank_times
 from protocol.errors import Ignore
 from protocol.messages import RequestCommit
 from protocol.verdicts import WireCode
@@ -18,7 +19,7 @@ MAX_SIGNERS: Final = 4096  # accounts with unexpired frames
 MAX_LIVE_FRAMES: Final = 128  # unexpired frames per account
 MAX_LIVE_REQUESTS: Final = 1024
 MAX_BIDS: Final = 64  # bids kept and relayed per request
-AFTERLIFE_MS: Final = 60_000  # how long after the accept deadline a request stays known, for late awards
+AFTERLIFE_MS: Final = 60_000  # how long after the accept deadline, or the last runner-up's ackBy, a request is known
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,11 +31,13 @@ class KnownRequest:
     bids: dict[bytes, bytes] = field(default_factory=dict)
     """Prover -> bid hash; the first bid of a prover is final."""
     awarded_ranks: set[int] = field(default_factory=set)
+    stood_down: set[int] = field(default_factory=set)
 
     @property
     def until_ms(self) -> int:
         """When it may be forgotten, unix ms."""
-        return self.request.accept_by_ms + AFTERLIFE_MS
+        last_s = rank_times(self.request, 1 + self.request.standbys)[0] if self.request.standbys else 0
+        return max(self.request.accept_by_ms, last_s * 1000) + AFTERLIFE_MS
 
 
 class GossipMemory:
@@ -108,6 +111,10 @@ class GossipMemory:
     def remember_award(self, known: KnownRequest, rank: int) -> None:
         """Records an accepted award."""
         known.awarded_ranks.add(rank)
+
+    def remember_stand_down(self, known: KnownRequest, rank: int) -> None:
+        """Records that a runner-up was let go."""
+        known.stood_down.add(rank)
 
     def check_ad(self, signer: bytes, created_ms: int, interval_ms: int) -> None:
         """Raises Ignore if the signer's last advertisement is younger than the interval."""

@@ -38,6 +38,7 @@ class MessageId(IntEnum):
     DELIVERY_RECEIPT = 9
     READY_TABLE = 10
     TABLE_PULL = 11
+    STAND_DOWN = 12
     CANCEL = 13
     PROVER_AD = 15
     TABLE_REPLY = 17
@@ -209,6 +210,10 @@ class RequestCommit(Message):
     """Unix seconds, as the agreement has it; also the next two."""
     deliver_by: U64
     claim_by: U64
+    standbys: U8
+    """Runners-up that are engaged with the winner, 0..2. Their ranks count from 2."""
+    standby_step_s: U32
+    """By how much later than the rank before it each rank must acknowledge and deliver, seconds."""
     requester_ticket: U32
     """Escrow ticket of the signer that will pay."""
     bond_min_wei: Wei96
@@ -455,6 +460,17 @@ class Cancel(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StandDown(Message):
+    """The requester has a proof and will not call a runner-up. Nobody must send it: silence until ackBy frees too."""
+
+    ID: ClassVar[MessageId] = MessageId.STAND_DOWN
+
+    request_id: Hash32
+    rank: U8
+    """2 or 3."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProverAd(Message):
     """A prover says what it can prove and how fast."""
 
@@ -487,6 +503,7 @@ MESSAGES: Final[dict[MessageId, type[Message]]] = {
         DeliveryReceipt,
         ReadyTable,
         TablePull,
+        StandDown,
         Cancel,
         ProverAd,
         TableReply,
@@ -497,7 +514,7 @@ MESSAGES: Final[dict[MessageId, type[Message]]] = {
 GOSSIP_CHANNELS: Final[dict[str, frozenset[MessageId]]] = {
     "req": frozenset({MessageId.REQUEST_COMMIT}),
     "bid": frozenset({MessageId.BID_COMMIT}),
-    "award": frozenset({MessageId.AWARD, MessageId.CANCEL}),
+    "award": frozenset({MessageId.AWARD, MessageId.STAND_DOWN, MessageId.CANCEL}),
     "ready": frozenset({MessageId.READY_TABLE}),
     "ad": frozenset({MessageId.PROVER_AD}),
 }

@@ -8,7 +8,7 @@ the event log. So whatever was promised is on disk before it can be sent, and no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -98,6 +98,7 @@ class OrderStore:
                         deliver_by=order.deliver_by,
                         claim_by=order.claim_by,
                         valid_until=order.valid_until,
+                        call_ms=order.call_ms,
                         ticket=ticket,
                         updated_ms=now_ms,
                         is_over=0,
@@ -120,6 +121,7 @@ class OrderStore:
         reason: str = "",
         document: Mapping[str, bytes] = NOTHING,
         secret: Mapping[str, bytes] = NOTHING,
+        due: tuple[int, int] | None = None,
     ) -> tuple[Order, tuple[Pending, ...]]:
         """Applies an event to an order as the caller saw it, with everything that must be on disk before anything is
         sent.
@@ -127,6 +129,7 @@ class OrderStore:
         Args:
             document: name -> bytes that are or may be shown to others; replaces one of the same name.
             secret: name -> bytes that are stored encrypted.
+            due: new ackBy and deliverBy, where the event says of which rank we are.
 
         Returns:
             The order after the event, and the effects that it asked for.
@@ -136,13 +139,20 @@ class OrderStore:
             StaleOrder: the order has changed since.
         """
         after, effects = advance(order, event, reason)
+        if due is not None:
+            after = replace(after, ack_by=due[0], deliver_by=due[1])
 
         def work(connection: Connection) -> tuple[Pending, ...]:
             changed = connection.execute(
                 update(orders)
                 .where(_is(orders.c, order.order_id, order.role), orders.c.state == order.state.value)
                 .values(
-                    state=after.state.value, reason=after.reason, updated_ms=now_ms, is_over=1 if after.is_over else 0
+                    state=after.state.value,
+                    reason=after.reason,
+                    ack_by=after.ack_by,
+                    deliver_by=after.deliver_by,
+                    updated_ms=now_ms,
+                    is_over=1 if after.is_over else 0,
                 )
             )
             if changed.rowcount != 1:
@@ -377,4 +387,5 @@ def _order(row: Row[Any]) -> Order:
         deliver_by=row.deliver_by,
         claim_by=row.claim_by,
         valid_until=row.valid_until,
+        call_ms=row.call_ms,
     )

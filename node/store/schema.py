@@ -19,6 +19,7 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    text,
 )
 
 from node.store.errors import SchemaTooNew
@@ -46,6 +47,7 @@ orders: Final = Table(
     Column("deliver_by", Integer, nullable=False),
     Column("claim_by", Integer, nullable=False),
     Column("valid_until", Integer, nullable=False),
+    Column("call_ms", Integer, nullable=False, server_default="0"),
     Column("ticket", Integer, nullable=False),  # our escrow ticket: taken while the order is live
     Column("updated_ms", Integer, nullable=False),
     Column("is_over", Integer, nullable=False),
@@ -145,7 +147,12 @@ def _first(connection: Connection) -> None:
     METADATA.create_all(connection)
 
 
-MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_first,)
+def _call_times(connection: Connection) -> None:
+    if "call_ms" not in {column["name"] for column in inspect(connection).get_columns(orders.name)}:
+        connection.execute(text("ALTER TABLE orders ADD COLUMN call_ms INTEGER NOT NULL DEFAULT 0"))
+
+
+MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_first, _call_times)
 """Step i leads from version i to version i + 1. A step that was released is never changed."""
 
 

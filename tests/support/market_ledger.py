@@ -90,6 +90,8 @@ class Ledger:
     tickets: dict[tuple[bytes, int], int] = field(default_factory=dict)
     settled: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict)
     slashed: set[bytes] = field(default_factory=set)
+    delivered: set[bytes] = field(default_factory=set)
+    """Agreements of which a valid proof was shown and not paid for."""
     credit_wei: dict[bytes, int] = field(default_factory=dict)
     payments: list[bytes] = field(default_factory=list)
     """Agreement hashes, one per payment."""
@@ -99,20 +101,21 @@ class Ledger:
 
     def execute(self, data: bytes, now_s: int) -> bool:
         """Whether a transaction succeeds, with its effects."""
-        called = int.from_bytes(data[:4], "big")
+        called, is_claim = int.from_bytes(data[:4], "big"), False
         if called == selector("slash(bytes,bytes,bytes)"):
-            packed, ack, _ = decode(["bytes"] * 3, data[4:])
-            return self._slash(unpack_settlement(packed), ack, now_s)
+            packed, ack, failover = decode(["bytes"] * 3, data[4:])
+            return self._slash(unpack_settlement(packed), ack, failover, now_s)
         if called == selector("claimWithProof(bytes,bytes,bytes,bytes)"):
             core, proofs, packed, receipt = decode(["bytes"] * 4, data[4:])
             if not _may_claim(unpack_settlement(packed), core_id(core), receipt, now_s):
                 return False
+            is_claim = True
         else:
             assert called == selector("loadAndRun(bytes,bytes,bytes,bytes,bytes)")
             core, proofs, _, _, packed = decode(["bytes"] * 5, data[4:])
-        return self._settle(core, proofs, unpack_settlement(packed), now_s)
+        return self._settle(core, proofs, unpack_settlement(packed), now_s, is_claim=is_claim)
 
-    def _settle(self, core: bytes, proofs: bytes, settlement: Settlement, now_s: int) -> bool:
+    def _settle(self, core: bytes, proofs: bytes, settlement: Settlement, now_s: int, *, is_claim: bool) -> bool:
         agreement = settlement.agreement
         digest = agreement_digest(MARKET.chain_id, MARKET.contract, agreement)
         request = (agreement.requester, agreement.request_id)
@@ -126,9 +129,15 @@ class Ledger:
             return False
         if not _signed(digest, settlement) or now_s > agreement.claim_by:
             return False
+        if self.settled.get(request) == digest:
+            return not is_claim  # already settled: a load skips it and never reverts
+        held_wei = self.tickets.get((agreement.requester, agreement.requester_ticket), 0)
+        if is_claim and held_wei < agreement.price_wei:
+            self.delivered.add(digest)
+            return True
         if request in self.settled:
-            return True  # already settled: skip, never revert
-        held_wei = self.tickets.pop((agreement.requester, agreement.requester_ticket), 0)
+            return False  # another rank was paid
+        self.tickets.pop((agreement.requester, agreement.requester_ticket), None)
         if held_wei < agreement.price_wei:
             return False
         self._credit(agreement.payee, agreement.price_wei)
@@ -137,7 +146,7 @@ class Ledger:
         self.payments.append(digest)
         return True
 
-    def _slash(self, settlement: Settlement, ack: bytes, now_s: int) -> bool:
+    def _slash(self, settlement: Settlement, ack: bytes, failover: bytes, now_s: int) -> bool:
         agreement = settlement.agreement
         digest = agreement_digest(MARKET.chain_id, MARKET.contract, agreement)
         signed = Ack(
@@ -147,7 +156,8 @@ class Ledger:
         )
         if (
             now_s <= agreement.claim_by
-            or (agreement.requester, agreement.request_id) in self.settled
+            or digest in self.delivered
+            or not self._may_slash(agreement, failover)
             or not _signed(digest, settlement)
             or not _by(agreement.prover, ack_digest(MARKET.chain_id, MARKET.contract, signed), ack[8:])
         ):
@@ -157,6 +167,14 @@ class Ledger:
         self._credit(agreement.prover, max(0, held_wei - agreement.bond_wei))
         self.slashed.add(digest)
         return True
+
+    def _may_slash(self, agreement: Agreement, failover: bytes) -> bool:
+        """While nobody was paid; or the evidence shows that a later rank was."""
+        paid = self.settled.get((agreement.requester, agreement.request_id))
+        if paid is None or not failover:
+            return paid is None and not failover
+        later = unpack_settlement(failover[32:]).agreement
+        return paid == agreement_digest(MARKET.chain_id, MARKET.contract, later) and later.rank > agreement.rank
 
     def _credit(self, account: bytes, wei: int) -> None:
         self.credit_wei[account] = self.credit_wei.get(account, 0) + wei

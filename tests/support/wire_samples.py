@@ -28,6 +28,7 @@ from protocol.messages import (
     ReleasePolicy,
     RequestCommit,
     RollupProof,
+    StandDown,
     TablePull,
     TableReply,
 )
@@ -74,6 +75,8 @@ def request(**changes: Any) -> RequestCommit:
         ack_by=NOW_S + 20,
         deliver_by=NOW_S + 120,
         claim_by=NOW_S + 3_600,
+        standbys=1,
+        standby_step_s=60,
         requester_ticket=0,
         bond_min_wei=BOND_WEI,
         privacy=0,
@@ -182,6 +185,7 @@ def samples() -> tuple[Message, ...]:
         ),
         ready_table(),
         TablePull(table_id=keccak256(b"table")),
+        StandDown(request_id=wanted, rank=2),
         Cancel(request_id=wanted, reason=1),
         ProverAd(
             peer_id=bytes(range(1, 39)),

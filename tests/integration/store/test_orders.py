@@ -334,12 +334,27 @@ def test_a_database_of_a_later_program_is_refused(disk: Disk) -> None:
         disk.database()
 
 
+def test_a_database_from_before_runners_up_is_brought_forward(disk: Disk) -> None:
+    """Its orders have no time at which they are called."""
+    disk.database()
+    engine = create_engine(f"sqlite:///{disk.folder / 'node.db'}")
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM migrations WHERE version > 1"))
+        connection.execute(text("ALTER TABLE orders DROP COLUMN call_ms"))
+    engine.dispose()
+    disk.database()
+    engine = create_engine(f"sqlite:///{disk.folder / 'node.db'}")
+    with engine.connect() as connection:
+        assert [] == list(connection.execute(text("SELECT call_ms FROM orders")))
+    engine.dispose()
+
+
 def test_opening_again_migrates_nothing(disk: Disk) -> None:
     """One line per version."""
     disk.database()
     engine = create_engine(f"sqlite:///{disk.folder / 'node.db'}")
     disk.database()
     with engine.connect() as connection:
-        assert [1] == list(connection.scalars(text("SELECT version FROM migrations")))
+        assert [1, 2] == list(connection.scalars(text("SELECT version FROM migrations")))
         assert "wal" == connection.scalar(text("PRAGMA journal_mode"))
     engine.dispose()

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 import protocol.gossip as gossip
+from protocol.agreement import awarded_agreement
 from protocol.commitments import rank_key
 from protocol.constants import FIELD_ORDER, MAX_CLOCK_SKEW_MS, MAX_LIFETIME_MS
 from protocol.errors import Ignore, Reject
 from protocol.gossip import AD_INTERVAL_MS, Accepted, MarketId, validate
 from protocol.gossip_memory import AFTERLIFE_MS, MAX_BIDS, MAX_LIVE_FRAMES, GossipMemory
-from protocol.messages import Cancel, Message, ProverAd, ReleasePolicy, topic
+from protocol.messages import Cancel, Message, ProverAd, ReleasePolicy, StandDown, topic
 from protocol.signing import AccountKey
 from protocol.verdicts import WireCode
 from tests.support.wire_samples import (
@@ -142,6 +143,9 @@ def test_a_refused_frame_is_not_remembered() -> None:
         (WireCode.BAD_BUCKET, {"proof_count": 0}),
         (WireCode.BAD_BUCKET, {"proof_count": 9}),
         (WireCode.BAD_BUCKET, {"privacy": 1}),
+        (WireCode.BAD_BUCKET, {"standbys": 3}),
+        (WireCode.BAD_TIMES, {"standby_step_s": 3_480}),
+        (WireCode.BAD_TIMES, {"standbys": 2, "standby_step_s": 1_740}),
         (WireCode.BAD_TIMES, {"bid_close_ms": NOW_MS}),
         (WireCode.BAD_TIMES, {"award_by_ms": NOW_MS + 2_500}),
         (WireCode.BAD_TIMES, {"accept_by_ms": NOW_MS + 3_200}),
@@ -179,13 +183,14 @@ def test_a_ticket_is_free_again_when_its_request_is_over() -> None:
     memory = with_request()
     judge("award", framed(Cancel(request_id=request().request_id, reason=1), sequence=5), memory)
     judge("req", framed(request(payload_commit=bytes(32)), sequence=6), memory)
-    later_ms = request().accept_by_ms + AFTERLIFE_MS
+    later_ms = (request().ack_by + request().standby_step_s) * 1000 + AFTERLIFE_MS
     third = request(
         payload_commit=b"\x01" * 32,
         bid_close_ms=later_ms + 10,
         award_by_ms=later_ms + 20,
         accept_by_ms=later_ms + 30,
         ack_by=later_ms // 1000 + 2,
+        deliver_by=later_ms // 1000 + 120,
     )
     frame = framed(third, sequence=7, created_ms=later_ms, expires_ms=later_ms + 1000)
 
@@ -273,6 +278,35 @@ def test_awards_get_their_verdicts() -> None:
     expect_refusal(WireCode.ALREADY_AWARDED, Ignore, lambda: judge("award", framed(award(), sequence=3), memory))
     cancel = Cancel(request_id=request().request_id, reason=1)
     expect_refusal(WireCode.ALREADY_AWARDED, Ignore, lambda: judge("award", framed(cancel, sequence=4), memory))
+
+
+def test_each_engaged_rank_has_one_award_with_its_own_times() -> None:
+    """A runner-up's agreement is a step later than the winner's; a rank beyond the engaged ones has none."""
+    memory = with_request()
+    judge("award", framed(award(), sequence=2), memory)
+    judge("award", framed(award(rank=2), sequence=3), memory)
+    third = award((5, 6, 7), rank=3)
+    expect_refusal(WireCode.BAD_OPENINGS, Reject, lambda: judge("award", framed(third, sequence=4), memory))
+    winner, runner_up = (awarded_agreement(REQUESTER.address, request(), award(rank=rank)) for rank in (1, 2))
+
+    assert (NOW_S + 20, NOW_S + 120, NOW_S + 120) == (winner.ack_by, winner.deliver_by, winner.claim_from)
+    assert (NOW_S + 80, NOW_S + 180, NOW_S + 180) == (runner_up.ack_by, runner_up.deliver_by, runner_up.claim_from)
+    assert winner.claim_by == runner_up.claim_by
+
+
+def test_only_the_requester_lets_a_runner_up_go_once() -> None:
+    """Of a known request, and of a rank that it engages."""
+    memory = with_request()
+    down = StandDown(request_id=request().request_id, rank=2)
+    expect_refusal(WireCode.UNKNOWN_REQUEST, Ignore, lambda: judge("award", framed(down)))
+    expect_refusal(WireCode.WRONG_SIGNER, Reject, lambda: judge("award", framed(down, key=PROVERS[1]), memory))
+    for rank in (0, 1, 3):
+        wrong = replace(down, rank=rank)
+        expect_refusal(
+            WireCode.BAD_OPENINGS, Reject, lambda wrong=wrong: judge("award", framed(wrong, sequence=9), memory)
+        )
+    judge("award", framed(down, sequence=10), memory)
+    expect_refusal(WireCode.REPLAYED, Ignore, lambda: judge("award", framed(down, sequence=11), memory))
 
 
 def test_ties_are_ranked_by_a_hash_that_no_bidder_chose() -> None:

@@ -1,0 +1,179 @@
+"""What a prover does with a proof that it has made: delivery, and its price or at least its bond.
+
+Everything that is signed here is stored before it is sent.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from market.lifecycle import Event, Order, State
+from node import market_state as kept
+from node.broker import OrderLoop, Resender
+from node.frames import FrameWriter
+from node.l1 import claim_with_proof
+from node.market_state import Deal, unpack_deal
+from node.ports import Chain, ChainCall, Clock, Direct, Landing, Peer, Refused, TryAgain
+from protocol.agreement import Receipt, Settlement, agreement_of, by_key, claim_window, pack_dated, pack_settlement
+from protocol.codec import decode_body, encode_body
+from protocol.constants import MAX_CLOCK_SKEW_MS
+from protocol.errors import Ignore, Reject
+from protocol.load import ProofItem, Proofs, encode_proofs
+from protocol.messages import DeliveryReceipt, ProofDelivery, ReceiptVerdict
+from protocol.payload import decode_payload, payload_core_id
+from protocol.reqresp import PROOF_EXCHANGE
+from protocol.signing import agreement_digest, receipt_digest, recover_signer
+from protocol.table import encode_core
+from protocol.types import Address, Hash32
+from protocol.verdicts import WireCode
+
+WATCHED: Final = frozenset(
+    {State.ACKED, State.AT_WORK, State.PROVED, State.RECEIPTED, State.OWED, State.CLAIMING, State.MISSED}
+)
+"""States in which the chain may say something."""
+
+
+class Earnings:
+    """The proofs of one prover. The orders move in the loop that it is attached to."""
+
+    def __init__(self, *, chain: Chain, clock: Clock, direct: Direct, frames: FrameWriter) -> None:
+        self._chain = chain
+        self._clock = clock
+        self._direct = direct
+        self._frames = frames
+        self._resend = Resender(chain, clock)
+        self._attached: OrderLoop | None = None
+
+    def attach(self, loop: OrderLoop) -> None:
+        """`loop` moves the orders."""
+        self._attached = loop
+
+    @property
+    def _loop(self) -> OrderLoop:
+        assert self._attached is not None, "attach comes first"
+        return self._attached
+
+    async def deliver(self, order: Order) -> None:
+        """Hands the proofs to the requester and keeps its receipt."""
+        deal = await self._deal(order)
+        delivery = decode_body(ProofDelivery, await self._document(order, kept.DELIVERY))
+        peer = Peer(peer_id=deal.request.peer_id, addresses=deal.request.addresses)
+        try:
+            raw = await self._direct.ask(peer, PROOF_EXCHANGE, await self._frames.frame(delivery))
+        except Refused as error:
+            raise TryAgain(error.code, str(error)) from error  # for example: our Ack has not reached it yet
+        try:
+            receipt = self._frames.read(raw, DeliveryReceipt, signer=deal.requester).message
+        except (Reject, Ignore) as error:
+            raise Refused(error.reason, "a malformed receipt") from error
+        assert isinstance(receipt, DeliveryReceipt)
+        if receipt.verdict != ReceiptVerdict.VALID:
+            raise Refused("RECEIPT_REFUSED", f"verdict {receipt.verdict}")  # the claim on L1 remains
+        market = self._frames.market
+        digest = receipt_digest(
+            market.chain_id,
+            market.contract,
+            Receipt(agreement_hash=deal.agreement_hash, core_id=receipt.core_id, received_at=receipt.received_at),
+        )
+        try:
+            if recover_signer(digest, receipt.receipt_signature) != deal.requester:
+                raise Refused(WireCode.WRONG_SIGNER, "a receipt signed by somebody else")
+        except Reject as error:
+            raise Refused(error.reason, "a receipt without a signature") from error
+        await self._loop.happen(order.order_id, Event.RECEIPT_RECEIVED, document={kept.RECEIPT: encode_body(receipt)})
+
+    async def build_claim(self, order: Order) -> None:
+        """Signs the claim once its window is open; `claimBy` ends it."""
+        deal = await self._deal(order)
+        stored = await self._loop.document(order.order_id, kept.RECEIPT)
+        first, _ = claim_window(deal.agreement, has_receipt=stored is not None)
+        await self._clock.sleep_until(first * 1000 + MAX_CLOCK_SKEW_MS)
+        payload = decode_payload(await self._secret(order, kept.PAYLOAD))
+        delivery = decode_body(ProofDelivery, await self._document(order, kept.DELIVERY))
+        proofs = Proofs(
+            payee=Address(deal.opening.payee),
+            agreement_hash=Hash32(deal.agreement_hash),
+            items=tuple(
+                ProofItem(rollup_id=item.rollup_id, system=Address(item.system), proof=item.proof)
+                for item in delivery.proofs
+            ),
+        )
+        settlement = Settlement(
+            agreement=deal.agreement,
+            salt=payload.salt,
+            requester_signature=by_key(deal.award.requester_signature),
+            prover_signature=by_key(await self._document(order, kept.ACCEPT)),
+        )
+        receipt = b""
+        if stored is not None:
+            given = decode_body(DeliveryReceipt, stored)
+            receipt = pack_dated(given.received_at, by_key(given.receipt_signature))
+        data = claim_with_proof(
+            encode_core(payload.core),
+            encode_proofs(proofs),
+            pack_settlement(settlement),
+            receipt,
+        )
+        call = ChainCall(purpose=_claim_of(order), to=self._frames.market.contract, data=data)
+        try:
+            await self._chain.prepare(call)
+        except Refused as error:
+            raise TryAgain(error.code, str(error)) from error  # claimBy ends it
+        await self._loop.happen(order.order_id, Event.CLAIM_SIGNED)
+
+    async def send_claim(self, order: Order) -> None:
+        """Sends it."""
+        try:
+            await self._chain.send(_claim_of(order))
+        except Refused as error:
+            raise TryAgain(error.code, str(error)) from error
+
+    async def observe(self, order: Order) -> None:
+        """What L1 says about an order that waits for it."""
+        deal = await self._deal(order)
+        if order.state is State.MISSED and await self._chain.is_slashed(deal.agreement_hash):
+            await self._loop.happen(order.order_id, Event.SLASH_SEEN)
+            return
+        core = payload_core_id(await self._secret(order, kept.PAYLOAD))
+        if await self._was_outrun(deal, core):
+            await self._loop.happen(order.order_id, Event.OUTRUN, reason="OUTRUN")
+        elif order.state not in (State.MISSED, State.ACKED, State.AT_WORK) and await self._chain.is_paid(
+            deal.agreement, deal.agreement_hash, core
+        ):
+            await self._loop.happen(order.order_id, Event.PAYMENT_SEEN)
+        elif order.state is State.CLAIMING:
+            landing = await self._chain.landing(_claim_of(order))
+            if landing is Landing.FAILED:
+                await self._loop.happen(order.order_id, Event.CLAIM_FAILED, reason="CLAIM_REVERTED")
+            elif landing is Landing.UNKNOWN:
+                await self._resend.send(_claim_of(order))
+            elif not await self._chain.is_paid(deal.agreement, deal.agreement_hash, core):
+                # Delivered: a later rank was paid, or the ticket is gone. The bond is safe, which the claim was for.
+                await self._loop.happen(order.order_id, Event.CLAIM_FAILED, reason="DELIVERED_UNPAID")
+
+    async def _was_outrun(self, deal: Deal, core: bytes) -> bool:
+        """Whether a rank before ours was paid: then nothing is owed, and nothing to be had, under ours."""
+        market = self._frames.market
+        for rank in range(1, deal.award.rank):
+            better = agreement_of(deal.requester, deal.request, rank, deal.award.openings[rank - 1])
+            digest = agreement_digest(market.chain_id, market.contract, better)
+            if await self._chain.is_paid(better, digest, core):
+                return True
+        return False
+
+    async def _document(self, order: Order, name: str) -> bytes:
+        found = await self._loop.document(order.order_id, name)
+        assert found is not None, f"{name} is stored with the state that needs it"
+        return found
+
+    async def _secret(self, order: Order, name: str) -> bytes:
+        found = await self._loop.secret(order.order_id, name)
+        assert found is not None, f"{name} is stored with the state that needs it"
+        return found
+
+    async def _deal(self, order: Order) -> Deal:
+        return unpack_deal(await self._document(order, kept.REQUEST), await self._document(order, kept.AWARD))
+
+
+def _claim_of(order: Order) -> str:
+    return f"claim {order.order_id.hex()}"

@@ -1,0 +1,333 @@
+"""What the requester does with one prover that it has awarded: countersignature, payload, Ack, delivery, bond.
+
+The same for the winner and for each runner-up (`node.standby`): the events have the same names in both tables. Only
+this file, `node.requester` and the planner see the plaintext of a table before it lands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Final, TypeVar
+
+from market.effects import Effect
+from market.lifecycle import Event, Order, Role, State
+from node import market_state as kept
+from node.broker import Observe, OrderLoop, Perform, Resender
+from node.frames import FrameWriter
+from node.l1 import slash
+from node.market_state import Deal, unpack_deal, unpack_plan
+from node.ports import (
+    Chain,
+    ChainCall,
+    Clock,
+    Direct,
+    InThread,
+    Landing,
+    Peer,
+    PlannedTable,
+    Refused,
+    TryAgain,
+    Verifier,
+)
+from node.store.orders import OrderStore
+from protocol.agreement import Ack, Receipt, Settlement, by_key, pack_dated, pack_settlement
+from protocol.codec import decode_body, encode_body
+from protocol.errors import Ignore, Reject
+from protocol.hashing import keccak256
+from protocol.messages import (
+    AckVerdict,
+    AwardAccept,
+    BidCommit,
+    DeliveryReceipt,
+    KeyRelease,
+    Message,
+    ProofDelivery,
+    ProverAck,
+    ReceiptVerdict,
+    RollupProof,
+)
+from protocol.reqresp import AWARD_EXCHANGE, KEY_EXCHANGE
+from protocol.sealing import SealError, payload_info, seal
+from protocol.signing import ack_digest, receipt_digest, recover_signer
+from protocol.verdicts import WireCode
+
+M = TypeVar("M", bound=Message)
+
+WAIT_FOR_PROOF: Final = frozenset({State.PROVING, State.S_PROVING})
+BEFORE_ACK: Final = frozenset({State.ACCEPTED, State.KEYED, State.S_CALLED, State.S_KEYED})
+BEING_JUDGED: Final = frozenset({State.DELIVERED, State.S_DELIVERED, State.S_VERIFIED})
+SLASH_UNDER_WAY: Final = frozenset({State.SLASH_DUE, State.SLASHING, State.S_SLASH_DUE, State.S_SLASHING})
+
+
+class Engagement:
+    """The engagements of one account in one role, and the loop that moves them."""
+
+    def __init__(
+        self,
+        role: Role,
+        *,
+        store: OrderStore,
+        in_thread: InThread,
+        clock: Clock,
+        direct: Direct,
+        chain: Chain,
+        verifier: Verifier,
+        frames: FrameWriter,
+        perform: Mapping[Effect, Perform],
+        observe: Observe,
+        watched: frozenset[State],
+        poll_ms: int,
+    ) -> None:
+        """
+        Args:
+            perform: the role's effects beside those that are performed here.
+            poll_ms: time between two looks at the chain for one order.
+        """
+        self._store = store
+        self._in_thread = in_thread
+        self._clock = clock
+        self._direct = direct
+        self._chain = chain
+        self._verifier = verifier
+        self._frames = frames
+        self._resend = Resender(chain, clock)
+        self.loop = OrderLoop(
+            role,
+            store=store,
+            in_thread=in_thread,
+            clock=clock,
+            perform={
+                Effect.ASK_ACCEPTANCE: self._ask_acceptance,
+                Effect.SEAL_PAYLOAD: self._seal_payload,
+                Effect.RELEASE_PAYLOAD: self._release_payload,
+                Effect.VERIFY_DELIVERY: self._verify_delivery,
+                **perform,
+            },
+            observe=observe,
+            watched=watched,
+            poll_ms=poll_ms,
+        )
+
+    # -- countersignature and payload ------------------------------------------------------------------------------
+
+    async def _ask_acceptance(self, order: Order) -> None:
+        deal = await self.deal(order)
+        frame = await self._frames.frame(deal.award)
+        raw = await self._direct.ask(await self._peer(deal), AWARD_EXCHANGE, frame)
+        answer = self._read(raw, AwardAccept, deal.winner.prover)
+        if answer.agreement_hash != deal.agreement_hash or not _is_by(
+            deal.winner.prover, deal.agreement_hash, answer.prover_signature
+        ):
+            raise Refused(WireCode.BAD_AGREEMENT, "the prover signed something else")
+        await self.loop.happen(order.order_id, Event.ACCEPT_RECEIVED, document={kept.ACCEPT: answer.prover_signature})
+
+    async def _seal_payload(self, order: Order) -> None:
+        deal = await self.deal(order)
+        plan = await self.plan(order)
+        try:
+            box = seal(plan.payload, deal.opening.seal_key, payload_info(deal.agreement_hash))
+        except SealError:
+            await self.loop.happen(order.order_id, Event.ACK_TIMEOUT, reason="BAD_SEAL_KEY")
+            return
+        await self.loop.happen(order.order_id, Event.PAYLOAD_SEALED, document={kept.BOX: box})
+
+    async def _release_payload(self, order: Order) -> None:
+        deal = await self.deal(order)
+        box = await self.document(order, kept.BOX)
+        message = KeyRelease(
+            request_id=deal.request.request_id,
+            agreement_hash=deal.agreement_hash,
+            cipher_bytes=len(box),
+            cipher_hash=keccak256(box),
+        )
+        frame = await self._frames.frame(message)
+        raw = await self._direct.ask(await self._peer(deal), KEY_EXCHANGE, frame + box)
+        answer = self._read(raw, ProverAck, deal.winner.prover)
+        if answer.agreement_hash != deal.agreement_hash:
+            raise Refused(WireCode.WRONG_AGREEMENT)
+        if answer.verdict != AckVerdict.START:
+            verdict = AckVerdict(answer.verdict).name if answer.verdict <= max(AckVerdict) else "UNKNOWN"
+            await self.loop.happen(order.order_id, Event.DECLINE_RECEIVED, reason=f"DECLINED_{verdict}")
+            return
+        ack = Ack(
+            agreement_hash=deal.agreement_hash,
+            payload_commit=deal.request.payload_commit,
+            ack_at=answer.ack_at,
+        )
+        market = self._frames.market
+        digest = ack_digest(market.chain_id, market.contract, ack)
+        if answer.ack_at > order.ack_by or not _is_by(deal.winner.prover, digest, answer.ack_signature):
+            raise Refused(WireCode.BAD_VERDICT, "an Ack that L1 would not accept")
+        await self.loop.happen(order.order_id, Event.ACK_RECEIVED, document={kept.ACK: encode_body(answer)})
+
+    # -- delivery --------------------------------------------------------------------------------------------------
+
+    async def answer_delivery(self, order: Order, delivery: ProofDelivery, signer: bytes) -> bytes:
+        """The receipt frame for a delivery to one of our orders, once it is judged.
+
+        Raises:
+            Reject, Ignore: it is not the awarded prover's, too early or too late.
+        """
+        deal = await self.deal(order)
+        if signer != deal.winner.prover or delivery.agreement_hash != deal.agreement_hash:
+            raise Reject(WireCode.WRONG_SIGNER, signer=signer)
+        if order.state in WAIT_FOR_PROOF:
+            await self.loop.happen(
+                order.order_id, Event.PROOF_RECEIVED, document={kept.DELIVERY: encode_body(delivery)}
+            )
+        elif order.state in BEFORE_ACK:
+            # The Ack has not arrived. Asking for the payload's answer again brings it, then this delivery is welcome.
+            raise Ignore(WireCode.BAD_VERDICT, state=order.state.value)
+        await self.loop.wait_for(order.order_id, lambda now: now.state not in BEING_JUDGED)
+        stored = await self.optional(order, kept.RECEIPT)
+        if stored is None:
+            raise Ignore(WireCode.LATE, state=order.state.value)
+        return await self._frames.frame(decode_body(DeliveryReceipt, stored))
+
+    async def _verify_delivery(self, order: Order) -> None:
+        deal = await self.deal(order)
+        plan = await self.plan(order)
+        delivery = decode_body(ProofDelivery, await self.document(order, kept.DELIVERY))
+        try:
+            _require_order(delivery.proofs)
+            await self._verifier.verify(plan, deal.agreement, deal.agreement_hash, delivery.proofs)
+        except Refused as error:
+            refusal = self.receipt(deal, plan, ReceiptVerdict.INVALID_PROOF)
+            await self.loop.happen(
+                order.order_id, Event.PROOF_INVALID, reason=error.code, document={kept.RECEIPT: refusal}
+            )
+            return
+        # A runner-up gets its receipt only when its proof is the one that is used: two receipts were two promises.
+        receipt = {} if order.role is Role.STANDBY else {kept.RECEIPT: self.receipt(deal, plan, ReceiptVerdict.VALID)}
+        await self.loop.happen(order.order_id, Event.PROOF_VALID, document=receipt)
+
+    def receipt(self, deal: Deal, plan: PlannedTable, verdict: ReceiptVerdict) -> bytes:
+        """Body of a receipt of this moment; only a VALID one is signed for L1."""
+        now_s = self._clock.now_ms() // 1000
+        signature = b""
+        if verdict is ReceiptVerdict.VALID:
+            market = self._frames.market
+            said = Receipt(agreement_hash=deal.agreement_hash, core_id=plan.core_id, received_at=now_s)
+            signature = self._frames.key.sign_digest(receipt_digest(market.chain_id, market.contract, said))
+        return encode_body(
+            DeliveryReceipt(
+                request_id=deal.request.request_id,
+                agreement_hash=deal.agreement_hash,
+                verdict=int(verdict),
+                core_id=plan.core_id,
+                received_at=now_s,
+                receipt_signature=signature,
+            )
+        )
+
+    # -- the bond --------------------------------------------------------------------------------------------------
+
+    async def settlement(self, order: Order, salt: bytes) -> bytes:
+        """What L1 reads the agreement from; `salt` opens its statement."""
+        deal = await self.deal(order)
+        return pack_settlement(
+            Settlement(
+                agreement=deal.agreement,
+                salt=salt,
+                requester_signature=by_key(deal.award.requester_signature),
+                prover_signature=by_key(await self.document(order, kept.ACCEPT)),
+            )
+        )
+
+    async def build_slash(self, order: Order, failover: bytes = b"") -> None:
+        """Signs the transaction that takes the bond.
+
+        Args:
+            failover: core id and settlement of the later rank that was paid instead; empty if nobody was.
+
+        Raises:
+            TryAgain: not now; the slash window ends by itself.
+        """
+        ack = decode_body(ProverAck, await self.document(order, kept.ACK))
+        packed_ack = pack_dated(ack.ack_at, by_key(ack.ack_signature))
+        settlement = await self.settlement(order, (await self.plan(order)).salt)
+        data = slash(settlement, packed_ack, failover)
+        try:
+            await self._chain.prepare(ChainCall(purpose=slash_of(order), to=self._frames.market.contract, data=data))
+        except Refused as error:
+            raise TryAgain(error.code, str(error)) from error
+        await self.loop.happen(order.order_id, Event.SLASH_SIGNED)
+
+    async def send_slash(self, order: Order) -> None:
+        """Sends it."""
+        await self._chain.send(slash_of(order))
+
+    async def observe_slash(self, order: Order) -> None:
+        """What L1 says about the bond of an order in SLASH_UNDER_WAY."""
+        deal = await self.deal(order)
+        if await self._chain.is_slashed(deal.agreement_hash):
+            await self.loop.happen(order.order_id, Event.SLASH_SEEN)
+        elif order.state in (State.SLASHING, State.S_SLASHING):
+            if await self._chain.landing(slash_of(order)) is Landing.FAILED:
+                await self.loop.happen(order.order_id, Event.SLASH_FAILED, reason="SLASH_REVERTED")
+            else:
+                await self._resend.send(slash_of(order))
+
+    # -- reading what is stored ------------------------------------------------------------------------------------
+
+    async def optional(self, order: Order, name: str) -> bytes | None:
+        """A document, if it is there."""
+        return await self.loop.document(order.order_id, name)
+
+    async def document(self, order: Order, name: str) -> bytes:
+        """A document that the order's state says is there."""
+        found = await self.loop.document(order.order_id, name)
+        assert found is not None, f"{name} is stored with the state that needs it"
+        return found
+
+    async def secret(self, order: Order, name: str) -> bytes:
+        """A secret that the order's state says is there."""
+        found = await self.loop.secret(order.order_id, name)
+        assert found is not None, f"{name} is stored with the state that needs it"
+        return found
+
+    async def plan(self, order: Order) -> PlannedTable:
+        """The order's table."""
+        return unpack_plan(await self.secret(order, kept.PLAN))
+
+    async def deal(self, order: Order) -> Deal:
+        """Its request and award."""
+        return unpack_deal(await self.document(order, kept.REQUEST), await self.document(order, kept.AWARD))
+
+    async def _peer(self, deal: Deal) -> Peer:
+        stored = await self._in_thread(lambda: self._store.bids(deal.request.request_id))
+        body = next(bid.body for bid in stored if bid.prover == deal.winner.prover)
+        bid = decode_body(BidCommit, body)
+        return Peer(peer_id=bid.peer_id, addresses=bid.addresses)
+
+    def _read(self, raw: bytes, kind: type[M], signer: bytes) -> M:
+        try:
+            message = self._frames.read(raw, kind, signer=signer).message
+        except (Reject, Ignore) as error:
+            raise Refused(error.reason, "a malformed answer") from error
+        assert isinstance(message, kind)
+        return message
+
+
+def slash_of(order: Order) -> str:
+    """Purpose of the transaction that takes the bond of an order's prover."""
+    return f"slash {order.order_id.hex()}"
+
+
+def _require_order(proofs: tuple[RollupProof, ...]) -> None:
+    """Valid proofs in another order, or one of them twice, are packed and taken by nobody: not even by us.
+
+    Raises:
+        Refused: PROOFS_ORDER.
+    """
+    places = [(proof.rollup_id, proof.system) for proof in proofs]
+    if any(earlier >= later for earlier, later in pairwise(places)):
+        raise Refused("PROOFS_ORDER", "proofs do not ascend by rollup and system")
+
+
+def _is_by(signer: bytes, digest: bytes, signature: bytes) -> bool:
+    try:
+        return recover_signer(digest, signature) == signer
+    except Reject:
+        return False
