@@ -152,13 +152,19 @@ class Earnings:
                 await self._loop.happen(order.order_id, Event.CLAIM_FAILED, reason="DELIVERED_UNPAID")
 
     async def _was_outrun(self, deal: Deal, core: bytes) -> bool:
-        """Whether a rank before ours was paid: then nothing is owed, and nothing to be had, under ours."""
+        """Whether another rank was paid and nothing is owed under ours: an earlier one, or any while we had time.
+
+        A later rank that was paid after our deliverBy is evidence against us: then only our own claim saves the bond.
+        """
         market = self._frames.market
-        for rank in range(1, deal.award.rank):
-            better = agreement_of(deal.requester, deal.request, rank, deal.award.openings[rank - 1])
-            digest = agreement_digest(market.chain_id, market.contract, better)
-            if await self._chain.is_paid(better, digest, core):
-                return True
+        engaged = deal.award.openings[: 1 + deal.request.standbys]
+        in_time = self._clock.now_ms() < deal.agreement.deliver_by * 1000
+        for rank, bid in enumerate(engaged, start=1):
+            if rank < deal.award.rank or (rank > deal.award.rank and in_time):
+                other = agreement_of(deal.requester, deal.request, rank, bid)
+                digest = agreement_digest(market.chain_id, market.contract, other)
+                if await self._chain.is_paid(other, digest, core):
+                    return True
         return False
 
     async def _document(self, order: Order, name: str) -> bytes:

@@ -28,6 +28,7 @@ from protocol.hashing import keccak256
 
 T = TypeVar("T")
 
+WOULD_FAIL = "WOULD_FAIL"
 GAS_MARGIN_PERCENT = 20  # the state may have moved a little when the transaction lands
 SETTLE_GAS = 400_000  # Rollups demands this much to be left for the market, although it uses far less
 
@@ -93,7 +94,7 @@ class L1Port:
             return _prepared(known[-1])
         outcome = await self.simulate(call)
         if not outcome.succeeded:
-            raise Refused("WOULD_FAIL", outcome.halt or decode_revert(outcome.output).name or outcome.output.hex())
+            raise Refused(WOULD_FAIL, outcome.halt or decode_revert(outcome.output).name or outcome.output.hex())
         gas = (outcome.gas_used + outcome.gas_refund) * (100 + GAS_MARGIN_PERCENT) // 100 + SETTLE_GAS
         payload = Payload(to=call.to, data=call.data, value=call.value_wei, gas=gas)
         return _prepared(await asked(lambda: self.sender.prepare(call.purpose, payload)))

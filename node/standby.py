@@ -19,6 +19,7 @@ from node import market_state as kept
 from node.broker import OrderLoop
 from node.engagement import SLASH_UNDER_WAY, Engagement
 from node.frames import FrameWriter
+from node.l1port import WOULD_FAIL
 from node.market_state import Deal, pack_request
 from node.ports import Chain, Clock, Direct, Gossip, InThread, TryAgain, Verifier
 from node.store.errors import OrderExists
@@ -202,7 +203,7 @@ class Standbys:
         await self._open(aside, deal, deal.award, documents, await self._main.secret(main, kept.PLAN))
 
     async def _build_slash(self, order: Order) -> None:
-        """By the contract's rule a rank is slashable while nobody was paid, or when a later rank was (SPEC §8.2)."""
+        """A rank is slashable while nobody was paid, or when a later rank was after its time (SPEC §8.2)."""
         assert self._main is not None
         deal = await self._engaged.deal(order)
         main = await self._request(deal.request.request_id)
@@ -210,7 +211,13 @@ class Standbys:
         if main.state is State.PAID:
             plan = await self._engaged.plan(order)  # the request's own may be wiped by now
             failover = plan.core_id + await self._main.settlement(main, plan.salt)
-        await self._engaged.build_slash(order, failover)
+        try:
+            await self._engaged.build_slash(order, failover)
+        except TryAgain as error:
+            if not failover or error.code != WOULD_FAIL:
+                raise
+            # What L1 says of evidence does not change any more: it was overtaken in time, or has shown its proof.
+            await self.loop.happen(order.order_id, Event.SLASH_FAILED, reason="OVERTAKEN")
 
     async def _engaged_send(self, order: Order) -> None:
         await self._engaged.send_slash(order)

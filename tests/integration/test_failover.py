@@ -23,6 +23,8 @@ from tests.support.market_ledger import BOND_WEI, START_MS, TICKET_WEI, let_pass
 from tests.support.market_sim import Party, World, memory_folder
 
 LONG_S = 20_000  # of mock time: beyond every deadline
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """In memory where the system can."""
@@ -173,38 +175,56 @@ async def test_a_declined_payload_calls_the_runner_up(folder: Path, autojump_clo
     assert [(State.DECLINED, "UNSUPPORTED"), (State.EARNED, "")] == [end(party) for party in world.provers[1:]]
 
 
-async def test_the_runner_up_starts_before_the_deadline_and_the_late_winner_loses_its_bond(
+async def test_the_runner_up_starts_before_the_deadline_and_works_in_parallel(
     folder: Path, autojump_clock: object
 ) -> None:
-    """In parallel from the margin on; paid before the winner's time is over; then the evidence of failover slashes."""
+    """Paid before the winner's time is over: the winner was overtaken, stops, and owes nothing."""
     world = world_with(folder)
     world.winner.prover.hangs = True
     async with running(world) as order:
-        await until_over(world.provers[2])
+        await until_over(world.provers[2], world.winner)
         main = await main_ends(world, order)
-        paid_s = trio.current_time()
+        aside = await standby_ends(world, order, 1)
+        taken = world.winner.prover.at_work
+
+    assert State.PAID is main.state
+    assert world.ledger.settled_s[(world.requester.key.address, order.order_id)] < main.deliver_by
+    assert (State.EARNED, "") == end(world.provers[2])
+    assert ((State.UNPAID, "OUTRUN"), 0) == (end(world.winner), taken)
+    assert (State.S_KEPT, "SLASH_REVERTED") == (aside.state, aside.reason)
+    assert BOND_WEI == world.ledger.tickets[(world.winner.key.address, 0)]
+
+
+async def test_a_winner_that_is_late_and_silent_loses_its_bond_by_failover_evidence(
+    folder: Path, autojump_clock: object
+) -> None:
+    """The runner-up is paid, the user gets the bond; the ticket paid once."""
+    world = world_with(folder)
+    world.winner.prover.hangs = True
+    world.provers[2].prover.prove_s = 45  # called at 35, done after the winner's deadline at 65
+    async with running(world) as order:
+        main = await main_ends(world, order)
         aside = await standby_ends(world, order, 1)
 
     assert State.PAID is main.state
-    assert paid_s < main.deliver_by - START_MS // 1000 + 60
     assert (State.S_SLASHED, "NO_PROOF") == (aside.state, aside.reason)
-    assert (State.EARNED, "") == end(world.provers[2])
     assert BOND_WEI + TICKET_WEI - 2 * 10**14 == world.ledger.credit_wei[world.requester.key.address]
     assert 1 == len(world.ledger.payments) == len(world.ledger.slashed)
 
 
-async def test_a_winner_in_time_but_second_keeps_its_bond_and_is_not_paid(folder: Path, autojump_clock: object) -> None:
-    """The first valid proof is paid. The other one's claim shows that it was in time, so nobody can slash it."""
-    world = world_with(folder, failover_margin_ms=50_000)
-    world.winner.prover.prove_s = 45
+async def test_a_late_winner_saves_its_bond_by_showing_its_proof(folder: Path, autojump_clock: object) -> None:
+    """It is not paid: the first valid proof was another's. Its claim counts as delivery, so nobody can slash it."""
+    world = world_with(folder)
+    world.winner.prover.prove_s = 75
+    world.provers[2].prover.prove_s = 45
     async with running(world) as order:
         await until_over(world.winner, world.provers[2])
-        aside = await standby_ends(world, order, 1)
         main = await main_ends(world, order)
+        aside = await standby_ends(world, order, 1)
 
     assert State.PAID is main.state
-    assert (State.S_SPARE, "NOT_NEEDED") == (aside.state, aside.reason)
     assert (State.UNPAID, "DELIVERED_UNPAID") == end(world.winner)
+    assert (State.S_KEPT, "SLASH_REVERTED") == (aside.state, aside.reason)
     assert BOND_WEI == world.ledger.tickets[(world.winner.key.address, 0)]
     assert 1 == len(world.ledger.payments) == len(world.ledger.delivered)
 

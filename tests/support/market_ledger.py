@@ -89,6 +89,7 @@ class Ledger:
 
     tickets: dict[tuple[bytes, int], int] = field(default_factory=dict)
     settled: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict)
+    settled_s: dict[tuple[bytes, bytes], int] = field(default_factory=dict)
     slashed: set[bytes] = field(default_factory=set)
     delivered: set[bytes] = field(default_factory=set)
     """Agreements of which a valid proof was shown and not paid for."""
@@ -143,6 +144,7 @@ class Ledger:
         self._credit(agreement.payee, agreement.price_wei)
         self._credit(agreement.requester, held_wei - agreement.price_wei)
         self.settled[request] = digest
+        self.settled_s[request] = now_s
         self.payments.append(digest)
         return True
 
@@ -169,10 +171,12 @@ class Ledger:
         return True
 
     def _may_slash(self, agreement: Agreement, failover: bytes) -> bool:
-        """While nobody was paid; or the evidence shows that a later rank was."""
+        """While nobody was paid; or the evidence shows that a later rank was, after this one's time."""
         paid = self.settled.get((agreement.requester, agreement.request_id))
         if paid is None or not failover:
             return paid is None and not failover
+        if self.settled_s[(agreement.requester, agreement.request_id)] <= agreement.deliver_by:
+            return False
         later = unpack_settlement(failover[32:]).agreement
         return paid == agreement_digest(MARKET.chain_id, MARKET.contract, later) and later.rank > agreement.rank
 
