@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from protocol.constants import ADDRESS_BITS, ENDPOINT_BITS, MIN_TREE_DEPTH, TAG_DATA, TAG_FRAME
 from protocol.vm.poseidon import P
@@ -18,7 +17,6 @@ from proving.circuit.builder import Builder, Expr, plus, total, value
 from proving.circuit.compare import CANONICAL_BITS
 from proving.circuit.list_hash import absorb, list_hash
 from proving.circuit.poseidon import poseidon
-from proving.circuit.step import REGISTERS, Machine, StepEnd
 
 _RESULT = 2
 _FAILED = 256
@@ -163,11 +161,28 @@ def arguments_hash(b: Builder, record: Record, count: Sequence[Expr]) -> Expr:
 
 
 @dataclass(slots=True, kw_only=True)
+class EntryRows:
+    """How the rows of one entry end. All are 0 if it has none."""
+
+    pc: Expr
+    registers: list[Expr]
+    """Both are kept for entries that can be suspended only."""
+    out: list[Expr]
+    immediate: Expr
+    operand: Expr
+    xcall: Expr
+    returns: Expr
+    reverts: Expr
+    trap: Expr
+    steps: Expr
+    """Executed in this entry, a trapping one included."""
+
+
+@dataclass(slots=True, kw_only=True)
 class CloseEntry:
     """An entry after its steps: what a later RESULT needs of it."""
 
     opened: OpenEntry
-    machine: Machine
     steps: Expr
     suspended: Expr
     """1 if it ended in an outgoing call."""
@@ -278,58 +293,18 @@ def _continued(b: Builder, call: Expr, fresh: Frame, replies: Sequence[Expr], ea
     )
 
 
-def resumed_machine(
-    b: Builder, entry: OpenEntry, earlier: Sequence[CloseEntry], zero: Expr, cells: Machine
-) -> tuple[Machine, Expr]:
-    """pc, registers and out words at the entry's first step, and the steps of the frame before it.
-
-    Args:
-        zero: a wire that is 0.
-        cells: where cells stand; they do not belong to a frame.
-    """
-    words = len(cells.out)
-    if not earlier:
-        state = Machine(
-            pc=zero,
-            registers=[zero] * REGISTERS,
-            out=[zero] * words,
-            values=cells.values,
-            types=cells.types,
-            present=cells.present,
-        )
-        return state, 0
-
-    chosen = partial(select, b, entry.replies)
-    registers = [b.define(chosen([e.machine.registers[i] for e in earlier])) for i in range(REGISTERS)]
-    state = Machine(
-        pc=b.define(chosen([e.machine.pc for e in earlier]) + entry.result + entry.failed_result),
-        registers=registers,
-        out=[zero] * words,
-        values=cells.values,
-        types=cells.types,
-        present=cells.present,
-    )
-    return state, chosen([e.steps for e in earlier])
-
-
 def close_entry(
     b: Builder,
     *,
     entry: OpenEntry,
     rollup_id: Expr,
-    steps_before: Expr,
-    ends: Sequence[StepEnd],
+    last: EntryRows,
     earlier: Sequence[CloseEntry],
     can_suspend: bool,
 ) -> CloseEntry:
-    """Constrain the next action of an entry by its last step."""
+    """Constrain the next action of an entry by the end of its rows."""
     frame, following = entry.frame, entry.words.next
     own = frame.address + rollup_id * (1 << ADDRESS_BITS)
-    for one, other in zip(ends, ends[1:], strict=False):
-        b.enforce(one.halted, 1 - other.halted, 0)
-    last = ends[-1]
-    b.equal(last.halted, 1)
-
     callee = b.mul(last.xcall, last.operand)
     suspended = _call_allowed(b, callee, last.xcall, rollup_id)
     if not can_suspend:
@@ -351,16 +326,14 @@ def close_entry(
         b.enforce(reply, 1 - before.suspended, 0)
         b.enforce(reply, entry.frames - before.frame_hash, 0)
     if can_suspend:
-        # A step is repeated, and does not count, if the one before it halted.
-        steps = b.define(steps_before + 1 + plus(1 - end.halted for end in ends[:-1]))
-        frame_hash = _frame_hash(b, frame, last.machine, steps)
+        steps = b.define(select(b, entry.replies, [before.steps for before in earlier]) + last.steps)
+        frame_hash = _frame_hash(b, frame, last, steps)
     mid_hash = b.mul(suspended, frame_hash - frame.parent)
     nested = b.mul(1 - suspended, 1 - is_zero(b, frame.parent))
     ordinal = total((i + 1, reply) for i, reply in enumerate(entry.replies))
     b.equal(entry.words.link, suspended + nested + 2 * ordinal)
     return CloseEntry(
         opened=entry,
-        machine=last.machine,
         steps=steps,
         suspended=suspended,
         frame_hash=frame_hash,
@@ -377,9 +350,9 @@ def _call_allowed(b: Builder, callee: Expr, xcall: Expr, rollup_id: Expr) -> Exp
     return b.mul(xcall, b.mul(in_range, 1 - own))
 
 
-def _next_data(b: Builder, entry: OpenEntry, last: StepEnd, suspended: Expr) -> None:
+def _next_data(b: Builder, entry: OpenEntry, last: EntryRows, suspended: Expr) -> None:
     """dataMeta, gas and words of the next action: `imm` of the last instruction says how many out words."""
-    following, out = entry.words.next, last.machine.out
+    following, out = entry.words.next, last.out
     words = len(following.high)
     ends = last.returns + last.reverts
 
@@ -405,10 +378,10 @@ def _next_data(b: Builder, entry: OpenEntry, last: StepEnd, suspended: Expr) -> 
         b.enforce(kept, out[words + k], following.low[k])
 
 
-def _frame_hash(b: Builder, frame: Frame, machine: Machine, steps: Expr) -> Expr:
+def _frame_hash(b: Builder, frame: Frame, last: EntryRows, steps: Expr) -> Expr:
     origin = [b.define(x) for x in (frame.caller, frame.value, frame.arguments_hash)]
     undo = [b.define(x) for x in (frame.start_tree, frame.start_next)]
     # Scope [] and meta: a frame of a CALL that waits for an XCALL and has called.
     fixed = [b.define(0), b.define(_CALLED)]
-    words = [b.define(frame.address), frame.code_hash, machine.pc, steps, *origin, *undo, *fixed]
-    return list_hash(b, TAG_FRAME, [*words, *machine.registers, b.define(frame.parent)])
+    words = [b.define(frame.address), frame.code_hash, b.define(last.pc), steps, *origin, *undo, *fixed]
+    return list_hash(b, TAG_FRAME, [*words, *(b.define(x) for x in last.registers), b.define(frame.parent)])

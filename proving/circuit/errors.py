@@ -20,7 +20,7 @@ class TierExceeded(CircuitError):
     """A run does not fit the tier.
 
     Attributes:
-        reason: stable name of the limit, for example ``TIER_STEPS``.
+        reason: stable name of the limit, for example ``TIER_ROWS``.
         what: the limit in words.
         needed: what the run takes.
         available: what the tier has.

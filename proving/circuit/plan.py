@@ -291,12 +291,20 @@ def _check_run(shape: Shape, run: EntryRun) -> None:
     limit = shape.tier.data_words
     _check("TIER_OUTCOME", f"calls that end as {run.outcome.value}", int(run.outcome in _UNPROVEN), 0)
     _check_depth(run.pre.tree)
-    _check("TIER_STEPS", "steps of one entry", len(run.steps), shape.steps)
     for step in run.steps:
         op = Op(step.instruction.op)
         _check("TIER_OPERATION", f"operations {op.name}", int(op.name not in CODES), 0)
         if op in _WORD_READS:
             _check("TIER_DATA", "data words that the program names", step.instruction.imm + 1, limit)
+
+
+def _segments(shape: Shape, runs: Sequence[EntryRun]) -> list[int | None]:
+    """Entry of each segment: as many for each run as its steps take."""
+    owners: list[int | None] = []
+    for place, run in enumerate(runs):
+        owners += [place] * -(-len(run.steps) // shape.segment_rows)
+    _check("TIER_ROWS", f"segments of {shape.segment_rows} steps of one entry", len(owners), shape.segments)
+    return owners + [None] * (shape.segments - len(owners))
 
 
 def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> Hints:
@@ -306,8 +314,8 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
         runs: of `execute`, one for each own entry.
 
     Raises:
-        TierExceeded: TIER_ENTRIES, TIER_DATA, TIER_STEPS, TIER_PROGRAMS, TIER_PROGRAM, TIER_HASHES, TIER_WRITES,
-            TIER_READS, TIER_BLOCK, TIER_SUSPENDED, TIER_OPERATION, TIER_OUTCOME.
+        TierExceeded: TIER_ENTRIES, TIER_DATA, TIER_ROWS, TIER_PROGRAMS, TIER_PROGRAM, TIER_HASHES, TIER_WRITES,
+            TIER_READS, TIER_BLOCK, TIER_DEPTH, TIER_SUSPENDED, TIER_OPERATION, TIER_OUTCOME.
     """
     try:
         statement = words(core, rollup_id, shape.tier)
@@ -319,6 +327,7 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
         raise TierExceeded(error.reason, "statement", needed, available) from error
     for run in runs:
         _check_run(shape, run)
+    segments = _segments(shape, runs)
     last = len(runs) == shape.tier.entries and runs[-1].suspended is not None
     _check("TIER_SUSPENDED", "entries after the last outgoing call", int(last), 0)
     programs = _programs(runs)
@@ -359,4 +368,5 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
         units=units,
         tree=tree,
         cells=slots,
+        segments=segments,
     )

@@ -5,8 +5,7 @@ steps. The contract computes z and y from its own words S; h = L(TAG_STATEMENT, 
 but for a chance of n / r. Therefore S' needs no checks that the contract makes on S: ranges of header fields,
 endpoints, lengths, zeros in unused places.
 
-Layout: statement, program, entries opened, tree units opened, then for each entry its steps and its end, then tree
-units closed.
+Layout: statement, program, entries opened, tree units opened, rows, entries closed, tree units closed.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from proving.circuit.entry import (
     close_entry,
     open_entry,
     read_record,
-    resumed_machine,
 )
 from proving.circuit.list_hash import list_hash
 from proving.circuit.poseidon import poseidon
 from proving.circuit.program import load_program
-from proving.circuit.step import REGISTERS, Machine, StepEnd, StepHint, StepShape, Surroundings, step
+from proving.circuit.rows import Common, EntryRead, RowPool, RowsHint
+from proving.circuit.step import REGISTERS, Machine, StepHint, StepShape
 from proving.circuit.tiers import SHAPES, Shape
 from proving.circuit.tree_unit import (
     CellEnd,
@@ -66,6 +65,8 @@ class Hints:
     units: Sequence[UnitHint | None]
     """In the order of the shape's `roles`."""
     tree: TreeHint
+    segments: Sequence[int | None]
+    """Entry that owns each segment of rows."""
     cells: Sequence[dict[int, int]]
     """For each entry: storage slot -> unit."""
 
@@ -92,28 +93,24 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
         types=[unit.start[1] for unit in units],
         present=[unit.hit for unit in units],
     )
+    pool = RowPool(
+        b,
+        step_shape(shape),
+        segments=shape.segments,
+        segment_rows=shape.segment_rows,
+        reads=[_entry_read(b, entry, units, place, rollup_id) for place, entry in enumerate(opened)],
+        common=Common(program=code, time=time, hashes=hashes, slots=[unit.slot for unit in units]),
+        hint=_rows_hint(hints),
+    )
+    rows, cells = pool.run(cells, zero)
     closed: list[CloseEntry] = []
-    for place, entry in enumerate(opened):
-        machine, steps_before = resumed_machine(b, entry, closed, zero, cells)
-        around = Surroundings(
-            run=b.define(entry.run),
-            both=insertion_orders(b, units, place),
-            program=code,
-            environment=[b.define(x) for x in _environment(entry, rollup_id, time)],
-            arguments=[b.define(x) for x in entry.frame.arguments],
-            answer=[b.define(x) for x in entry.answer],
-            hashes=hashes,
-            slots=[unit.slot for unit in units],
-        )
-        ends = _run(b, shape, machine, around, units, place, hints)
-        cells = ends[-1].machine
+    for place, (entry, last) in enumerate(zip(opened, rows, strict=True)):
         closed.append(
             close_entry(
                 b,
                 entry=entry,
                 rollup_id=rollup_id,
-                steps_before=steps_before,
-                ends=ends,
+                last=last,
                 earlier=closed,
                 can_suspend=_can_suspend(shape, place),
             )
@@ -242,40 +239,34 @@ def _hash_units(b: Builder, count: int, hints: Hints | None) -> list[tuple[Expr,
     return units
 
 
-def _environment(entry: OpenEntry, rollup_id: Expr, time: Expr) -> list[Expr]:
-    frame = entry.frame
-    own = frame.address + rollup_id * (1 << ADDRESS_BITS)
-    return [frame.caller, own, frame.value, time, frame.selector, frame.length, entry.answer_length]
-
-
-def _run(
-    b: Builder,
-    shape: Shape,
-    machine: Machine,
-    around: Surroundings,
-    units: Sequence[Unit],
-    place: int,
-    hints: Hints | None,
-) -> list[StepEnd]:
-    step_shape = StepShape(
+def step_shape(shape: Shape) -> StepShape:
+    """Sizes of the step template."""
+    return StepShape(
         program=shape.program,
         data_words=shape.tier.data_words,
         hashes=shape.hashes,
-        cells=len(units),
-        inserting=tuple(i for i, unit in enumerate(units) if unit.role is Role.FIRST),
+        cells=len(shape.roles),
+        inserting=tuple(i for i, role in enumerate(shape.roles) if role is Role.FIRST),
     )
-    hint = None
-    if hints is not None:
-        numbers = {pair: i for i, pair in reversed(list(enumerate(hints.hashes)))}
-        hint = StepHint(program=hints.program, cells=hints.cells[place], hashes=numbers)
-    ends: list[StepEnd] = []
-    for _ in range(shape.steps):
-        ends.append(step(b, step_shape, machine, around, hint))
-        machine = ends[-1].machine
-    for i, unit in enumerate(units):
-        # The sum is an integer below the field order: zero only if no step touched the cell.
-        b.enforce(plus(end.touched[i] for end in ends), 1 - unit.cells[place], 0)
-    return ends
+
+
+def _entry_read(b: Builder, entry: OpenEntry, units: Sequence[Unit], place: int, rollup_id: Expr) -> EntryRead:
+    frame = entry.frame
+    own = frame.address + rollup_id * (1 << ADDRESS_BITS)
+    return EntryRead(
+        entry=entry,
+        both=insertion_orders(b, units, place),
+        environment=[frame.caller, own, frame.value, frame.selector, frame.length, entry.answer_length],
+        cells=[unit.cells[place] for unit in units],
+    )
+
+
+def _rows_hint(hints: Hints | None) -> RowsHint | None:
+    if hints is None:
+        return None
+    numbers = {pair: i for i, pair in reversed(list(enumerate(hints.hashes)))}
+    steps = [StepHint(program=hints.program, cells=cells, hashes=numbers) for cells in hints.cells]
+    return RowsHint(owners=hints.segments, steps=steps)
 
 
 def _new_root(b: Builder, end: CloseEntry, tree: Expr, following: Expr) -> None:

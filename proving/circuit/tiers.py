@@ -14,8 +14,10 @@ class Shape:
     """What a circuit has room for. Sizes beyond the tier's own (entries, data words) limit this circuit only."""
 
     tier: Tier
-    steps: int
-    """Steps of one entry."""
+    segments: int
+    """Segments of rows; each serves one entry."""
+    segment_rows: int
+    """Steps of one segment."""
     program: int
     """Instructions of the one program that the entries of a table may run."""
     hashes: int
@@ -33,5 +35,7 @@ class Shape:
         return (Role.FIRST, Role.SECOND) * self.pairs + (Role.READ,) * self.readers
 
 
-SHAPE_S: Final = Shape(tier=TIER_S, steps=30, program=60, hashes=6, pairs=4, readers=3, block_levels=6)
+SHAPE_S: Final = Shape(
+    tier=TIER_S, segments=12, segment_rows=6, program=60, hashes=6, pairs=4, readers=3, block_levels=6
+)
 SHAPES: Final = {TIER_S.number: SHAPE_S}

@@ -11,10 +11,9 @@ from protocol.constants import TAG_STATEMENT
 from protocol.vm.poseidon import list_hash
 from proving.circuit.builder import LC, Assigner, Expr, H, Recorder, Template
 from proving.circuit.plan import execute, plan
-from proving.circuit.step import StepGadget, StepShape, step_template
-from proving.circuit.table_vm import Hints, finish_public, table_vm
+from proving.circuit.step import StepGadget, step_template
+from proving.circuit.table_vm import Hints, finish_public, step_shape, table_vm
 from proving.circuit.tiers import SHAPES
-from proving.circuit.tree_unit import Role
 from tests.support.circuits import TIER, Z, circuit
 from tests.support.constraints import Constraints
 from tests.support.stories import Story
@@ -122,14 +121,7 @@ def gadget_of(number: int) -> str:
 @cache
 def step_wires() -> dict[str, int]:
     """Name -> internal wire of the step template, counted from its first one."""
-    cells = len(SHAPE.roles)
-    shape = StepShape(
-        program=SHAPE.program,
-        data_words=SHAPE.tier.data_words,
-        hashes=SHAPE.hashes,
-        cells=cells,
-        inserting=tuple(i for i, role in enumerate(SHAPE.roles) if role is Role.FIRST),
-    )
+    shape = step_shape(SHAPE)
     template = step_template(shape)
     recorder = Recorder(inputs=template.inputs)
     step = StepGadget(recorder, shape, [LC({1 + i: 1}) for i in range(template.inputs)], None)
@@ -156,7 +148,13 @@ def step_wires() -> dict[str, int]:
     return out
 
 
-def step_wire(place: int, step: int, name: str) -> int:
-    """Global wire of a step, counted from 0, of an entry place."""
+def entry_rows(hints: Hints, place: int) -> list[int]:
+    """Rows of an entry place, in order."""
+    per = SHAPE.segment_rows
+    return [n * per + k for n, owner in enumerate(hints.segments) if owner == place for k in range(per)]
+
+
+def row_wire(row: int, name: str) -> int:
+    """Global wire of a row, counted from 0 over the whole table."""
     steps = [stamp for stamp in circuit().stamps if stamp.name.startswith("step")]
-    return steps[place * SHAPE.steps + step].first_wire + step_wires()[name]
+    return steps[row].first_wire + step_wires()[name]

@@ -194,7 +194,7 @@ def test_insertions_keep_the_order_of_the_program() -> None:
 
 
 LIMITS = {
-    "TIER_STEPS": "loop: JZ r0, next\nnext: ADD r1, r1, r1\nEQ r2, r1, r0\nJNZ r2, loop\nRETURN 0",
+    "TIER_ROWS": "loop: JZ r0, next\nnext: ADD r1, r1, r1\nEQ r2, r1, r0\nJNZ r2, loop\nRETURN 0",
     "TIER_PROGRAM": "JMP end\n" + "LDI r0, 1\n" * 59 + "end: RETURN 0",
     "TIER_DATA": "ARGHI r0, 4\nRETURN 0",
     "TIER_HASHES": "LDF f1, 1\n" + "HASH f0, f0, f1\n" * 7 + "RETURN 0",

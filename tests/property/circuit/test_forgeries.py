@@ -22,7 +22,7 @@ from proving.circuit.plan import _path
 from proving.circuit.table_vm import Hints
 from proving.circuit.tree_unit import Kind, UnitHint
 from tests.support.circuits import circuit
-from tests.support.forger import SHAPE, broken_beside, forge, gadget_of, honest_hints, step_wire
+from tests.support.forger import SHAPE, broken_beside, entry_rows, forge, gadget_of, honest_hints, row_wire
 from tests.support.stories import ACCOUNT, ROLLUP, USER, Story, state_of, words
 
 NEXT = 4 + 3 + SHAPE.tier.record_words
@@ -71,7 +71,7 @@ def test_a_trap_cannot_be_hidden(name: str) -> None:
     hints, honest = told(story)
     lie = claim(hints, head=DONE)
 
-    assert set(refusals(lie, honest, {step_wire(0, step, "carry"): 0})) == {"step"}
+    assert set(refusals(lie, honest, {row_wire(step, "carry"): 0})) == {"step"}
 
 
 INVENTED = {
@@ -88,7 +88,7 @@ def test_a_trap_cannot_be_invented(name: str) -> None:
     story = Story(state_of(assemble(source)))
     assert story.call().trap is None
     hints, honest = told(story)
-    lies = {step_wire(0, k, "carry"): 1 for k in range(step, SHAPE.steps)}
+    lies = {row_wire(k, "carry"): 1 for k in entry_rows(hints, 0)[step:]}
 
     assert set(refusals(claim(hints, head=FAILED), honest, lies)) == {"step"}
 
@@ -102,8 +102,8 @@ def test_a_type_trap_can_be_neither_hidden_nor_invented() -> None:
         story = Story(state_of(assemble(source), {0: (7, kind)}))
         story.call()
         hints, honest = told(story)
-        steps = 1 if head == DONE else SHAPE.steps
-        lies = {step_wire(0, k, "kind"): 1 - kind for k in range(steps)}
+        rows = entry_rows(hints, 0)
+        lies = {row_wire(k, "kind"): 1 - kind for k in (rows[:1] if head == DONE else rows)}
 
         assert "step" in refusals(claim(hints, head=head), honest, lies)
 
@@ -167,7 +167,7 @@ def test_an_instruction_cannot_be_skipped() -> None:
     hints, honest = told(story)
     lie = claim(hints, root=run.pre.root)
 
-    assert set(refusals(lie, honest, {step_wire(0, 0, "pc"): 2})) == {"step"}
+    assert set(refusals(lie, honest, {row_wire(0, "pc"): 2})) == {"step"}
 
 
 def test_a_run_cannot_end_before_it_ends() -> None:
@@ -176,7 +176,7 @@ def test_a_run_cannot_end_before_it_ends() -> None:
     story.call()
     hints, honest = told(story)
 
-    assert set(refusals(claim(hints, head=DONE), honest, {step_wire(0, 0, "pc"): 1})) == {"step"}
+    assert set(refusals(claim(hints, head=DONE), honest, {row_wire(0, "pc"): 1})) == {"step"}
 
 
 def test_an_instruction_cannot_be_another_one() -> None:
@@ -185,7 +185,7 @@ def test_an_instruction_cannot_be_another_one() -> None:
     story.call()
     hints, honest = told(story)
 
-    assert set(refusals(claim(hints, low=8), honest, {step_wire(0, 0, "imm"): 8})) == {"step"}
+    assert set(refusals(claim(hints, low=8), honest, {row_wire(0, "imm"): 8})) == {"step"}
 
 
 def test_a_register_cannot_change_by_itself() -> None:
@@ -194,7 +194,7 @@ def test_a_register_cannot_change_by_itself() -> None:
     story.call()
     hints, honest = told(story)
 
-    assert set(refusals(claim(hints, high=5), honest, {step_wire(0, 0, "r1"): 5})) == {"step"}
+    assert set(refusals(claim(hints, high=5), honest, {row_wire(0, "r1"): 5})) == {"step"}
 
 
 # -- storage -----------------------------------------------------------------------------------------------------------
@@ -394,13 +394,13 @@ def test_a_resumed_frame_keeps_its_registers() -> None:
 
     assert refusals(lie, honest) == ["glue"]
     # The same claim with the register changed on its way: the lie moves there.
-    found = [refusals(lie, honest, {wire: 4}) for wire in resumed_register_wires(honest)]
+    found = [refusals(lie, honest, {wire: 4}) for wire in resumed_register_wires(hints, honest)]
     assert all(found)
     assert ["glue"] in found
 
 
-def resumed_register_wires(honest: list[int]) -> Iterator[int]:
+def resumed_register_wires(hints: Hints, honest: list[int]) -> Iterator[int]:
     """Wires between the first entry's last step and the second's first one that hold the 3 of r5."""
     steps = [stamp for stamp in circuit().stamps if stamp.name.startswith("step")]
-    before, after = steps[SHAPE.steps - 1], steps[SHAPE.steps]
+    before, after = steps[entry_rows(hints, 0)[-1]], steps[entry_rows(hints, 1)[0]]
     return (w for w in range(before.first_wire + before.wires, after.first_wire) if honest[w] == 3)

@@ -1,0 +1,232 @@
+"""The pool of rows: all steps of all entries of a table, one after another.
+
+Rows come in *segments* of a few rows each. A segment belongs to one entry, or to none behind the last used one; an
+entry that runs a program has one or more segments in a row, in the order of the entries. A run that ends within a
+segment repeats its last step until the segment's end. What belongs to an entry (call data, answer, environment) is
+chosen once for a segment, and what a run ends with is read off the last row of its last segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from proving.circuit.bits import flags, select
+from proving.circuit.builder import Builder, Expr, plus
+from proving.circuit.entry import EntryRows, OpenEntry
+from proving.circuit.step import REGISTERS, Machine, StepEnd, StepHint, StepShape, Surroundings, step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsHint:
+    """Who owns segments, and what their steps look up."""
+
+    owners: Sequence[int | None]
+    """Entry of each segment."""
+    steps: Sequence[StepHint]
+    """For each entry."""
+
+
+@dataclass(slots=True, kw_only=True)
+class EntryRead:
+    """What the rows of one entry read. Lists are as long for every entry."""
+
+    entry: OpenEntry
+    both: list[Expr]
+    environment: list[Expr]
+    """Without what is the same for all entries (`Common`)."""
+    cells: list[Expr]
+    """For each tree unit: 1 if it is a storage cell of the entry."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Common:
+    """What all rows read."""
+
+    program: list[Expr]
+    time: Expr
+    hashes: list[tuple[Expr, Expr, Expr]]
+    slots: list[Expr]
+
+
+class RowPool:
+    """Lays out the segments and collects what entries end with."""
+
+    def __init__(
+        self,
+        b: Builder,
+        shape: StepShape,
+        *,
+        segments: int,
+        segment_rows: int,
+        reads: Sequence[EntryRead],
+        common: Common,
+        hint: RowsHint | None,
+    ) -> None:
+        self.b = b
+        self.shape = shape
+        self.segments = segments
+        self.segment_rows = segment_rows
+        self.reads = reads
+        self.common = common
+        self.hint = hint
+        self.places = len(reads)
+        self.ends: list[list[EntryRows]] = [[] for _ in reads]
+        """For each entry what each segment so far adds to its end."""
+
+    def run(self, cells: Machine, zero: Expr) -> tuple[list[EntryRows], Machine]:
+        """Lay out all segments.
+
+        Args:
+            cells: where cells stand before the first row; the rest of it is not read.
+            zero: a wire that is 0.
+
+        Returns:
+            The end of each entry, and the state behind the last row.
+        """
+        b, places = self.b, range(self.places)
+        owners = [self._owners(number) for number in range(self.segments)]
+        # For each segment 1 if it goes on with the entry of the one before.
+        goes_on = [
+            0 if number == 0 else plus(b.mul(x, y) for x, y in zip(owners[number - 1], owners[number], strict=True))
+            for number in range(self.segments)
+        ]
+        goes_on.append(0)
+        first = [[b.mul(owners[n][e], 1 - goes_on[n]) for e in places] for n in range(self.segments)]
+        for e, read in enumerate(self.reads):
+            b.equal(plus(row[e] for row in first), read.entry.run)
+        for n in range(1, self.segments):
+            # Unused segments come last, entries in their order.
+            b.enforce(plus(owners[n]), 1 - plus(owners[n - 1]), 0)
+            for e in range(1, self.places):
+                b.enforce(owners[n - 1][e], plus(owners[n][:e]), 0)
+
+        machine = replace(cells, pc=zero, registers=[zero] * REGISTERS, out=[zero] * len(cells.out))
+        for n in range(self.segments):
+            machine = self._start(n, machine, goes_on[n], first[n], zero)
+            rows = self._rows(n, machine, owners[n])
+            machine = rows[-1].machine
+            b.enforce(goes_on[n + 1], rows[-1].halted, 0)
+            self._collect(rows, owners[n], goes_on[n + 1])
+        return [self._total(ends) for ends in self.ends], machine
+
+    def _owners(self, number: int) -> list[Expr]:
+        def chosen() -> int | None:
+            return self.hint.owners[number] if self.hint else None
+
+        made = flags(self.b, self.places, chosen)
+        self.b.enforce(plus(made), plus(made) - 1, 0)
+        return made
+
+    def _start(self, number: int, before: Machine, goes_on: Expr, first: Sequence[Expr], zero: Expr) -> Machine:
+        """Where the first row stands: behind the row before it, at a suspended frame, or at a fresh one."""
+        b = self.b
+        if number == 0:
+            return before
+        # An entry that is opened here and continues the frame that entry p suspended; p closed before.
+        sources = [p for p in range(self.places - 1) if self.ends[p]]
+        resumes = [
+            plus(b.mul(first[e], self.reads[e].entry.replies[p]) for e in range(p + 1, self.places)) for p in sources
+        ]
+        saved = [self._total(self.ends[p]) for p in sources]
+
+        def at(kept: Expr, frames: Sequence[Expr]) -> Expr:
+            x = b.mul(goes_on, kept)
+            for resume, frame in zip(resumes, frames, strict=True):
+                x = b.mul_add(resume, frame, x)
+            return x
+
+        return replace(
+            before,
+            pc=at(before.pc, [frame.pc + 1 for frame in saved]),
+            registers=[at(x, [frame.registers[i] for frame in saved]) for i, x in enumerate(before.registers)],
+            out=[b.mul(goes_on, x) for x in before.out],
+        )
+
+    def _chosen(self, owners: Sequence[Expr], columns: Sequence[Sequence[Expr]]) -> list[Expr]:
+        """Of each column the owner's value; the first one's where nobody owns the segment and nothing reads it."""
+        out = []
+        for column in columns:
+            x = column[0]
+            for owner, other in zip(owners[1:], column[1:], strict=True):
+                x = self.b.mul_add(owner, other - column[0], x)
+            out.append(x)
+        return out
+
+    def _rows(self, number: int, machine: Machine, owners: Sequence[Expr]) -> list[StepEnd]:
+        b, reads, common = self.b, self.reads, self.common
+
+        def chosen(lists: Sequence[Sequence[Expr]]) -> list[Expr]:
+            return self._chosen(owners, list(zip(*lists, strict=True)))
+
+        environment = chosen([read.environment for read in reads])
+        around = Surroundings(
+            run=b.define(plus(owners)),
+            both=chosen([read.both for read in reads]),
+            program=common.program,
+            environment=[*environment[:3], common.time, *environment[3:]],
+            arguments=chosen([read.entry.frame.arguments for read in reads]),
+            answer=chosen([read.entry.answer for read in reads]),
+            hashes=common.hashes,
+            slots=common.slots,
+        )
+        hint = None
+        if self.hint is not None:
+            hint = self.hint.steps[self.hint.owners[number] or 0]
+        rows: list[StepEnd] = []
+        for _ in range(self.segment_rows):
+            rows.append(step(b, self.shape, machine, around, hint))
+            machine = rows[-1].machine
+        for one, other in zip(rows, rows[1:], strict=False):
+            b.enforce(one.halted, 1 - other.halted, 0)
+        for i, mine in enumerate(zip(*(read.cells for read in reads), strict=True)):
+            # The sum is an integer below the field order: zero only if no step touched the cell.
+            b.enforce(plus(row.touched[i] for row in rows), 1 - select(b, owners, mine), 0)
+        return rows
+
+    def _collect(self, rows: Sequence[StepEnd], owners: Sequence[Expr], goes_on: Expr) -> None:
+        """What the segment adds to the end of each entry: everything if it is the entry's last one."""
+        b, end = self.b, rows[-1]
+        running = plus(1 - row.halted for row in rows)
+        for e, owner in enumerate(owners):
+            last = b.mul(owner, 1 - goes_on)
+            b.enforce(last, 1 - end.halted, 0)
+
+            def kept(x: Expr, last: Expr = last) -> Expr:
+                return b.mul(last, x)
+
+            suspends = e < self.places - 1
+            self.ends[e].append(
+                EntryRows(
+                    pc=kept(end.machine.pc) if suspends else 0,
+                    registers=[kept(x) if suspends else 0 for x in end.machine.registers],
+                    out=[kept(x) for x in end.machine.out],
+                    immediate=kept(end.immediate),
+                    operand=kept(end.operand),
+                    xcall=kept(end.xcall),
+                    returns=kept(end.returns),
+                    reverts=kept(end.reverts),
+                    trap=kept(end.trap),
+                    # Steps but the one that ends the run, which counts once.
+                    steps=b.mul(owner, running) + last if suspends else 0,
+                )
+            )
+
+    def _total(self, ends: Sequence[EntryRows]) -> EntryRows:
+        def column(xs: Sequence[Sequence[Expr]]) -> list[Expr]:
+            return [plus(x) for x in zip(*xs, strict=True)]
+
+        singles = column([(e.pc, e.immediate, e.operand, e.xcall, e.returns, e.reverts, e.trap, e.steps) for e in ends])
+        pc, immediate, operand, xcall, returns, reverts, trap, steps = singles
+        return EntryRows(
+            pc=pc,
+            registers=column([e.registers for e in ends]),
+            out=column([e.out for e in ends]),
+            immediate=immediate,
+            operand=operand,
+            xcall=xcall,
+            returns=returns,
+            reverts=reverts,
+            trap=trap,
+            steps=steps,
+        )
