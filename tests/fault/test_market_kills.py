@@ -7,12 +7,14 @@ database and what L1 knows stay. The order must go on or end in a coded state, a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 
 from market.lifecycle import State
+from protocol.reqresp import KEY_EXCHANGE
 from tests.support.market_ledger import planned_table
 from tests.support.market_sim import Party, World, memory_folder
 
@@ -61,6 +63,26 @@ PROVER_POINTS = (
     "prover done deliver-proof",
     "prover payment-seen",
 )
+FAILOVER_POINTS = (
+    "requester ack-timeout",
+    "standby create",
+    "standby commit",
+    "standby done publish-award",
+    "standby accept-received",
+    "standby done ask-acceptance",
+    "standby called",
+    "standby payload-sealed",
+    "standby done seal-payload",
+    "standby ack-received",
+    "standby done release-payload",
+    "standby proof-received",
+    "standby proof-valid",
+    "standby done verify-delivery",
+    "requester taken-over",
+    "standby chosen",
+    "standby done take-over",
+)
+"""What the requester writes, beside its other points, when the winner is silent and the runner-up takes its place."""
 ALWAYS = ("migrate", "sequence")
 
 MAY_MISS_THE_AUCTION = {
@@ -115,3 +137,41 @@ async def test_a_death_at_any_write_ends_in_payment_or_a_coded_state(
     assert (1 if order.state is State.PAID else 0) == len(world.ledger.payments)
     assert won is None or won.is_over
     assert order.reason or order.state is State.PAID
+
+
+def failover_world(folder: Path) -> World:
+    """The winner countersigns and never answers the payload."""
+    world = World(folder)
+    world.requester.terms = replace(world.requester.terms, standbys=1, claim_window_s=900)
+    world.winner.deaf_to = frozenset({KEY_EXCHANGE.protocol_id})
+    return world
+
+
+async def test_a_failover_writes_at_exactly_these_points(tmp_path: Path, autojump_clock: object) -> None:
+    """A write without a kill point fails here."""
+    with memory_folder(tmp_path) as folder:
+        world = failover_world(folder)
+        await story(world, world.requester, "")
+    written = {point for point in world.requester.points if point.startswith("after ")}
+
+    assert {f"after {name}" for name in FAILOVER_POINTS} <= written
+    assert written <= {f"after {name}" for name in (*FAILOVER_POINTS, *REQUESTER_POINTS, *ALWAYS)}
+
+
+@pytest.mark.parametrize("side", [pytest.param("before", marks=pytest.mark.campaign), "after"])
+@pytest.mark.parametrize("name", FAILOVER_POINTS)
+async def test_a_death_during_failover_pays_the_runner_up_once(
+    tmp_path: Path, autojump_clock: object, name: str, side: str
+) -> None:
+    """Nobody is paid twice or loses a bond, and the order ends as paid."""
+    with memory_folder(tmp_path) as folder:
+        world = failover_world(folder)
+        await story(world, world.requester, f"{side} {name}")
+        order, runner_up = world.requester.order(), world.provers[2].order()
+
+    assert order is not None and runner_up is not None
+    assert world.requester.kill_at == "", "the story never came to this point"
+    assert State.PAID is order.state, order.reason
+    assert 1 == len(world.ledger.payments)
+    assert [] == sorted(world.ledger.slashed)
+    assert 2 * 10**14 == world.ledger.credit_wei[b"payee of prover3____"]

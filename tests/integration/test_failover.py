@@ -15,11 +15,8 @@ from market.lifecycle import Event, Order, Role, State
 from node import market_state as kept
 from node.requester import Requester
 from node.standby import standby_id
-from node.store.database import Database
-from node.store.orders import OrderStore
-from node.store.vault import Vault
 from protocol.reqresp import AWARD_EXCHANGE, KEY_EXCHANGE, PROOF_EXCHANGE
-from tests.support.market_ledger import BOND_WEI, START_MS, TICKET_WEI, let_pass, planned_table
+from tests.support.market_ledger import BOND_WEI, TICKET_WEI, let_pass, planned_table
 from tests.support.market_sim import Party, World, memory_folder
 
 LONG_S = 20_000  # of mock time: beyond every deadline
@@ -42,6 +39,8 @@ def world_with(folder: Path, *, claim_window_s: int = 900, failover_margin_ms: i
     world.requester.terms = replace(
         world.requester.terms, standbys=1, claim_window_s=claim_window_s, failover_margin_ms=failover_margin_ms
     )
+    for party in world.parties:
+        party.poll_ms = 6_000  # the claim windows are long
     return world
 
 
@@ -76,12 +75,8 @@ async def standby_ends(world: World, order: Order, rank: int) -> Order:
 
 def stored(world: World, order: Order, rank: int) -> Order | None:
     """A rank's engagement as it is on the requester's disk."""
-    database = Database(f"sqlite:///{world.folder / 'requester.db'}", now_ms=START_MS)
-    try:
-        store = OrderStore(database, Vault(world.folder / "requester.key"))
+    with world.requester.disk() as store:
         return next((each for each in store.recent(9) if each.order_id == standby_id(order.order_id, rank)), None)
-    finally:
-        database.close()
 
 
 def end(party: Party) -> tuple[State, str]:
@@ -91,21 +86,12 @@ def end(party: Party) -> tuple[State, str]:
     return order.state, order.reason
 
 
-async def main_ends(world: World, order: Order) -> Order:
+async def main_ends(world: World) -> Order:
     """The user's own order, once it is over."""
-    with trio.fail_after(LONG_S):
-        while not (main := main_of(world, order)).is_over:
-            await let_pass(5_000)
-    return main
-
-
-def main_of(world: World, order: Order) -> Order:
-    """The user's own order, which is not always the last that changed."""
-    database = Database(f"sqlite:///{world.folder / 'requester.db'}", now_ms=START_MS)
-    try:
-        return OrderStore(database, Vault(world.folder / "requester.key")).order(order.order_id, Role.REQUESTER)
-    finally:
-        database.close()
+    await until_over(world.requester)
+    order = world.requester.order()
+    assert order is not None
+    return order
 
 
 async def test_a_runner_up_that_is_not_needed_is_let_go_and_never_sees_the_table(
@@ -113,9 +99,9 @@ async def test_a_runner_up_that_is_not_needed_is_let_go_and_never_sees_the_table
 ) -> None:
     """The ordinary story: engaged, never called, free as soon as the winner's proof holds."""
     world = world_with(folder)
-    async with running(world) as order:
+    async with running(world):
         await until_over(*world.provers)
-        main = await main_ends(world, order)
+        main = await main_ends(world)
         spare = await standby_ends(world, order, 2)
         runner_up = world.provers[2].node
         assert runner_up is not None
@@ -140,7 +126,7 @@ async def test_a_silent_winner_is_replaced_at_once(
     world.winner.deaf_to = frozenset({deaf_to})
     async with running(world) as order:
         await until_over(world.winner, world.provers[2])
-        main = await main_ends(world, order)
+        main = await main_ends(world)
         chosen = await standby_ends(world, order, 2)
         history = history_of(world, order)
 
@@ -155,21 +141,17 @@ async def test_a_silent_winner_is_replaced_at_once(
 
 def history_of(world: World, order: Order) -> list[tuple[str, str]]:
     """Events and reasons of the user's order."""
-    database = Database(f"sqlite:///{world.folder / 'requester.db'}", now_ms=START_MS)
-    try:
-        store = OrderStore(database, Vault(world.folder / "requester.key"))
+    with world.requester.disk() as store:
         return [(line.event, line.reason) for line in store.history(order.order_id, Role.REQUESTER)]
-    finally:
-        database.close()
 
 
 async def test_a_declined_payload_calls_the_runner_up(folder: Path, autojump_clock: object) -> None:
     """It may be able to do what the winner is not."""
     world = world_with(folder)
     world.winner.prover.refuses = "UNSUPPORTED"
-    async with running(world) as order:
+    async with running(world):
         await until_over(*world.provers)
-        main = await main_ends(world, order)
+        main = await main_ends(world)
 
     assert State.PAID is main.state
     assert [(State.DECLINED, "UNSUPPORTED"), (State.EARNED, "")] == [end(party) for party in world.provers[1:]]
@@ -183,7 +165,7 @@ async def test_the_runner_up_starts_before_the_deadline_and_works_in_parallel(
     world.winner.prover.hangs = True
     async with running(world) as order:
         await until_over(world.provers[2], world.winner)
-        main = await main_ends(world, order)
+        main = await main_ends(world)
         aside = await standby_ends(world, order, 1)
         taken = world.winner.prover.at_work
 
@@ -203,7 +185,7 @@ async def test_a_winner_that_is_late_and_silent_loses_its_bond_by_failover_evide
     world.winner.prover.hangs = True
     world.provers[2].prover.prove_s = 45  # called at 35, done after the winner's deadline at 65
     async with running(world) as order:
-        main = await main_ends(world, order)
+        main = await main_ends(world)
         aside = await standby_ends(world, order, 1)
 
     assert State.PAID is main.state
@@ -219,7 +201,7 @@ async def test_a_late_winner_saves_its_bond_by_showing_its_proof(folder: Path, a
     world.provers[2].prover.prove_s = 45
     async with running(world) as order:
         await until_over(world.winner, world.provers[2])
-        main = await main_ends(world, order)
+        main = await main_ends(world)
         aside = await standby_ends(world, order, 1)
 
     assert State.PAID is main.state
@@ -253,7 +235,7 @@ async def test_when_everybody_acknowledges_and_fails_everybody_is_slashed(folder
     world.winner.prover.hangs = world.provers[2].prover.hangs = True
     async with running(world) as order:
         missed = await standby_ends(world, order, 2)
-        main = await main_ends(world, order)
+        main = await main_ends(world)
 
     assert (State.SLASHED, State.S_SLASHED) == (main.state, missed.state)
     assert 2 * BOND_WEI == world.ledger.credit_wei[world.requester.key.address]
@@ -267,9 +249,9 @@ async def test_a_runner_up_that_the_requester_hides_from_is_paid_by_its_claim(
     world = world_with(folder)
     world.winner.prover.hangs = True
     world.requester.deaf_to = frozenset({PROOF_EXCHANGE.protocol_id})
-    async with running(world) as order:
+    async with running(world):
         await until_over(world.provers[2])
-        main = await main_ends(world, order)
+        main = await main_ends(world)
 
     assert (State.EARNED, "NOT_PAID") == end(world.provers[2])
     assert (State.PAID, "PAID_RANK_2") == (main.state, main.reason)

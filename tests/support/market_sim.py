@@ -283,7 +283,7 @@ class Party:
 
     async def _watch(self, loop: OrderLoop, store: OrderStore) -> None:
         # On disk too: an order that had ended before a restart is not loaded.
-        while not any(order.is_over for order in (*loop.orders(), *store.recent(1))):
+        while not any(order.is_over for order in (*loop.orders(), *self._of_role(store))):
             await trio.sleep(1)
         self.ended.set()
 
@@ -378,13 +378,22 @@ class Party:
         )
 
     def order(self) -> Order | None:
-        """The node's only order as it is on disk, read by a process of its own."""
+        """The node's last order in its role as it is on disk, read by a process of its own."""
+        with self.disk() as store:
+            found = self._of_role(store)
+        return found[0] if found else None
+
+    @contextmanager
+    def disk(self) -> Iterator[OrderStore]:
+        """The node's orders, opened by a process of its own."""
         database = Database(f"sqlite:///{self.folder / (self.name + '.db')}", now_ms=START_MS)
         try:
-            found = OrderStore(database, Vault(self.folder / f"{self.name}.key")).recent(1)
+            yield OrderStore(database, Vault(self.folder / f"{self.name}.key"))
         finally:
             database.close()
-        return found[0] if found else None
+
+    def _of_role(self, store: OrderStore) -> tuple[Order, ...]:
+        return tuple(order for order in store.recent(9) if order.role is self.role)
 
 
 @dataclass
