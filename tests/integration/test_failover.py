@@ -99,7 +99,7 @@ async def test_a_runner_up_that_is_not_needed_is_let_go_and_never_sees_the_table
 ) -> None:
     """The ordinary story: engaged, never called, free as soon as the winner's proof holds."""
     world = world_with(folder)
-    async with running(world):
+    async with running(world) as order:
         await until_over(*world.provers)
         main = await main_ends(world)
         spare = await standby_ends(world, order, 2)
