@@ -78,8 +78,7 @@ def make_witness(base: VmState, runs: Iterable[EntryRun]) -> StateWitness:
     for run in runs:
         for operation in run.operations:
             touched.update(operation.indices)
-        if run.program is not None:
-            programs[run.program.code_hash] = run.program
+        programs.update(run.programs)
     leaves, nodes = needed_nodes(base.tree, touched)
     return StateWitness(
         tree_root=base.tree.root,

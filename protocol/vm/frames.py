@@ -269,20 +269,26 @@ class FrameRun:
         )
 
     def _result(self, frame: Frame, failed: bool, data: bytes) -> Action:
-        target_rollup, target = RollupId(0), ZERO_ADDRESS
-        source = ZERO_ADDRESS  # a transaction has no destination of its own, so its RESULT comes from none
-        if frame.origin is Origin.CALL:
-            target_rollup, target = split_endpoint(frame.caller)
-            source = Address(frame.address.to_bytes(20, "big"))
+        if frame.origin is not Origin.CALL:
+            # A transaction has neither source nor destination, so its RESULT goes from nowhere to nowhere.
+            return self._answer(RollupId(0), ZERO_ADDRESS, ZERO_ADDRESS, failed, data)
+        target_rollup, target = split_endpoint(frame.caller)
+        return self._answer(target_rollup, target, Address(frame.address.to_bytes(20, "big")), failed, data)
+
+    def _answer(self, rollup_id: RollupId, target: Address, source: Address, failed: bool, data: bytes) -> Action:
         return Action(
             kind=ActionKind.RESULT,
-            rollup_id=target_rollup,
+            rollup_id=rollup_id,
             destination=target,
             failed=failed,
             source_rollup=RollupId(self._fixed.rollup_id),
             source_address=source,
             data=data,
         )
+
+    def skip(self) -> End:
+        """The end of a forced transaction that is not one: failed, no data."""
+        return End(action=self._answer(RollupId(0), ZERO_ADDRESS, ZERO_ADDRESS, failed=True, data=b""), frames=None)
 
     def note_end(self, frame: Frame, outcome: Outcome) -> None:
         """Record a frame that ends without running."""

@@ -14,10 +14,11 @@ from protocol.errors import DecodeError
 from protocol.reader import Reader
 from protocol.types import Address
 from protocol.vm.isa import U128, Program, encode_instructions, read_instructions
-from protocol.vm.state import FIELD_WORD, INTEGER_WORD, VmState, account_key, storage_key
+from protocol.vm.state import DOMAIN_KEY, FIELD_WORD, INTEGER_WORD, VmState, account_key, storage_key
 from protocol.vm.state_tree import StateTree
 
 GENESIS_VERSION = 1
+GENESIS_WITH_DOMAIN = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,8 @@ class Genesis:
 
     accounts: tuple[GenesisAccount, ...]
     """Strictly ascending by address."""
+    domain: int = 0
+    """Field element that transactions are signed for (`transactions.transaction_domain`); 0: the rollup has none."""
 
 
 def _check_slots(account: GenesisAccount) -> None:
@@ -67,8 +70,10 @@ def check_genesis(genesis: Genesis) -> None:
     """Check order and ranges.
 
     Raises:
-        DecodeError: GENESIS_ORDER, GENESIS_TYPE, GENESIS_VALUE, GENESIS_DEPLOYER.
+        DecodeError: GENESIS_ORDER, GENESIS_TYPE, GENESIS_VALUE, GENESIS_DEPLOYER, GENESIS_DOMAIN.
     """
+    if not 0 <= genesis.domain < FIELD_ORDER:
+        raise DecodeError("GENESIS_DOMAIN", domain=genesis.domain)
     previous = b""
     for account in genesis.accounts:
         if account.address <= previous:
@@ -86,7 +91,10 @@ def encode_genesis(genesis: Genesis) -> bytes:
         DecodeError: the reasons of `check_genesis`, GENESIS_SIZE.
     """
     check_genesis(genesis)
-    parts = [bytes((GENESIS_VERSION,)), len(genesis.accounts).to_bytes(2, "big")]
+    parts = [bytes((GENESIS_WITH_DOMAIN,)), genesis.domain.to_bytes(32, "big")]
+    if genesis.domain == 0:
+        parts = [bytes((GENESIS_VERSION,))]
+    parts.append(len(genesis.accounts).to_bytes(2, "big"))
     for account in genesis.accounts:
         parts.append(account.address)
         parts.append(bytes(2) if account.program is None else encode_instructions(account.program))
@@ -110,9 +118,13 @@ def decode_genesis(raw: bytes) -> Genesis:
         raise DecodeError("GENESIS_SIZE", size=len(raw))
     reader = Reader(raw, "GENESIS")
     version = reader.uint(1)
-    if version != GENESIS_VERSION:
+    if version not in (GENESIS_VERSION, GENESIS_WITH_DOMAIN):
         raise DecodeError("GENESIS_VERSION", version=version)
-    genesis = Genesis(accounts=tuple(_read_account(reader) for _ in range(reader.uint(2))))
+    domain = reader.field() if version == GENESIS_WITH_DOMAIN else 0
+    if version == GENESIS_WITH_DOMAIN and domain == 0:
+        raise DecodeError("GENESIS_DOMAIN", domain=domain)
+    accounts = tuple(_read_account(reader) for _ in range(reader.uint(2)))
+    genesis = Genesis(accounts=accounts, domain=domain)
     reader.end()
     check_genesis(genesis)
     return genesis
@@ -129,8 +141,10 @@ def _read_account(reader: Reader) -> GenesisAccount:
 
 
 def state_from_genesis(genesis: Genesis) -> VmState:
-    """The rollup's first state: account by account, the account leaf, then its slots."""
+    """The rollup's first state: the domain, then account by account the account leaf and its slots."""
     tree = StateTree.empty()
+    if genesis.domain:
+        tree, _ = tree.insert(DOMAIN_KEY, genesis.domain, 0)
     programs: dict[int, Program] = {}
     for account in genesis.accounts:
         number = int.from_bytes(account.address, "big")

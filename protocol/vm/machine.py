@@ -18,7 +18,7 @@ from typing import Final
 from protocol.actions import CALLS, Action, ActionKind, Words, action_words
 from protocol.constants import MAX_DATA_BYTES, MAX_WORDS, STEP_LIMIT
 from protocol.errors import StateError
-from protocol.types import ZERO_ADDRESS, Address
+from protocol.types import ZERO_ADDRESS, Address, endpoint
 from protocol.vm.deployment import Code
 from protocol.vm.execution import NO_WORDS, Answer, Outcome, Step, Trap
 from protocol.vm.frames import (
@@ -35,8 +35,9 @@ from protocol.vm.frames import (
 )
 from protocol.vm.isa import Program
 from protocol.vm.ledger import Ledger
-from protocol.vm.state import Frame, Origin, Unwind, VmState, Waits
+from protocol.vm.state import QUEUE_KEY, Frame, Origin, Unwind, VmState, Waits
 from protocol.vm.state_tree import TreeOperation
+from protocol.vm.transactions import Transaction, admit
 
 MAX_ANSWER_BYTES: Final = 32 * MAX_WORDS
 
@@ -160,12 +161,14 @@ def run_entry(
 
     Raises:
         StateError: TRIGGER_KIND, TRIGGER_SCOPE, TRIGGER_ROLLUP, DATA_TOO_LONG, NO_FRAME, WRONG_FRAME, WRONG_SCOPE,
-            UNWINDING, BALANCE_OVERFLOW, PROGRAM_MISSING, NODE_MISSING, TREE_FULL, STEP_BUDGET.
+            UNWINDING, NOT_CANONICAL, FORCED_CURSOR, TX_LENGTH, TX_SIGNATURE, TX_NONCE, TX_FEE and other reasons of
+            `transactions.admit`, BALANCE_OVERFLOW, PROGRAM_MISSING, NODE_MISSING, TREE_FULL, STEP_BUDGET.
     """
     if trigger.rollup_id != rollup_id:
         raise StateError("TRIGGER_ROLLUP", rollup_id=trigger.rollup_id)
     limit = MAX_ANSWER_BYTES if trigger.kind is ActionKind.RESULT else MAX_DATA_BYTES
-    if len(trigger.data) > limit:
+    # A transaction of any length has an entry if it is forced: the skip.
+    if len(trigger.data) > limit and trigger.kind is not ActionKind.L2TX:
         raise StateError("DATA_TOO_LONG", length=len(trigger.data), limit=limit)
     if isinstance(state.frames, Unwind):
         raise StateError("UNWINDING")
@@ -178,6 +181,8 @@ def run_entry(
             end = run.go(_answered(run, state.frames, trigger))
         case ActionKind.REVERT_CONTINUE:
             end = run.go(_unwound(run, state.frames, trigger, unwound))
+        case ActionKind.L2TX:
+            end = _transaction(state, run, trigger, fee_recipient)
         case _:
             raise StateError("TRIGGER_KIND", kind=int(trigger.kind))
     return _made(state, trigger, run, end)
@@ -224,6 +229,44 @@ def _unwound(run: FrameRun, frames: Frame | None, trigger: Action, unwound: Unwi
         raise StateError("WRONG_SCOPE", length=len(trigger.scope))
     run.note_end(frame, Outcome.UNDONE)
     return Ended(frame=replace(frame, called=True), failed=True, data=unwound.data, undone=True)
+
+
+def _transaction(state: VmState, run: FrameRun, trigger: Action, fee_recipient: Address) -> End:
+    """SPEC §4.8, §4.9."""
+    if state.frames is not None:
+        raise StateError("NOT_CANONICAL")
+    ledger = run.ledger
+    if trigger.gas:
+        cursor, _ = ledger.read(QUEUE_KEY)
+        if trigger.gas != 1 + cursor:
+            raise StateError("FORCED_CURSOR", expected=cursor, index=trigger.gas - 1)
+        ledger.put(QUEUE_KEY, cursor + 1, 0)
+    skipped = ledger.tree
+    admitted = admit(ledger, trigger.data, rollup_id=trigger.rollup_id, fee_recipient=fee_recipient)
+    end = None
+    if isinstance(admitted, Transaction):
+        end = run.go(_body(ledger, admitted, trigger.rollup_id))
+        if not trigger.gas or (end.action.kind is ActionKind.RESULT and run.stretches[-1].trap is not Trap.STEPS):
+            return end
+    elif not trigger.gas:
+        raise StateError(admitted)
+    ledger.tree = skipped
+    run.stretches.clear()
+    run.code = Code(programs=state.programs, drafts=state.drafts)
+    return run.skip()
+
+
+def _body(ledger: Ledger, transaction: Transaction, rollup_id: int) -> Begin:
+    frame = fresh_frame(
+        address=transaction.destination,
+        caller=endpoint(rollup_id, transaction.sender),
+        value=transaction.value,
+        meta=transaction.meta,
+        args=transaction.words,
+        start_tree=ledger.tree,
+    )
+    frame = replace(frame, origin=Origin.L2TX, scope=(0,))
+    return Begin(frame=frame, payer=int.from_bytes(transaction.sender, "big"))
 
 
 def _hash(frame: Frame | None) -> int:

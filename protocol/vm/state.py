@@ -14,7 +14,7 @@ from enum import IntEnum
 from functools import lru_cache
 
 from protocol.actions import Words, answer_words, pack_scope
-from protocol.constants import NS_ACCOUNT, NS_STORAGE, TAG_DATA, TAG_FRAME, TAG_UNWIND
+from protocol.constants import NS_ACCOUNT, NS_DOMAIN, NS_QUEUE, NS_STORAGE, TAG_DATA, TAG_FRAME, TAG_UNWIND
 from protocol.vm.isa import U128, Instruction, Program
 from protocol.vm.poseidon import P, list_hash
 from protocol.vm.state_tree import StateTree
@@ -40,6 +40,12 @@ def storage_key(account: int, slot: int) -> int:
 def account_key(account: int) -> int:
     """Tree key of an account leaf."""
     return P(3, (NS_ACCOUNT, account, 0))
+
+
+DOMAIN_KEY = P(3, (NS_DOMAIN, 0, 0))
+"""Tree key of the domain that transactions are signed for."""
+QUEUE_KEY = P(3, (NS_QUEUE, 0, 0))
+"""Tree key of the forced queue's cursor."""
 
 
 def pack_account(nonce: int, balance: int) -> int:

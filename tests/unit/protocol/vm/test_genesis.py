@@ -107,7 +107,7 @@ SLOTS = 3 + 20 + 2 + 32 + 2
     [
         (b"", "GENESIS_TRUNCATED"),
         (bytes(65537), "GENESIS_SIZE"),
-        (b"\x02" + RAW[1:], "GENESIS_VERSION"),
+        (b"\x03" + RAW[1:], "GENESIS_VERSION"),
         (RAW[:-1], "GENESIS_TRUNCATED"),
         (RAW + b"\0", "GENESIS_TRAILING_BYTES"),
         (RAW[:1] + b"\xff\xff" + RAW[3:], "GENESIS_TRUNCATED"),
