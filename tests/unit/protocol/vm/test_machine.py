@@ -361,7 +361,7 @@ def test_frame_hash_binds_every_field() -> None:
     ("state", "trigger", "reason"),
     [
         (state_of("RETURN 0"), call(rollup_id=2), "TRIGGER_ROLLUP"),
-        (state_of("RETURN 0"), call(kind=ActionKind.L2TX, value=0), "TRIGGER_KIND"),
+        (state_of("RETURN 0"), call(kind=ActionKind.L2TX, value=0), "TX_LENGTH"),
         (state_of("RETURN 0"), call(kind=ActionKind.REVERT), "TRIGGER_KIND"),
         (state_of("RETURN 0"), call(kind=ActionKind.REVERT_CONTINUE, scope=(0,)), "WRONG_SCOPE"),
         (state_of("RETURN 0"), call(data=bytes(517)), "DATA_TOO_LONG"),
