@@ -10,14 +10,14 @@ from dataclasses import replace
 
 import pytest
 
-from protocol.constants import BOND_PER_ENTRY, FORCE_BOUNTY, FORCED_GAP
+from protocol.constants import BOND_PER_ENTRY, FORCE_BOUNTY, FORCED_GAP, MAX_ENTRIES, MAX_LOCKSET
 from protocol.contracts.artifacts import call_data
 from protocol.load import ProofItem, Proofs, encode_expects, encode_proofs
 from protocol.table import Core, Entry, encode_core, encode_triggers, triggers_hash
 from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, RollupId
 from tests.contracts.test_forced_queue import TX, credit, force, takes
 from tests.contracts.test_proof_systems import KEY, adapt, toy_proof
-from tests.contracts.test_response_registry import ASKS, RESPONSE, ask, dapp, register, response
+from tests.contracts.test_response_registry import ASKS, ask, dapp, register, response
 from tests.contracts.test_table_ends import clean, identity, keys, load, pinned, table
 from tests.support.actor import End, Program
 from tests.support.actor import Step as ActorStep
@@ -29,7 +29,6 @@ from tests.support.rollupworld import (
     DELAY,
     FAMILY,
     GENESIS,
-    OTHER,
     PROGRAM,
     Setup,
     answer,
@@ -37,7 +36,6 @@ from tests.support.rollupworld import (
     error_selector,
     expect_revert,
     l1_call,
-    load_step,
     proxy_of,
     send,
     setup,
@@ -72,21 +70,6 @@ def reading(made: Setup, source: bytes, rollup_id: int = 1, **changes: object) -
 def reads(made: Setup, rollup_id: int = 1) -> Step:
     """The call that it answers."""
     return call_l2(made, rollup_id, READ)
-
-
-def bundled(by: Contract, *steps: Step) -> Step:
-    """Steps of one account inside a transaction of several."""
-    return by.address, 0, call_data("Bundle", "run", list(steps))
-
-
-def closes(made: Setup, core: Core) -> Step:
-    """closeTable."""
-    return made.rollups.address, 0, call_data("IRollups", "closeTable", identity(core))
-
-
-def asks(made: Setup, consumer: Contract) -> Step:
-    """A user makes the dapp ask rollup 1."""
-    return consumer.address, 0, call_data("Consumer", "ask", proxy_of(made, PROGRAM, 1).hex, ASKS)
 
 
 @pytest.fixture
@@ -215,6 +198,27 @@ def test_a_stored_table_whose_last_entry_goes_inside_a_scope_ends_as_it_should(m
     assert (credit(made, made.user), made.rollups.view("table", identity(core))[0]) == (3 * BOND_PER_ENTRY, 0)
 
 
+def test_the_counts_of_a_table_are_bounded_where_the_format_says(made: Setup) -> None:
+    """256 entries of 8 rollups fit into a block; none, and one more of either, do not load."""
+    for rollup_id in range(3, 9):
+        made.create_rollup(rollup_id)
+    entries = [direct(made, 1, 1001 + i, i.to_bytes(2, "big")) for i in range(MAX_ENTRIES)]
+    full = made.open_core(entries, range(1, MAX_LOCKSET + 1))
+    raw, one = encode_core(full), encode_core(made.open_core(entries[:1]))
+    head, entry = one[: 2 + 40 + 96], one[2 + 40 + 96 + 2 :]
+    ninth = (9).to_bytes(8, "big") + word(9000)
+    wrong = {
+        head + b"\x00\x00": "BadEntryCount",
+        head + (MAX_ENTRIES + 1).to_bytes(2, "big") + entry * (MAX_ENTRIES + 1): "BadEntryCount",
+        b"\x01\x00" + one[42:]: "BadLockset",
+        b"\x01\x09" + raw[2 : 2 + 40 * MAX_LOCKSET] + ninth + raw[2 + 40 * MAX_LOCKSET :]: "BadLockset",
+    }
+    for core, error in wrong.items():
+        with expect_revert(error):
+            send(made, core, made.proofs(full), encode_expects(()), b"")
+    assert send(made, raw, made.proofs(full), encode_expects(()), b"") is not None
+
+
 @open_("id 0 is taken for no id")
 def test_a_pinned_call_without_an_id_meets_nothing(made: Setup) -> None:
     """A dapp whose stored id is still 0 asked for one table, not for whichever is offered."""
@@ -260,89 +264,6 @@ def test_a_configuration_switches_in_its_second_and_not_before(made: Setup) -> N
     with expect_revert("ExecutionNotFound"):
         pinned(made, core, b"")
     assert made.rollup(1)["epoch"] == 2
-
-
-# -- one transaction, several users ------------------------------------------------------------------------------------
-
-
-@open_("a transient table hides offers for the rest of the transaction")
-def test_a_table_that_another_user_leaves_open_hides_no_registered_response(made: Setup, bundle: Contract) -> None:
-    """Mallory needs no prover: any other registered response, loaded again as a transient copy, will do."""
-    one, two = dapp(made), dapp(made)
-    other = response(made, l1_call(one.address, 1, data=ASKS))
-    register(made, other)
-    register(made, response(made, l1_call(two.address, 1, data=ASKS)))
-    play(made, bundle, other, asks(made, two))
-    assert two.view("lastAnswer") == RESPONSE
-
-
-@open_("a table that has fired its triggers stays in the session, and nobody can close it")
-def test_a_table_that_has_fired_its_triggers_hides_no_registered_response(made: Setup, bundle: Contract) -> None:
-    """No malice is needed: a user fires its table, then uses a dapp for which a response waits."""
-    consumer = dapp(made)
-    register(made, response(made, l1_call(consumer.address, 1, data=ASKS)))
-    own = reading(made, bundle.address)
-    play(made, bundle, load_step(made, own, (0,)), asks(made, consumer))
-    assert consumer.view("lastAnswer") == RESPONSE
-
-
-def alices(made: Setup, alice: Contract) -> Core:
-    """A table without executor that moves rollup 1 by a call of Alice's."""
-    return made.open_core([direct(made, 1, 1001, source=alice.address)])
-
-
-@open_("a copied load does not make its table the last loaded")
-def test_a_copy_loaded_before_does_not_lead_a_users_calls_to_another_table(made: Setup, bundle: Contract) -> None:
-    """Mallory loads Alice's core, then another of the same rollup; Alice's own load comes last."""
-    alice, mallory = made.world.deploy("Bundle"), made.world.deploy("Bundle")
-    core, other = alices(made, alice), made.open_core([direct(made, 1, 1900, b"other")])
-    before = bundled(mallory, load_step(made, core, ()), load_step(made, other, ()))
-    play(made, bundle, before, bundled(alice, load_step(made, core, ()), call_l2(made, 1, b"")))
-    assert made.root(1) == 1001
-
-
-@open_("a copied load does not store what was consumed of it")
-def test_a_copy_loaded_before_does_not_use_up_a_users_entry(made: Setup, bundle: Contract, actor: Contract) -> None:
-    """A public contract reads rollup 1; who made it read before Alice has used up the entry of her table."""
-    alice, mallory = made.world.deploy("Bundle"), made.world.deploy("Bundle")
-    teach(made, actor, ACT, [reads(made)], answer=b"ok")
-    both = load_step(made, reading(made, actor.address), ()), (actor.address, 0, ACT)
-    play(made, bundle, bundled(mallory, *both), bundled(alice, *both))
-    assert actor.view("played", ACT) == 2
-
-
-@open_("the last loader of a core is the only one")
-@pytest.mark.parametrize("closing", [False, True])
-def test_a_copy_loaded_by_a_callee_takes_nobodys_table_away(made: Setup, closing: bool) -> None:
-    """A hook of Alice's bundle loads her core again: she could not close it, or the hook closes it before her call."""
-    alice, mallory = made.world.deploy("Bundle"), made.world.deploy("Bundle")
-    core = alices(made, alice)
-    loads, end = load_step(made, core, ()), closes(made, core)
-    hook = bundled(mallory, loads, end) if closing else bundled(mallory, loads)
-    play(made, alice, loads, hook, call_l2(made, 1, b""), *(() if closing else (end,)))
-    assert made.root(1) == 1001
-
-
-@pytest.mark.parametrize("failed", [False, True])
-def test_another_provers_table_entered_on_the_way_leaves_the_session_as_it_was(
-    made: Setup, bundle: Contract, actor: Contract, failed: bool
-) -> None:
-    """It names rollup 1 too and becomes its table while it runs; the later callback must meet the first table again."""
-    first, other = script(made, 1), script(made, 1, 2)
-    for s in (first, other):
-        s.begins(l2tx())
-        s.tries(2, OTHER, b"b")
-    other.enters()
-    other.returns(b"B", failed=failed)
-    first.answered(b"B", failed=failed)
-    first.calls(0, actor.address, ACT)
-    first.begins(l1_call(actor.address, 1, data=b"back"))
-    first.returns(b"here")
-    first.answered()
-    first.returns()
-    teach(made, actor, ACT, [call_l2(made, 1, b"back")])
-    receipt = play(made, bundle, other.incomplete(), first.core(), execute(made))
-    assert (names(receipt), made.root(1)) == ([0, 1, 2, 3] if failed else [0, 1, 1, 2, 3], first.root())
 
 
 # -- forced transactions -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 LIST = (HERE / "SCENARIOS.md").read_text()
+REVIEW = (HERE / "REVIEW.md").read_text()
 TESTS = {name for path in HERE.glob("test_*.py") for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)}
 
 
@@ -31,3 +32,9 @@ def test_every_row_names_a_test_or_gives_a_reason() -> None:
 def test_all_numbers_are_there() -> None:
     numbers = {left.split()[0] for left, _ in rows()}
     assert {f"S{i}" for i in range(1, 22)} | {f"V{i}" for i in range(1, 13)} <= numbers
+
+
+def test_every_test_of_the_review_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", REVIEW))
+    assert len(named) > 40
+    assert named - TESTS == set()

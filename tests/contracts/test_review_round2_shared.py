@@ -1,0 +1,187 @@
+"""A second review: one transaction in which several users load and call (SPEC §8, Bundles).
+
+Strangers act before a user's bundle, or are called by it. Tests marked `open` show an attack that works (`REVIEW.md`).
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from protocol.constants import BOND_PER_ENTRY
+from protocol.contracts.artifacts import call_data
+from protocol.table import Core, triggers_hash
+from protocol.types import Address
+from tests.contracts.test_response_registry import ASKS, RESPONSE, dapp, register, response
+from tests.contracts.test_review_round2_flows import ACT, READ, open_, reading, reads
+from tests.contracts.test_table_ends import identity, keys
+from tests.support.cores import l2tx
+from tests.support.evmworld import Contract
+from tests.support.playing import Step, call_l2, execute, names, play
+from tests.support.rollupworld import (
+    OTHER,
+    PROGRAM,
+    Setup,
+    abi_executions,
+    direct,
+    l1_call,
+    load_header,
+    load_step,
+    proxy_of,
+)
+from tests.support.script import script, teach
+
+
+@pytest.fixture
+def bundle(made: Setup) -> Contract:
+    return made.world.deploy("Bundle")
+
+
+@pytest.fixture
+def actor(made: Setup) -> Contract:
+    return made.world.deploy("Player")
+
+
+def bundled(by: Contract, *steps: Step) -> Step:
+    """Steps of one account inside a transaction of several."""
+    return by.address, 0, call_data("Bundle", "run", list(steps))
+
+
+def closes(made: Setup, core: Core) -> Step:
+    """closeTable."""
+    return made.rollups.address, 0, call_data("IRollups", "closeTable", identity(core))
+
+
+def asks(made: Setup, consumer: Contract) -> Step:
+    """A user makes the dapp ask rollup 1."""
+    return consumer.address, 0, call_data("Consumer", "ask", proxy_of(made, PROGRAM, 1).hex, ASKS)
+
+
+@open_("a transient table hides offers for the rest of the transaction")
+def test_a_table_that_another_user_leaves_open_hides_no_registered_response(made: Setup, bundle: Contract) -> None:
+    """Mallory needs no prover: any other registered response, loaded again as a transient copy, will do."""
+    one, two = dapp(made), dapp(made)
+    other = response(made, l1_call(one.address, 1, data=ASKS))
+    register(made, other)
+    register(made, response(made, l1_call(two.address, 1, data=ASKS)))
+    play(made, bundle, other, asks(made, two))
+    assert two.view("lastAnswer") == RESPONSE
+
+
+@open_("a table that has fired its triggers stays in the session, and nobody can close it")
+def test_a_table_that_has_fired_its_triggers_hides_no_registered_response(made: Setup, bundle: Contract) -> None:
+    """No malice is needed: a user fires its table, then uses a dapp for which a response waits."""
+    consumer = dapp(made)
+    register(made, response(made, l1_call(consumer.address, 1, data=ASKS)))
+    own = reading(made, bundle.address)
+    play(made, bundle, load_step(made, own, (0,)), asks(made, consumer))
+    assert consumer.view("lastAnswer") == RESPONSE
+
+
+def alices(made: Setup, alice: Contract, **changes: Address) -> Core:
+    """A table that moves rollup 1 by a call of Alice's; without executor unless said otherwise."""
+    return made.open_core([direct(made, 1, 1001, source=alice.address)], **changes)
+
+
+@open_("a copied load does not make its table the last loaded")
+def test_a_copy_loaded_before_does_not_lead_a_users_calls_to_another_table(made: Setup, bundle: Contract) -> None:
+    """Mallory loads Alice's core, then another of the same rollup; Alice's own load comes last."""
+    alice, mallory = made.world.deploy("Bundle"), made.world.deploy("Bundle")
+    core, other = alices(made, alice), made.open_core([direct(made, 1, 1900, b"other")])
+    before = bundled(mallory, load_step(made, core, ()), load_step(made, other, ()))
+    play(made, bundle, before, bundled(alice, load_step(made, core, ()), call_l2(made, 1, b"")))
+    assert made.root(1) == 1001
+
+
+@open_("a copied load does not store what was consumed of it")
+def test_a_copy_loaded_before_does_not_use_up_a_users_entry(made: Setup, bundle: Contract, actor: Contract) -> None:
+    """A public contract reads rollup 1; who made it read before Alice has used up the entry of her table."""
+    alice, mallory = made.world.deploy("Bundle"), made.world.deploy("Bundle")
+    teach(made, actor, ACT, [reads(made)], answer=b"ok")
+    both = load_step(made, reading(made, actor.address), ()), (actor.address, 0, ACT)
+    play(made, bundle, bundled(mallory, *both), bundled(alice, *both))
+    assert actor.view("played", ACT) == 2
+
+
+@open_("the last loader of a core is the only one")
+@pytest.mark.parametrize("closing", [False, True])
+def test_a_copy_loaded_by_a_callee_takes_nobodys_table_away(made: Setup, closing: bool) -> None:
+    """A hook of Alice's bundle loads her core again: she could not close it, or the hook closes it before her call."""
+    alice, mallory = made.world.deploy("Bundle"), made.world.deploy("Bundle")
+    core = alices(made, alice)
+    loads, end = load_step(made, core, ()), closes(made, core)
+    hook = bundled(mallory, loads, end) if closing else bundled(mallory, loads)
+    play(made, alice, loads, hook, call_l2(made, 1, b""), *(() if closing else (end,)))
+    assert made.root(1) == 1001
+
+
+@open_("the last load of a rollup counts, whoever made it")
+def test_a_table_loaded_by_a_callee_does_not_capture_a_users_calls(made: Setup) -> None:
+    """A hook of Alice's bundle loads any other table of the rollup; her next call is looked for in that one."""
+    alice, mallory = made.world.deploy("Bundle"), made.world.deploy("Bundle")
+    core = alices(made, alice, executor=Address(alice.address))
+    hook = bundled(mallory, load_step(made, made.open_core([direct(made, 1, 1900, b"other")]), ()))
+    play(made, alice, load_step(made, core, ()), hook, call_l2(made, 1, b""))
+    assert made.root(1) == 1001
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_whatever_others_did_before_an_executors_calls_meet_what_it_loaded(
+    made: Setup, bundle: Contract, seed: int
+) -> None:
+    """Two strangers load, close, clean, register and call what they like before, short of moving the root."""
+    rng = random.Random(seed)
+    alice, public = made.world.deploy("Bundle"), made.world.deploy("Player")
+    teach(made, public, ACT, [reads(made)], answer=b"ok")
+    strangers = [made.world.deploy("Player") for _ in range(2)]
+    own = alices(made, alice, executor=Address(alice.address))
+    cores = [
+        own,
+        alices(made, alice),
+        reading(made, public.address),
+        reading(made, public.address, triggers_hash=triggers_hash(())),
+        reading(made, strangers[0].address, 2),
+        made.open_core([direct(made, 1, 1000, READ, strangers[1].address)], (1, 2)),
+    ]
+
+    def mischief() -> Step:
+        core, rollup_id = rng.choice(cores), rng.choice((1, 2))
+        at, bond = made.rollups.address, BOND_PER_ENTRY * len(core.entries)
+        stored = call_data("IRollups", "loadL2Executions", abi_executions(core), load_header(core) + made.proofs(core))
+        named = call_data("IRollups", "callL2Pinned", identity(core), rollup_id, PROGRAM, READ)
+        attempt = call_data("IRollups", "tryCallL2", rollup_id, PROGRAM, READ, 0)
+        cleaned = call_data("IRollups", "cleanup", identity(core), keys(core))
+        settled = call_data("IRollups", "settleLoaded", identity(core), b"x")
+        loads = load_step(made, core, ())
+        many = [loads, loads, closes(made, core), (at, bond, stored), (at, 0, named), (at, 3, attempt)]
+        return rng.choice([*many, (at, 0, cleaned), (at, 0, settled), (public.address, 0, ACT)])
+
+    for stranger in strangers:
+        made.world.fund(stranger.address)
+        teach(made, stranger, ACT, [(*mischief(), True) for _ in range(rng.randrange(1, 7))])
+    mine = bundled(alice, load_step(made, own, ()), call_l2(made, 1, b""), closes(made, own))
+    play(made, bundle, *((each.address, 0, ACT) for each in strangers), mine)
+    assert made.root(1) == 1001
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_another_provers_table_entered_on_the_way_leaves_the_session_as_it_was(
+    made: Setup, bundle: Contract, actor: Contract, failed: bool
+) -> None:
+    """It names rollup 1 too and becomes its table while it runs; the later callback must meet the first table again."""
+    first, other = script(made, 1), script(made, 1, 2)
+    for s in (first, other):
+        s.begins(l2tx())
+        s.tries(2, OTHER, b"b")
+    other.enters()
+    other.returns(b"B", failed=failed)
+    first.answered(b"B", failed=failed)
+    first.calls(0, actor.address, ACT)
+    first.begins(l1_call(actor.address, 1, data=b"back"))
+    first.returns(b"here")
+    first.answered()
+    first.returns()
+    teach(made, actor, ACT, [call_l2(made, 1, b"back")])
+    receipt = play(made, bundle, other.incomplete(), first.core(), execute(made))
+    assert (names(receipt), made.root(1)) == ([0, 1, 2, 3] if failed else [0, 1, 1, 2, 3], first.root())
