@@ -92,8 +92,13 @@ def multiply(scalar: int, point: Point) -> Point:
     """scalar * point for a point of the curve.
 
     Args:
-        scalar: not negative; need not be below the order.
+        scalar: need not be below the order.
+
+    Raises:
+        ValueError: the scalar is negative.
     """
+    if scalar < 0:
+        raise ValueError("a negative scalar")
     result, running = _extended(IDENTITY), _extended(point)
     while scalar:
         if scalar & 1:

@@ -73,6 +73,12 @@ def test_affine_addition_law() -> None:
     assert add(p, q) == (x, y)
 
 
+def test_negative_scalars_are_refused() -> None:
+    """They would never end."""
+    with pytest.raises(ValueError, match="negative"):
+        multiply(-1, BASE)
+
+
 def test_compressed_points_come_back() -> None:
     """Both signs, x = 0, points outside the subgroup."""
     for p in points():
