@@ -288,3 +288,22 @@ def test_nothing_follows_an_amend_that_was_recorded(made: Setup, who: Party) -> 
     made.market.send("record", packed, sender=made.stranger)
     with expect_revert("MalformedSignature"):
         land(made, who, moved, agreement, packed + b"anything")
+
+
+@pytest.mark.xfail(
+    reason="open: who has signed two Acks is slashed for one and kept from delivering by the other", strict=True
+)
+def test_an_agreement_that_is_void_is_not_slashed_unless_its_prover_can_still_deliver(made: Setup, who: Party) -> None:
+    """The requester has two Acks, from before and after a switch: it voids with one and slashes with the other."""
+    core, now = table(made, who), made.world.time
+    agreement = agree(made, who, core, ack_by=now + DELAY, deliver_by=now + DELAY, claim_by=now + DELAY + 60)
+    in_time = ack_bytes(made, who, agreement, now)
+    switched = switch_configuration(made, 1)
+    again = ack_bytes(made, who, agreement, switched)
+    packed = settle_bytes(made, who, agreement)
+    made.market.send("voidAgreement", packed, again, encode_core(core), 1, 2, sender=who.requester.address)
+    with suppress(Reverted):
+        claim(made, who, core, agreement)
+    made.world.pass_time(61)
+    with expect_revert("(AgreementIsVoid|AlreadyDelivered)"):
+        slash(made, who, agreement, in_time)
