@@ -20,6 +20,16 @@ _TABLE: Final = """
     0x13 SUB     i i i
     0x14 LT      i i i
     0x15 EQ      i i i
+    0x16 MUL     i i i
+    0x17 DIV     i i i
+    0x18 MOD     i i i
+    0x19 MIN     i i i
+    0x1a MAX     i i i
+    0x1b AND     i i i
+    0x1c OR      i i i
+    0x1d XOR     i i i
+    0x1e SHL     i i i
+    0x1f SHR     i i i
     0x20 LDF     f - -
     0x21 MOVF    f f -
     0x22 ADDF    f f f
@@ -29,6 +39,9 @@ _TABLE: Final = """
     0x26 ITOF    f i -
     0x27 HASH    f f f
     0x28 ADDR    f i i
+    0x29 FHI     i f -
+    0x2a FLO     i f -
+    0x2b INVF    f f -
     0x2c LDFH    f f -
     0x30 CALLER  f - -
     0x31 SELF    f - -
@@ -53,9 +66,28 @@ CODES: Final = {name: int(code, 16) for code, name, *_ in _ROWS}
 """Opcode of each operation that the circuit proves."""
 
 
+GROUPS: Final = {
+    "INTEGERS": ("MUL", "DIV", "MOD", "MIN", "MAX", "AND", "OR", "XOR", "SHL", "SHR"),
+    "HALVES": ("FHI", "FLO"),
+    "INVERSE": ("INVF",),
+}
+"""Operations that integer units do, by the classes of their registers. A row has one flag for each group."""
+GROUP_OF: Final = {name: group for group, names in GROUPS.items() for name in names}
+
+
+GROUP_BIT: Final = 40
+"""Above word0, so that one group cannot pass for another with a shifted opcode."""
+
+
 def with_register(operand: int, kind: str) -> tuple[str, ...]:
-    """Operations whose operand (0 rd, 1 ra, 2 rb) is a register of the class `i` or `f`."""
-    return tuple(row[1] for row in _ROWS if row[2 + operand] == kind)
+    """Operations and groups whose operand (0 rd, 1 ra, 2 rb) is a register of the class `i` or `f`."""
+    names = (row[1] for row in _ROWS if row[2 + operand] == kind)
+    return tuple(dict.fromkeys(GROUP_OF.get(name, name) for name in names))
+
+
+def unit_tag(name: str) -> int:
+    """Number by which a row names what it wants of an integer unit: opcode and group; never 0."""
+    return CODES[name] + ((1 + list(GROUPS).index(GROUP_OF[name])) << GROUP_BIT)
 
 
 JUMPS: Final = ("JMP", "JZ", "JNZ")

@@ -27,7 +27,7 @@ from protocol.vm.state_tree import Leaf, StateTree
 from proving.circuit.entry import EntryHint
 from proving.circuit.errors import ClaimMismatch, TierExceeded
 from proving.circuit.merkle import PathHint
-from proving.circuit.operations import CODES
+from proving.circuit.operations import CODES, GROUP_OF, GROUPS
 from proving.circuit.table_vm import Hints
 from proving.circuit.tiers import Shape
 from proving.circuit.tree_unit import Kind, Role, TreeHint, UnitHint
@@ -298,6 +298,18 @@ def _check_run(shape: Shape, run: EntryRun) -> None:
             _check("TIER_DATA", "data words that the program names", step.instruction.imm + 1, limit)
 
 
+def _integers(runs: Sequence[EntryRun]) -> list[tuple[int, int, int]]:
+    """What integer units do: opcode and operands, 0 for an operand that the operation does not have."""
+    wanted = []
+    for step in (step for run in runs for step in run.steps):
+        i = step.instruction
+        name = Op(i.op).name
+        if name in GROUP_OF:
+            second = step.before[i.rb] if name in GROUPS["INTEGERS"] else 0
+            wanted.append((int(i.op), step.before[i.ra], second))
+    return list(dict.fromkeys(wanted))
+
+
 def _segments(shape: Shape, runs: Sequence[EntryRun]) -> list[int | None]:
     """Entry of each segment: as many for each run as its steps take."""
     owners: list[int | None] = []
@@ -314,8 +326,8 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
         runs: of `execute`, one for each own entry.
 
     Raises:
-        TierExceeded: TIER_ENTRIES, TIER_DATA, TIER_ROWS, TIER_PROGRAMS, TIER_PROGRAM, TIER_HASHES, TIER_WRITES,
-            TIER_READS, TIER_BLOCK, TIER_DEPTH, TIER_SUSPENDED, TIER_OPERATION, TIER_OUTCOME.
+        TierExceeded: TIER_ENTRIES, TIER_DATA, TIER_ROWS, TIER_PROGRAMS, TIER_PROGRAM, TIER_HASHES, TIER_INTEGERS,
+            TIER_WRITES, TIER_READS, TIER_BLOCK, TIER_DEPTH, TIER_SUSPENDED, TIER_OPERATION, TIER_OUTCOME.
     """
     try:
         statement = words(core, rollup_id, shape.tier)
@@ -337,6 +349,8 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
     steps = [step for run in runs for step in run.steps if step.instruction.op == Op.HASH]
     hashes = list(dict.fromkeys((s.before[s.instruction.ra], s.before[s.instruction.rb]) for s in steps))
     _check("TIER_HASHES", "different HASH inputs", len(hashes), shape.hashes)
+    integers = _integers(runs)
+    _check("TIER_INTEGERS", "different products, quotients, shifts and the like", len(integers), shape.integers)
 
     cells: list[_Cell] = []
     for place, run in enumerate(runs):
@@ -364,6 +378,7 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
         words=statement,
         program=program,
         hashes=[*hashes, *[(0, 0)] * (shape.hashes - len(hashes))],
+        integers=[*integers, *[None] * (shape.integers - len(integers))],
         entries=[*entries, *[None] * unused],
         units=units,
         tree=tree,

@@ -46,6 +46,7 @@ class Common:
     program: list[Expr]
     time: Expr
     hashes: list[tuple[Expr, Expr, Expr]]
+    integers: list[tuple[Expr, Expr, Expr, Expr, Expr]]
     slots: list[Expr]
 
 
@@ -168,6 +169,7 @@ class RowPool:
             arguments=chosen([read.entry.frame.arguments for read in reads]),
             answer=chosen([read.entry.answer for read in reads]),
             hashes=common.hashes,
+            integers=common.integers,
             slots=common.slots,
         )
         hint = None

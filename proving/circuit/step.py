@@ -17,7 +17,16 @@ from typing import Final
 from protocol.constants import INT_BITS
 from proving.circuit.bits import flags, is_zero, to_bits, weighted
 from proving.circuit.builder import Builder, Expr, Template, plus, total, value
-from proving.circuit.operations import CODES, ENVIRONMENT, NUMBERS, WORD_OPERATIONS, with_register
+from proving.circuit.operations import (
+    CODES,
+    ENVIRONMENT,
+    GROUP_BIT,
+    GROUP_OF,
+    GROUPS,
+    NUMBERS,
+    WORD_OPERATIONS,
+    with_register,
+)
 from proving.circuit.tree_unit import ordered_pairs
 
 INT_REGISTERS: Final = 12
@@ -26,7 +35,7 @@ _LIMIT: Final = 1 << INT_BITS
 _PC_BIT: Final = 200
 """Above a packed instruction; the field has room for the number of an instruction above that."""
 _NAMES: Final = {number: name for name, number in CODES.items()}
-_PLAIN: Final = tuple(name for name in CODES if name not in WORD_OPERATIONS)
+_PLAIN: Final = tuple(name for name in CODES if name not in WORD_OPERATIONS and name not in GROUP_OF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +47,8 @@ class StepShape:
     data_words: int
     hashes: int
     """HASH units of the circuit."""
+    integers: int
+    """Integer units."""
     cells: int
     """Tree units of the circuit."""
     inserting: tuple[int, ...]
@@ -54,6 +65,8 @@ class StepHint:
     """Storage slot -> unit, for the entry that runs."""
     hashes: dict[tuple[int, int], int]
     """Inputs of HASH -> unit."""
+    integers: dict[tuple[int, int, int], int]
+    """Opcode and operands -> integer unit."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,15 +106,17 @@ class Surroundings:
     answer: list[Expr]
     hashes: list[tuple[Expr, Expr, Expr]]
     """Two inputs and the output of each HASH unit."""
+    integers: list[tuple[Expr, Expr, Expr, Expr, Expr]]
+    """`unit_tag`, two operands, result and trap of each integer unit."""
     slots: list[Expr]
     """Slot of each cell."""
 
     def wires(self) -> list[Expr]:
         """All, in a fixed order."""
-        hashes = [x for unit in self.hashes for x in unit]
+        units = [x for unit in (*self.hashes, *self.integers) for x in unit]
         return [
             *(self.run, *self.both, *self.program, *self.environment),
-            *(*self.arguments, *self.answer, *hashes, *self.slots),
+            *(*self.arguments, *self.answer, *units, *self.slots),
         ]
 
 
@@ -115,7 +130,7 @@ class StepEnd:
     returns: Expr
     reverts: Expr
     trap: Expr
-    """OVERFLOW, ADDRESS or TYPE; ENDPOINT is decided for the last step only."""
+    """OVERFLOW, ADDRESS, TYPE or DIVISION; ENDPOINT is decided for the last step only."""
     immediate: Expr
     operand: Expr
     """ra."""
@@ -156,6 +171,9 @@ def _read_surroundings(reader: _Reader, shape: StepShape) -> Surroundings:
         arguments=reader.many(2 * shape.data_words),
         answer=reader.many(2 * shape.data_words),
         hashes=[(reader.one(), reader.one(), reader.one()) for _ in range(shape.hashes)],
+        integers=[
+            (reader.one(), reader.one(), reader.one(), reader.one(), reader.one()) for _ in range(shape.integers)
+        ],
         slots=reader.many(shape.cells),
     )
 
@@ -187,7 +205,7 @@ def step_template(shape: StepShape) -> Template[StepHint]:
     read = 1 + len(ordered_pairs(len(shape.inserting))) + shape.program + len(ENVIRONMENT)
     return Template(
         name=f"step {shape}",
-        inputs=carried + read + 4 * shape.data_words + 3 * shape.hashes + shape.cells,
+        inputs=carried + read + 4 * shape.data_words + 3 * shape.hashes + 5 * shape.integers + shape.cells,
         body=body,
     )
 
@@ -251,16 +269,24 @@ class StepGadget:
         """Flags of the operation and of its registers; together they spell word0."""
         b, words = self.b, self.shape.data_words
         name = None if b.recording else _NAMES.get(value(self.word0) & 0xFF)
+        group = GROUP_OF.get(name or "")
+        name = group or name
         plain = flags(b, len(_PLAIN), lambda: _PLAIN.index(name) if name in _PLAIN else None)
         self.op = dict(zip(_PLAIN, plain, strict=True))
-        for group in WORD_OPERATIONS:
-            self.word[group] = flags(b, words, partial(self._word_of, group, name))
-            self.op[group] = plus(self.word[group])
+        groups = flags(b, len(GROUPS), lambda: list(GROUPS).index(group) if group else None)
+        self.op.update(zip(GROUPS, groups, strict=True))
+        for words_of in WORD_OPERATIONS:
+            self.word[words_of] = flags(b, words, partial(self._word_of, words_of, name))
+            self.op[words_of] = plus(self.word[words_of])
         b.equal(plus(self.op.values()), self.around.run)
         # Operations outside NUMBERS spell their imm; that of the others is range-checked (`_arithmetic`).
         named = plus(weighted(self.word[g]) for g in WORD_OPERATIONS)
         b.enforce(1 - self.any_of(*NUMBERS), self.imm - named, 0)
-        spelled: list[tuple[int, Expr]] = [(number, self.op[name]) for name, number in CODES.items()]
+        # Which of its group an operation is, the integer unit says.
+        self.code = b.hint(lambda: value(self.word0) & 0xFF if group else 0)
+        b.enforce(1 - plus(groups), self.code, 0)
+        spelled = [(number, self.op[name]) for name, number in CODES.items() if name not in GROUP_OF]
+        spelled.append((1, self.code))
         self.registers: list[list[Expr]] = []
         for operand in range(3):
             shift = 8 * (operand + 1)
@@ -314,10 +340,15 @@ class StepGadget:
         loads, stores = self.any_of("SLOAD", "SLOADF"), self.any_of("SSTORE", "SSTOREF")
         b.equal(plus(cell), loads + stores)
 
+        tag = self.code + total(((1 + i) << GROUP_BIT, self.op[name]) for i, name in enumerate(GROUPS))
+        integer = flags(b, self.shape.integers, self._integer_unit)
+        b.equal(plus(integer), self.any_of(*GROUPS))
+
         def seen() -> int:
             if value(stores):
                 return value(rb)
             parts = [*sources, *((f, h[2]) for f, h in zip(unit, around.hashes, strict=True))]
+            parts += [(f, u[3]) for f, u in zip(integer, around.integers, strict=True)]
             parts += zip(cell, self.machine.values, strict=True)
             return sum(value(flag) * value(x) for flag, x in parts)
 
@@ -328,6 +359,12 @@ class StepGadget:
             b.enforce(flag, first - ra, 0)
             b.enforce(flag, second - rb, 0)
             b.enforce(flag, digest - self.look, 0)
+        for flag, (wanted, first, second, result, _) in zip(integer, around.integers, strict=True):
+            b.enforce(flag, wanted - tag, 0)
+            b.enforce(flag, first - ra, 0)
+            b.enforce(flag, second - rb, 0)
+            b.enforce(flag, result - self.look, 0)
+        self.unit_trap = plus(b.mul(flag, u[4]) for flag, u in zip(integer, around.integers, strict=True))
         for flag, slot in zip(cell, around.slots, strict=True):
             b.enforce(flag, slot - ra, 0)
         b.enforce(stores, rb - self.look, 0)
@@ -336,6 +373,11 @@ class StepGadget:
         if self.hint is None or not value(self.op["HASH"]):
             return None
         return self.hint.hashes.get((value(self.operands[0]), value(self.operands[1])))
+
+    def _integer_unit(self) -> int | None:
+        if self.hint is None or not value(self.any_of(*GROUPS)):
+            return None
+        return self.hint.integers.get((value(self.code), value(self.operands[0]), value(self.operands[1])))
 
     def _cell(self) -> int | None:
         if self.hint is None or not value(self.any_of("SLOAD", "SLOADF", "SSTORE", "SSTOREF")):
@@ -401,10 +443,10 @@ class StepGadget:
     def _write_back(self) -> list[Expr]:
         b, op, machine, imm = self.b, self.op, self.machine, self.imm
         ra, rb = self.operands
-        trap = b.mul(self.carry, self.any_of("ADD", "SUB", "ADDR")) + b.mul(op["SLOAD"], self.kind)
+        trap = b.mul(self.carry, self.any_of("ADD", "SUB", "ADDR")) + b.mul(op["SLOAD"], self.kind) + self.unit_trap
         from_a = self.any_of("MOV", "MOVF", "LDFH", "ITOF", "ADD", "ADDF", "SUB", "SUBF") + op["ADDR"] * _LIMIT
         from_b = self.any_of("ADD", "ADDF", "ADDR") - self.any_of("SUB", "SUBF")
-        looks = self.any_of(*ENVIRONMENT, *WORD_OPERATIONS[:4], "HASH", "SLOAD", "SLOADF")
+        looks = self.any_of(*ENVIRONMENT, *WORD_OPERATIONS[:4], "HASH", *GROUPS, "SLOAD", "SLOADF")
         result = plus(
             (
                 b.mul(from_a, ra),

@@ -17,7 +17,7 @@ from functools import cache
 from protocol.constants import ADDRESS_BITS, MIN_TREE_DEPTH, TAG_STATEMENT
 from protocol.constants import FIELD_ORDER as R
 from proving.circuit.bits import flags, weighted
-from proving.circuit.builder import Builder, CompiledCircuit, Expr, compile_circuit, plus, value
+from proving.circuit.builder import Builder, CompiledCircuit, Expr, compile_circuit, plus, total, value
 from proving.circuit.entry import (
     CloseEntry,
     EntryHint,
@@ -27,7 +27,9 @@ from proving.circuit.entry import (
     open_entry,
     read_record,
 )
+from proving.circuit.integers import INTEGER_UNIT, OPERATIONS
 from proving.circuit.list_hash import list_hash
+from proving.circuit.operations import CODES, unit_tag
 from proving.circuit.poseidon import poseidon
 from proving.circuit.program import load_program
 from proving.circuit.rows import Common, EntryRead, RowPool, RowsHint
@@ -61,6 +63,8 @@ class Hints:
     """(word0, imm); any if no entry runs one, but never empty."""
     hashes: Sequence[tuple[int, int]]
     """Inputs of each HASH unit."""
+    integers: Sequence[tuple[int, int, int] | None]
+    """Opcode and operands of each integer unit; None if it is not used."""
     entries: Sequence[EntryHint | None]
     units: Sequence[UnitHint | None]
     """In the order of the shape's `roles`."""
@@ -80,6 +84,7 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
     enabled = _enabled(b, words[3], shape.tier.entries)
     code, code_hash = load_program(b, shape.program, hints.program if hints else ())
     hashes = _hash_units(b, shape.hashes, hints)
+    integers = _integer_units(b, shape.integers, hints)
 
     opened = _open_entries(b, shape, words, enabled, code_hash, hints)
     units = _open_units(b, shape, opened, hints)
@@ -99,7 +104,7 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
         segments=shape.segments,
         segment_rows=shape.segment_rows,
         reads=[_entry_read(b, entry, units, place, rollup_id) for place, entry in enumerate(opened)],
-        common=Common(program=code, time=time, hashes=hashes, slots=[unit.slot for unit in units]),
+        common=Common(program=code, time=time, hashes=hashes, integers=integers, slots=[unit.slot for unit in units]),
         hint=_rows_hint(hints),
     )
     rows, cells = pool.run(cells, zero)
@@ -239,12 +244,30 @@ def _hash_units(b: Builder, count: int, hints: Hints | None) -> list[tuple[Expr,
     return units
 
 
+def _integer_units(b: Builder, count: int, hints: Hints | None) -> list[tuple[Expr, Expr, Expr, Expr, Expr]]:
+    units = []
+    for i in range(count):
+        wanted = hints.integers[i] if hints else None
+
+        def chosen(wanted: tuple[int, int, int] | None = wanted) -> int | None:
+            return None if wanted is None else [CODES[name] for name in OPERATIONS].index(wanted[0])
+
+        made = flags(b, len(OPERATIONS), chosen)
+        b.enforce(plus(made), plus(made) - 1, 0)
+        operands = b.choices(2, lambda wanted=wanted: wanted[1:] if wanted else (0, 0))  # type: ignore[misc]
+        result, trap = b.stamp(INTEGER_UNIT, [*made, *operands])
+        tag = total((unit_tag(name), flag) for name, flag in zip(OPERATIONS, made, strict=True))
+        units.append((b.define(tag), operands[0], operands[1], b.define(result), b.define(trap)))
+    return units
+
+
 def step_shape(shape: Shape) -> StepShape:
     """Sizes of the step template."""
     return StepShape(
         program=shape.program,
         data_words=shape.tier.data_words,
         hashes=shape.hashes,
+        integers=shape.integers,
         cells=len(shape.roles),
         inserting=tuple(i for i, role in enumerate(shape.roles) if role is Role.FIRST),
     )
@@ -265,7 +288,8 @@ def _rows_hint(hints: Hints | None) -> RowsHint | None:
     if hints is None:
         return None
     numbers = {pair: i for i, pair in reversed(list(enumerate(hints.hashes)))}
-    steps = [StepHint(program=hints.program, cells=cells, hashes=numbers) for cells in hints.cells]
+    wanted = {x: i for i, x in enumerate(hints.integers) if x is not None}
+    steps = [StepHint(program=hints.program, cells=cells, hashes=numbers, integers=wanted) for cells in hints.cells]
     return RowsHint(owners=hints.segments, steps=steps)
 
 

@@ -22,6 +22,8 @@ class Shape:
     """Instructions of the one program that the entries of a table may run."""
     hashes: int
     """HASH inputs that differ, over all entries."""
+    integers: int
+    """Operations of integer units that differ, over all entries."""
     pairs: int
     """Pairs of tree units that can write: a pair for each insertion, one unit for each rewritten key."""
     readers: int
@@ -36,6 +38,14 @@ class Shape:
 
 
 SHAPE_S: Final = Shape(
-    tier=TIER_S, segments=12, segment_rows=6, program=60, hashes=6, pairs=4, readers=3, block_levels=6
+    tier=TIER_S,
+    segments=12,
+    segment_rows=6,
+    program=60,
+    hashes=6,
+    integers=4,
+    pairs=4,
+    readers=3,
+    block_levels=6,
 )
 SHAPES: Final = {TIER_S.number: SHAPE_S}

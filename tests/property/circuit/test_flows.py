@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from protocol.constants import FIELD_ORDER as R
 from protocol.hashing import selector
 from protocol.types import Address, endpoint
 from protocol.vm.assembler import assemble
@@ -125,11 +126,38 @@ TRAPS = {
     "ADD of the largest": ("LDI r0, 0xffffffffffffffffffffffffffffffff\nADD r0, r0, r0\nRETURN 0", Trap.OVERFLOW),
     "SUB": ("LDI r1, 1\nSUB r1, r0, r1\nRETURN 0", Trap.OVERFLOW),
     "ADDR": ("LDI r0, 0x100000000\nADDR f0, r0, r0\nRETURN 0", Trap.ADDRESS),
+    "MUL": ("LDI r0, 0x10000000000000000\nMUL r0, r0, r0\nRETURN 0", Trap.OVERFLOW),
+    "SHL": ("LDI r0, 128\nSHL r0, r0, r0\nRETURN 0", Trap.OVERFLOW),
+    "DIV": ("LDI r0, 128\nDIV r0, r0, r1\nRETURN 0", Trap.DIVISION),
+    "INVF": ("INVF f0, f1\nRETURN 0", Trap.DIVISION),
     "SLOAD": ("LDF f0, 5\nSSTOREF f0, f0\nSLOAD r0, f0\nRETURN 0", Trap.TYPE),
     "XCALL past the endpoints": (f"LDF f0, {1 << 224}\nXCALL f0, 1, 0, 1\nRETURN 0", Trap.ENDPOINT),
     "XCALL of the largest word": ("LDF f0, 1\nLDF f1, 0\nSUBF f0, f1, f0\nXCALL f0, 1, 0, 1\nRETURN 0", Trap.ENDPOINT),
     "XCALL of the own rollup": ("SELF f0\nXCALL f0, 1, 16, 1\nRETURN 0", Trap.ENDPOINT),
 }
+
+
+DIVIDES = "LDI r0, 100\nLDI r1, 7\nDIV r2, r0, r1\nMOD r3, r0, r1\nMUL r4, r2, r1\nADD r4, r4, r3\nEQ r5, r4, r0\n"
+THREE = "OUT r2, r3, 0\nOUT r4, r0, 1\nRETURN 2"
+INTEGERS = {
+    "quotients": DIVIDES + THREE,
+    "bits": "LDI r0, 12\nLDI r1, 10\nAND r2, r0, r1\nOR r3, r0, r1\nXOR r4, r0, r1\n" + THREE,
+    "shifts": "LDI r0, 5\nLDI r1, 126\nSHL r2, r0, r0\nSHR r3, r2, r0\nSHR r4, r2, r1\n" + THREE,
+    "order": "LDI r0, 5\nLDI r1, 126\nMIN r2, r0, r1\nMAX r3, r0, r1\nOUT r2, r3, 0\nRETURN 1",
+    "fields": f"LDF f1, {R - 2}\nFHI r0, f1\nFLO r1, f1\nINVF f2, f1\nMULF f3, f2, f1\nFLO r2, f3\n"
+    + "OUT r0, r1, 0\nOUT r2, r2, 1\nRETURN 2",
+    "again": "LDI r0, 5\n" + "MUL r1, r0, r0\n" * 9 + "OUT r1, r1, 0\nRETURN 1",
+}
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integer_units_serve_rows(name: str) -> None:
+    """Each operation of them, also the same one many times."""
+    story = Story(state_of(assemble(INTEGERS[name])))
+    run = story.call()
+
+    assert run.outcome is Outcome.RETURN
+    assert broken(witness_of(story)) is None
 
 
 @pytest.mark.parametrize("name", TRAPS)
@@ -198,6 +226,7 @@ LIMITS = {
     "TIER_PROGRAM": "JMP end\n" + "LDI r0, 1\n" * 59 + "end: RETURN 0",
     "TIER_DATA": "ARGHI r0, 4\nRETURN 0",
     "TIER_HASHES": "LDF f1, 1\n" + "HASH f0, f0, f1\n" * 7 + "RETURN 0",
+    "TIER_INTEGERS": "LDI r1, 3\n" + "MUL r0, r1, r1\nMUL r1, r0, r1\n" * 3 + "RETURN 0",
     "TIER_WRITES": "LDI r0, 1\nLDF f1, 1\n" + "ADDF f0, f0, f1\nSSTORE f0, r0\n" * 5 + "RETURN 0",
     "TIER_READS": "LDF f1, 1\n" + "ADDF f0, f0, f1\nSLOAD r0, f0\n" * 8 + "RETURN 0",
 }

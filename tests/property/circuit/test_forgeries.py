@@ -18,6 +18,7 @@ from protocol.vm.execution import Outcome, Trap
 from protocol.vm.poseidon import P
 from protocol.vm.state import FIELD_WORD, INTEGER_WORD, account_key, storage_key
 from proving.circuit.entry import EntryHint
+from proving.circuit.operations import unit_tag
 from proving.circuit.plan import _path
 from proving.circuit.table_vm import Hints
 from proving.circuit.tree_unit import Kind, UnitHint
@@ -195,6 +196,24 @@ def test_a_register_cannot_change_by_itself() -> None:
     hints, honest = told(story)
 
     assert set(refusals(claim(hints, high=5), honest, {row_wire(0, "r1"): 5})) == {"step"}
+
+
+def test_a_product_is_what_its_unit_says() -> None:
+    """Another result in the row; the unit's own operands and result changed on their way to it."""
+    story = Story(state_of(assemble("LDI r0, 9\nMUL r1, r0, r0\nOUT r1, r1, 0\nRETURN 1")))
+    story.call()
+    hints, honest = told(story)
+    lie = claim(hints, high=80, low=80)
+
+    assert set(refusals(lie, honest, {row_wire(1, "look"): 80})) == {"step"}
+    for wanted in ((0x16, 8, 10), (0x1F, 9, 9), (0x29, 9, 9)):
+        other = replace(lie, integers=[wanted, *hints.integers[1:]])
+        assert "step" in refusals(other, honest)
+    unit = next(stamp for stamp in circuit().stamps if stamp.name == "integer unit")
+    behind = unit.first_wire + unit.wires
+    assert [honest[w] for w in range(behind, behind + 3)] == [unit_tag("MUL"), 81, 0]
+    assert refusals(lie, honest, {behind + 1: 80, row_wire(1, "look"): 80}) == ["glue"]
+    assert refusals(claim(hints, head=FAILED), honest, {behind + 2: 1}) != []
 
 
 # -- storage -----------------------------------------------------------------------------------------------------------
