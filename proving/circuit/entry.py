@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from protocol.constants import ADDRESS_BITS, ENDPOINT_BITS, MIN_TREE_DEPTH, TAG_DATA, TAG_FRAME
+from protocol.constants import ADDRESS_BITS, DEPLOYER, ENDPOINT_BITS, MIN_TREE_DEPTH, TAG_DATA, TAG_FRAME
+from protocol.constants import FIELD_ORDER as R
 from protocol.vm.poseidon import P
 from proving.circuit.bits import flags, from_bits, is_zero, raw_bits, select, to_bits, weighted
 from proving.circuit.builder import Builder, Expr, plus, total, value
@@ -243,6 +244,8 @@ def open_entry(
         start_next=next_in,
         parent=frames,
     )
+    # DEPLOYER's calls have another meaning, which this circuit does not know.
+    _require_other(b, call, fresh.address - DEPLOYER)
     frame = _continued(b, call, fresh, replies, [entry.frame for entry in earlier])
     # One wire: the same as the suspended frame's, or what the account leaf of a CALL says (the circuit ties that).
     for reply, entry in zip(replies, earlier, strict=True):
@@ -268,6 +271,13 @@ def open_entry(
         run=call - no_code + result,
         answer=answers,
         answer_length=b.mul(result, length) if place else 0,
+    )
+
+
+def _require_other(b: Builder, used: Expr, difference: Expr) -> None:
+    """Where `used` is 1 the difference is not 0."""
+    b.enforce(
+        difference, b.hint(lambda: pow(value(difference), -1, R) if value(used) and value(difference) else 0), used
     )
 
 

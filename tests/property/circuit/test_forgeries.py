@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+from protocol.constants import DEPLOYER
 from protocol.constants import FIELD_ORDER as R
 from protocol.types import Address, endpoint
 from protocol.vm.assembler import assemble
@@ -19,11 +20,11 @@ from protocol.vm.poseidon import P
 from protocol.vm.state import FIELD_WORD, INTEGER_WORD, account_key, storage_key
 from proving.circuit.entry import EntryHint
 from proving.circuit.operations import unit_tag
-from proving.circuit.plan import _path
+from proving.circuit.plan import _path, plan
 from proving.circuit.table_vm import Hints
 from proving.circuit.tree_unit import Kind, UnitHint
 from tests.support.circuits import circuit
-from tests.support.forger import SHAPE, broken_beside, entry_rows, forge, gadget_of, honest_hints, row_wire
+from tests.support.forger import SHAPE, broken_beside, constraints, entry_rows, forge, gadget_of, honest_hints, row_wire
 from tests.support.stories import ACCOUNT, ROLLUP, USER, Story, state_of, words
 
 NEXT = 4 + 3 + SHAPE.tier.record_words
@@ -214,6 +215,21 @@ def test_a_product_is_what_its_unit_says() -> None:
     assert [honest[w] for w in range(behind, behind + 3)] == [unit_tag("MUL"), 81, 0]
     assert refusals(lie, honest, {behind + 1: 80, row_wire(1, "look"): 80}) == ["glue"]
     assert refusals(claim(hints, head=FAILED), honest, {behind + 2: 1}) != []
+
+
+def test_a_deployment_is_not_a_call_to_an_account_without_code() -> None:
+    """DEPLOYER has no leaf, so that a call to it looks like one that succeeds and does nothing."""
+    for address, refused in ((DEPLOYER + 1, False), (DEPLOYER, True)):
+        story = Story(state_of(assemble("RETURN 0")))
+        run = story.call(to=Address(address.to_bytes(20, "big")))
+        assert run.outcome is (Outcome.REFUSED if refused else Outcome.NO_CODE)
+        core = story.core()
+        hints = plan(
+            SHAPE, core, ROLLUP, [replace(run, stretches=(replace(run.stretches[0], outcome=Outcome.NO_CODE),))]
+        )
+        values = forge(claim(hints, head=DONE), {0: 1})
+
+        assert any(not constraints().holds(n, values) for n in range(circuit().n_constraints)) == refused
 
 
 # -- storage -----------------------------------------------------------------------------------------------------------
