@@ -108,20 +108,20 @@ class BatchSums {
 
  private:
   static constexpr std::size_t W = V::kWords;
-  static constexpr std::size_t kLists = 1024;  // a segment's scratch, 240 KB or twice that, stays in the second-level cache
-  static constexpr std::size_t kGroups = kLists / kLanes;
+  static constexpr std::size_t kGroups = 7680 / W;  // a segment's scratch, 300 KiB, stays in the second-level cache
+  static constexpr std::size_t kLists = kGroups * kLanes;
   static constexpr std::size_t kBlock = 8;   // groups that go through a stage together
   static constexpr std::size_t kChains = 4;  // interleaved running products: one alone would wait for its own latency
 
   // What is kept of a group lies together: separate arrays would meet at the same offset of their pages, where a load has
   // to wait for stores of other arrays.
-  enum Part { kX, kY, kAddendX, kAddendY, kRun /* x2 - x1 */, kProduct /* of runs, see multiply_up */, kParts };
+  enum Part { kX, kY, kAddendY, kRun /* x2 + 2 q - x1 */, kProduct /* of runs, see multiply_up */, kParts };
   u64* at(std::size_t g, Part part) { return &groups_[(g * kParts + part) * W]; }
+  const u64* at(std::size_t g, Part part) const { return &groups_[(g * kParts + part) * W]; }
 
   static constexpr __mmask8 lanes(std::size_t n) { return n >= kLanes ? 0xff : __mmask8((1u << n) - 1); }
 
-  // Positions and signs of the k-th points of a group; the points start to travel to the cache. This is done while the
-  // round before is still at work: eight cache misses per group then cost next to nothing, in one go they would.
+  // Positions and signs of the k-th points of a group.
   UNVETO_IFMA_INLINE void locate(u32 k, std::size_t g, std::size_t active) {
     if (g * kLanes >= active) return;
     const __mmask8 mask = lanes(active - g * kLanes);
@@ -129,9 +129,25 @@ class BatchSums {
     const __m256i found = _mm256_mmask_i32gather_epi32(_mm256_setzero_si256(), mask, index, entries_, 4);
     negative_[g] = _mm256_test_epi32_mask(found, _mm256_set1_epi32(1));
     _mm256_store_si256(reinterpret_cast<__m256i*>(position_ + g * kLanes), _mm256_srli_epi32(found, 1));
-    for (unsigned i = 0; i < kLanes; ++i) {
+  }
+  // Points of lanes [from, to) of a group start to travel to the cache. CPUs drop a prefetch when too many misses are
+  // under way, so the eight of a group are asked for two at a time, with a multiplication between.
+  template <unsigned from, unsigned to>
+  UNVETO_IFMA_INLINE void fetch(std::size_t g) const {
+    UNVETO_UNROLL
+    for (unsigned i = from; i < to; ++i) {
       const u8* p = points_ + kPointBytes<V> * position_[g * kLanes + i];
+      UNVETO_UNROLL
       for (std::size_t line = 0; line < kPointBytes<V>; line += 64) __builtin_prefetch(p + line);
+    }
+  }
+  // first(i) for i in [begin, end), and behind it, one step later, second(i): the second waits for the result of the first,
+  // and meanwhile the next first(i) keeps the multipliers busy.
+  template <class First, class Second>
+  static UNVETO_IFMA_INLINE void staggered(std::size_t begin, std::size_t end, First&& first, Second&& second) {
+    for (std::size_t g = begin; g <= end; ++g) {
+      if (g < end) first(g);
+      if (g > begin) second(g - 1);
     }
   }
 
@@ -140,9 +156,13 @@ class BatchSums {
     any_infinite_ = false;
     constexpr std::size_t kAhead = 4;
     const std::size_t groups = (n + kLanes - 1) / kLanes;
-    for (std::size_t g = 0; g < kAhead; ++g) locate(0, g, n);
+    for (std::size_t g = 0; g < kAhead; ++g) {
+      locate(0, g, n);
+      fetch<0, kLanes>(g);
+    }
     for (std::size_t g = 0; g < groups; ++g) {
       locate(0, g + kAhead, n);
+      fetch<0, kLanes>(g + kAhead);
       V x, y;
       load_points(points_, position_ + g * kLanes, x, y);
       x.store(at(g, kX));
@@ -156,19 +176,11 @@ class BatchSums {
   UNVETO_IFMA void round(u32 k, std::size_t active, std::size_t next) {
     const std::size_t groups = (active + kLanes - 1) / kLanes;
     for (std::size_t c = 0; c < kChains; ++c) V::one().store(at(c, kProduct));
-    for (std::size_t begin = 0; begin < groups; begin += kBlock) {
-      const std::size_t end = std::min(begin + kBlock, groups);
-      for (std::size_t g = begin; g < end; ++g) {
-        V x, y;
-        load_points(points_, position_ + g * kLanes, x, y);
-        x.store(at(g, kAddendX));
-        y.signed_raw(negative_[g]).store(at(g, kAddendY));
-        V::difference(x, V::load(at(g, kX))).store(at(g, kRun));
-      }
-      const __mmask8 mask = lanes(active - (end - 1) * kLanes);
-      if (mask != 0xff) idle(end - 1, __mmask8(~mask));
-      for (std::size_t g = begin; g < end; ++g) multiply_up(g);
-    }
+    const __mmask8 mask = lanes(active - (groups - 1) * kLanes);
+    staggered(0, groups, [&](std::size_t g) UNVETO_IFMA_LAMBDA {
+      load_addend(g);
+      if (g + 1 == groups && mask != 0xff) idle(g, __mmask8(~mask));
+    }, [&](std::size_t g) UNVETO_IFMA_LAMBDA { multiply_up(g); });
     if (!any_infinite_ && invert(groups)) {
       for (std::size_t end = groups; end > 0;) {
         const std::size_t begin = (end - 1) / kBlock * kBlock;
@@ -177,8 +189,18 @@ class BatchSums {
       }
     } else {
       careful_round(active, groups);
-      for (std::size_t g = 0; g < groups; ++g) locate(k + 1, g, next);
+      for (std::size_t g = 0; g < groups; ++g) {
+        locate(k + 1, g, next);
+        fetch<0, kLanes>(g);
+      }
     }
+  }
+
+  UNVETO_IFMA_INLINE void load_addend(std::size_t g) {
+    V x, y;
+    load_points(points_, position_ + g * kLanes, x, y);
+    y.signed_raw(negative_[g]).store(at(g, kAddendY));
+    V::difference(x, V::load(at(g, kX))).store(at(g, kRun));
   }
 
   // Lanes without a point take part with the denominator one.
@@ -214,31 +236,44 @@ class BatchSums {
   }
 
   // Stage by stage for all groups of the block, and no stage with more than one multiplication's latency: what waits for a
-  // result must not stand in the way of the next group's multiplication.
+  // result must not stand in the way of the next group's multiplication. The points of the next round are fetched all along:
+  // their lines come from memory that is slower than this, but not when they arrive while the multipliers are busy.
   UNVETO_IFMA_INLINE void add_block(u32 k, std::size_t begin, std::size_t end, std::size_t active, std::size_t next) {
-    alignas(64) u64 slopes[kBlock * W], others[kBlock * W];
+    alignas(64) u64 slopes[kBlock * W], others[kBlock * W], abscissas[kBlock * W];
     const auto slope = [&](std::size_t g) { return slopes + (g - begin) * W; };
     const auto other = [&](std::size_t g) { return others + (g - begin) * W; };
-    for (std::size_t g = end; g-- > begin;) next_inverse(g).store(slope(g));
-    for (std::size_t g = begin; g < end; ++g) rise(g).store(other(g));
-    for (std::size_t g = begin; g < end; ++g) (V::load(other(g)) * V::load(slope(g))).store(slope(g));
-    for (std::size_t g = begin; g < end; ++g) V::load(slope(g)).sqr().store(other(g));
+    const auto abscissa = [&](std::size_t g) { return abscissas + (g - begin) * W; };
+    for (std::size_t g = end; g-- > begin;) {
+      next_inverse(g).store(slope(g));
+      rise(g).store(other(g));
+      locate(k + 1, g, next);
+      fetch<0, 2>(g);
+    }
     for (std::size_t g = begin; g < end; ++g) {
+      (V::load(other(g)) * V::load(slope(g))).store(slope(g));
+      fetch<2, 4>(g);
+    }
+    staggered(begin, end, [&](std::size_t g) UNVETO_IFMA_LAMBDA {
+      V::load(slope(g)).sqr().store(other(g));
+      fetch<4, 6>(g);
+    }, [&](std::size_t g) UNVETO_IFMA_LAMBDA {
       const V x = third_x(V::load(other(g)), g);
       V::difference(V::load(at(g, kX)), x).store(other(g));
-      x.store(at(g, kAddendX));
-    }
-    for (std::size_t g = begin; g < end; ++g) (V::load(slope(g)) * V::load(other(g))).store(other(g));
-    for (std::size_t g = begin; g < end; ++g) {
-      keep(g, lanes(active - g * kLanes), V::load(at(g, kAddendX)), third_y(V::load(other(g)), g));
-      locate(k + 1, g, next);
-    }
+      x.store(abscissa(g));
+    });
+    staggered(begin, end, [&](std::size_t g) UNVETO_IFMA_LAMBDA {
+      (V::load(slope(g)) * V::load(other(g))).store(other(g));
+      fetch<6, 8>(g);
+    }, [&](std::size_t g) UNVETO_IFMA_LAMBDA {
+      keep(g, lanes(active - g * kLanes), V::load(abscissa(g)), third_y(V::load(other(g)), g));
+    });
   }
 
-  UNVETO_IFMA_INLINE V rise(std::size_t g) { return V::difference(V::load(at(g, kAddendY)), V::load(at(g, kY))); }
-  // From the slope's square, and from the slope times (x1 - x3).
-  UNVETO_IFMA_INLINE V third_x(const V& square, std::size_t g) {
-    return square.template plus_multiple<3>().sub_raw(V::load(at(g, kX))).sub_raw(V::load(at(g, kAddendX))).settled();
+  UNVETO_IFMA_INLINE V rise(std::size_t g) const { return V::difference(V::load(at(g, kAddendY)), V::load(at(g, kY))); }
+  // From the slope's square, and from the slope times (x1 - x3). kRun is x2 + 2 q - x1.
+  UNVETO_IFMA_INLINE V third_x(const V& square, std::size_t g) const {
+    const V x = V::load(at(g, kX));
+    return square.template plus_multiple<5>().sub_raw(x).sub_raw(x).sub_raw(V::load(at(g, kRun))).settled();
   }
   UNVETO_IFMA_INLINE V third_y(const V& product, std::size_t g) {
     return product.template plus_multiple<2>().sub_raw(V::load(at(g, kY))).settled();
@@ -252,12 +287,12 @@ class BatchSums {
     }
   }
 
-  // As round, for any points. The addends are loaded already.
+  // As round, for any points. Runs and the addends' y are there already.
   UNVETO_IFMA __attribute__((noinline)) void careful_round(std::size_t active, std::size_t groups) {
     __mmask8 doubles[kGroups], cancels[kGroups];
     for (std::size_t g = 0; g < groups; ++g) {
       const __mmask8 working = __mmask8(lanes(active - g * kLanes) & ~infinite_[g]);
-      const V y = V::load(at(g, kY)), run = V::difference(V::load(at(g, kAddendX)), V::load(at(g, kX)));
+      const V y = V::load(at(g, kY)), run = V::load(at(g, kRun));
       const __mmask8 same_x = __mmask8(run.reduced().zero_mask() & working);
       const __mmask8 same_y = rise(g).reduced().zero_mask();
       doubles[g] = __mmask8(same_x & same_y), cancels[g] = __mmask8(same_x & ~same_y);
@@ -275,10 +310,13 @@ class BatchSums {
       const V inverse = next_inverse(g), old_x = V::load(at(g, kX)), square = old_x.sqr();
       const V tangent = square.add_raw(square).add_raw(square).carried();
       const V slope = V::select(doubles[g], rise(g), tangent) * inverse;
-      V x = third_x(slope.sqr(), g), y = third_y(slope * V::difference(old_x, x), g);
+      V addend_x, addend_y;
+      load_points(points_, position_ + g * kLanes, addend_x, addend_y);
+      V x = slope.sqr().template plus_multiple<3>().sub_raw(old_x).sub_raw(addend_x).settled();
+      V y = third_y(slope * V::difference(old_x, x), g);
       const __mmask8 was_infinite = __mmask8(infinite_[g] & in_use);
-      x = V::select(was_infinite, x, V::load(at(g, kAddendX)));
-      y = V::select(was_infinite, y, V::load(at(g, kAddendY)).carried());
+      x = V::select(was_infinite, x, addend_x);
+      y = V::select(was_infinite, y, addend_y.signed_raw(negative_[g]).carried());
       keep(g, in_use, x, y);
       infinite_[g] = __mmask8((infinite_[g] & ~was_infinite) | cancels[g]);
       any_infinite_ |= infinite_[g] != 0;

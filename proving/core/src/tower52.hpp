@@ -54,9 +54,9 @@ struct Vec2 {
       real.t[i] = _mm512_sub_epi64(real.t[i], high.t[i]);
     }
     // 2^260 q more than the difference, which is not below -2^260 q
-    constexpr Limbs52 q = kMultiple<FqParams, 1>;
+    const Base q = Base::constant(kMultiple<FqParams, 1>);
     UNVETO_UNROLL
-    for (int i = 0; i < 5; ++i) real.t[i + 5] = _mm512_add_epi64(real.t[i + 5], splat(q.v[i]));
+    for (int i = 0; i < 5; ++i) real.t[i + 5] = _mm512_add_epi64(real.t[i + 5], q.v[i]);
     const Base c0 = Base::reduce(real);
     const Columns cross = Columns::of(Base::product(a_sum, b_sum));
     UNVETO_UNROLL

@@ -22,7 +22,8 @@
 #include <immintrin.h>
 
 #define UNVETO_IFMA __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx512ifma")))
-#define UNVETO_IFMA_INLINE inline __attribute__((always_inline, target("avx512f,avx512dq,avx512vl,avx512bw,avx512ifma")))
+#define UNVETO_IFMA_LAMBDA __attribute__((always_inline, target("avx512f,avx512dq,avx512vl,avx512bw,avx512ifma")))
+#define UNVETO_IFMA_INLINE inline UNVETO_IFMA_LAMBDA
 
 // Limbs live in registers only where loops over them are unrolled.
 #if defined(__clang__)
@@ -126,10 +127,38 @@ struct Constants52 {
 
 template <class P, u64 k>
 inline constexpr Limbs52 kMultiple = Constants52<P>::multiple(k);
+inline constexpr Limbs52 kUnit52{{1, 0, 0, 0, 0}};
 template <class P, int e>
 inline constexpr Limbs52 kPowerOfTwo = Constants52<P>::power_of_two(e);
 
 UNVETO_IFMA_INLINE __m512i splat(u64 x) { return _mm512_set1_epi64(static_cast<long long>(x)); }
+
+// Constants come from memory, as operands of the instructions that use them. A compiler that sees the values makes each
+// vector anew from an immediate, which takes a turn of the multipliers' ports.
+template <class T>
+UNVETO_IFMA_INLINE const T* from_memory(const T* constant) {
+  asm("" : "+r"(constant));
+  return constant;
+}
+struct alignas(64) Splat {
+  u64 v[8];
+  constexpr explicit Splat(u64 x = 0) : v{x, x, x, x, x, x, x, x} {}
+  UNVETO_IFMA_INLINE operator __m512i() const { return _mm512_load_si512(v); }
+};
+inline constexpr Splat kLimbMasks{kLimbMask};
+UNVETO_IFMA_INLINE __m512i limb_mask() { return *from_memory(&kLimbMasks); }
+
+// What Vec::reduce multiplies with.
+template <class P>
+struct ReductionTable {
+  Splat fold[5], q[5], inverse;
+  constexpr ReductionTable() : inverse(P::inv & kLimbMask) {
+    for (int i = 0; i < 5; ++i) fold[i] = Splat(Constants52<P>::power_of_two(-52).v[i]), q[i] = Splat(Constants52<P>::multiple(1).v[i]);
+  }
+};
+template <class P>
+inline constexpr ReductionTable<P> kReduction{};
+
 UNVETO_IFMA_INLINE __m512i mul_lo(__m512i sum, __m512i a, __m512i b) { return _mm512_madd52lo_epu64(sum, a, b); }
 UNVETO_IFMA_INLINE __m512i mul_hi(__m512i sum, __m512i a, __m512i b) { return _mm512_madd52hi_epu64(sum, a, b); }
 
@@ -184,9 +213,10 @@ struct Vec {
 
   // -- constants
   static UNVETO_IFMA_INLINE Vec constant(const Limbs52& c) {
+    const Limbs52* const words = from_memory(&c);
     Vec r;
     UNVETO_UNROLL
-    for (int i = 0; i < 5; ++i) r.v[i] = splat(c.v[i]);
+    for (int i = 0; i < 5; ++i) r.v[i] = splat(words->v[i]);
     return r;
   }
   static UNVETO_IFMA_INLINE Vec zero() {
@@ -211,7 +241,7 @@ struct Vec {
 
   // Four 64-bit words of each lane to limbs, and back for canonical values.
   static UNVETO_IFMA_INLINE Vec from_words(__m512i w0, __m512i w1, __m512i w2, __m512i w3) {
-    const __m512i mask = splat(kLimbMask);
+    const __m512i mask = limb_mask();
     constexpr int kOrAnd = 0xa8;  // (a | b) & c
     Vec r;
     r.v[0] = _mm512_and_si512(w0, mask);
@@ -226,6 +256,20 @@ struct Vec {
     w[1] = _mm512_or_si512(_mm512_srli_epi64(v[1], 12), _mm512_slli_epi64(v[2], 40));
     w[2] = _mm512_or_si512(_mm512_srli_epi64(v[2], 24), _mm512_slli_epi64(v[3], 28));
     w[3] = _mm512_or_si512(_mm512_srli_epi64(v[3], 36), _mm512_slli_epi64(v[4], 16));
+  }
+
+  // r[i] holds lanes 2i and 2i + 1, four words each.
+  static UNVETO_IFMA_INLINE Vec from_pairs(const __m512i r[4]) {
+    __m512i w[4];
+    const __m512i even = _mm512_setr_epi64(0, 4, 8, 12, 0, 4, 8, 12), next = _mm512_set1_epi64(1);
+    __m512i index = even;
+    UNVETO_UNROLL
+    for (int k = 0; k < 4; ++k) {
+      const __m512i low = _mm512_permutex2var_epi64(r[0], index, r[1]), high = _mm512_permutex2var_epi64(r[2], index, r[3]);
+      w[k] = _mm512_shuffle_i64x2(low, high, 0x44);
+      index = _mm512_add_epi64(index, next);
+    }
+    return from_words(w[0], w[1], w[2], w[3]);
   }
 
   // Eight values of 32 little-endian bytes one after the other. No form is implied: see from_r256 and from_plain.
@@ -260,7 +304,7 @@ struct Vec {
   // -- arithmetic
   // Makes every limb but the last a 52-bit one again; limbs may be negative as long as the value is not.
   UNVETO_IFMA_INLINE Vec carried() const {
-    const __m512i mask = splat(kLimbMask);
+    const __m512i mask = limb_mask();
     Vec r;
     __m512i carry = _mm512_setzero_si512();
     UNVETO_UNROLL
@@ -346,23 +390,23 @@ struct Vec {
   // of its operands, so columns serve as factors as they are.
   static UNVETO_IFMA_INLINE Vec reduce(const Product& p) { return reduce(Columns::of(p)); }
   static UNVETO_IFMA_INLINE Vec reduce(Columns columns) {
-    constexpr Limbs52 fold = Constants52<P>::power_of_two(-52), q = Constants52<P>::multiple(1);
+    const ReductionTable<P>& c = *from_memory(&kReduction<P>);
     __m512i* t = columns.t;
     UNVETO_UNROLL
     for (int i = 0; i < 4; ++i) {
       t[i + 1] = _mm512_add_epi64(t[i + 1], t[i] >> 52);
       UNVETO_UNROLL
-      for (int j = 0; j < 5; ++j) t[i + j + 1] = mul_lo(t[i + j + 1], t[i], splat(fold.v[j]));
+      for (int j = 0; j < 5; ++j) t[i + j + 1] = mul_lo(t[i + j + 1], t[i], c.fold[j]);
       UNVETO_UNROLL
-      for (int j = 0; j < 5; ++j) t[i + j + 2] = mul_hi(t[i + j + 2], t[i], splat(fold.v[j]));
+      for (int j = 0; j < 5; ++j) t[i + j + 2] = mul_hi(t[i + j + 2], t[i], c.fold[j]);
     }
-    const __m512i m = mul_lo(_mm512_setzero_si512(), t[4], splat(P::inv & kLimbMask));
+    const __m512i m = mul_lo(_mm512_setzero_si512(), t[4], c.inverse);
     UNVETO_UNROLL
-    for (int j = 1; j < 5; ++j) t[j + 4] = mul_lo(t[j + 4], m, splat(q.v[j]));
+    for (int j = 1; j < 5; ++j) t[j + 4] = mul_lo(t[j + 4], m, c.q[j]);
     UNVETO_UNROLL
-    for (int j = 0; j < 5; ++j) t[j + 5] = mul_hi(t[j + 5], m, splat(q.v[j]));
+    for (int j = 0; j < 5; ++j) t[j + 5] = mul_hi(t[j + 5], m, c.q[j]);
     // The low 52 bits of t4 + m q0 are zero by the choice of m: they carry one unless those of t4 were zero already.
-    t[5] = _mm512_add_epi64(t[5], _mm512_add_epi64(t[4], splat(kLimbMask)) >> 52);
+    t[5] = _mm512_add_epi64(t[5], _mm512_add_epi64(t[4], limb_mask()) >> 52);
     return Vec{{t[5], t[6], t[7], t[8], t[9]}}.carried();
   }
 
@@ -429,24 +473,11 @@ struct Vec {
   UNVETO_IFMA_INLINE Vec from_r256() const { return *this * constant(kPowerOfTwo<P, 264>); }
   UNVETO_IFMA_INLINE Vec to_r256() const { return *this * constant(kPowerOfTwo<P, 256>); }
   UNVETO_IFMA_INLINE Vec from_plain() const { return *this * constant(kPowerOfTwo<P, 520>); }
-  UNVETO_IFMA_INLINE Vec to_plain() const { return *this * constant(Limbs52{{1, 0, 0, 0, 0}}); }
+  UNVETO_IFMA_INLINE Vec to_plain() const { return *this * constant(kUnit52); }
 
  private:
   static UNVETO_IFMA_INLINE __mmask8 pair_mask(unsigned n, unsigned i) {
     return n >= 2 * i + 2 ? 0xff : n == 2 * i + 1 ? 0x0f : 0;
-  }
-  // r[i] holds lanes 2i and 2i + 1, four words each.
-  static UNVETO_IFMA_INLINE Vec from_pairs(const __m512i r[4]) {
-    __m512i w[4];
-    const __m512i even = _mm512_setr_epi64(0, 4, 8, 12, 0, 4, 8, 12), next = _mm512_set1_epi64(1);
-    __m512i index = even;
-    UNVETO_UNROLL
-    for (int k = 0; k < 4; ++k) {
-      const __m512i low = _mm512_permutex2var_epi64(r[0], index, r[1]), high = _mm512_permutex2var_epi64(r[2], index, r[3]);
-      w[k] = _mm512_shuffle_i64x2(low, high, 0x44);
-      index = _mm512_add_epi64(index, next);
-    }
-    return from_words(w[0], w[1], w[2], w[3]);
   }
   UNVETO_IFMA_INLINE void to_pairs(__m512i r[4]) const {
     __m512i w[4];
