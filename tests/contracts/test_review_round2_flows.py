@@ -29,6 +29,7 @@ from tests.support.rollupworld import (
     DELAY,
     FAMILY,
     GENESIS,
+    OTHER,
     PROGRAM,
     Setup,
     answer,
@@ -371,6 +372,41 @@ def test_a_credit_made_in_a_tried_call_that_fails_is_undone_with_it(
     play(made, bundle, core, execute(made))
     assert (made.root(1), credit(made, actor.address)) == (bad, 0)
     assert (made.world.balance(actor.address), made.world.balance(made.rollups.address)) == (50, 0)
+
+
+def test_no_amount_wraps_around_in_its_packed_place(made: Setup) -> None:
+    """etherBalance and bounties have 96 bits, values 128; nobody has so much ether, and it would not wrap."""
+    made.world.fund(made.user, 2**140)
+    give_ether(made, 1, 2**96 - 1)
+    for value in (1, 2**96, 2**128 - 1):
+        with expect_revert("ValueTooLarge"):
+            give_ether(made, 1, value)
+    with expect_revert("ValueTooLarge"):
+        made.rollups.send("callL2", 1, PROGRAM, b"", sender=made.user, value=2**128)
+    assert made.rollup(1)["ether"] == 2**96 - 1
+    create_with_queue(made, 2**32 - 1)
+    with expect_revert("ValueTooLarge"):
+        force(made, value=2**96)
+    force(made, value=2**96 - 1)
+    made.run(made.open_core([takes()], members=(3,)), payee=OTHER)
+    assert credit(made, OTHER) == 2**96 - 1
+
+
+def test_the_longest_delays_are_long(made: Setup) -> None:
+    """2^32 - 1 seconds for a configuration and blocks for a queue: neither is due at once."""
+    config = ([made.accept_all.hex], [FAMILY], 1)
+    arguments = (config, made.user, 2**32 - 1, word(3000), GENESIS, 2**32 - 1)
+    made.rollups.send("createRollupWithQueue", *arguments, sender=made.stranger)
+    made.rollups.send("scheduleConfig", 3, config, sender=made.user)
+    assert (made.rollup(3)["epoch"], made.rollup(3)["pending_from"]) == (1, made.world.time + 2**32 - 1)
+    force(made)
+    assert made.rollups.view("forcedQueue", 3)[3] == made.world.number + 2**32 - 1
+    made.run(made.open_core([direct(made, 3, 3001)], (3,)))
+    assert made.root(3) == 3001
+    made.world.pass_time(2**32 - 2)
+    assert made.rollup(3)["epoch"] == 1
+    made.world.pass_time(1)
+    assert made.rollup(3)["epoch"] == 2
 
 
 # -- who speaks --------------------------------------------------------------------------------------------------------
