@@ -21,6 +21,7 @@ class Effect(StrEnum):
     SEND_TRANSACTION = "send-transaction"
     BUILD_SLASH = "build-slash"
     PUBLISH_CANCEL = "publish-cancel"
+    REAUCTION = "reauction"
     TAKE_OVER = "take-over"
     STAND_DOWN = "stand-down"
 

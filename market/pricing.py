@@ -7,6 +7,7 @@ the ceiling of a logarithm, so the price covers the largest table of the bucket.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,3 +56,23 @@ def quote(request: RequestCommit, curve: Curve, *, queued: int) -> Quote:
     asked_wei = -(-cost_wei * load_permille * (PERMILLE + curve.margin_permille) // (PERMILLE * PERMILLE))  # rounds up
     eta_ms = curve.overhead_ms + curve.ms_per_proof * (request.proof_count + queued)
     return Quote(price_wei=max(curve.floor_wei, asked_wei), eta_ms=eta_ms)
+
+
+def ceiling(seen_wei: Sequence[int], *, max_price_wei: int, attempt: int, last: int, bump_permille: int) -> int:
+    """The highest price that one auction of a wish pays.
+
+    The first starts at twice the median of what was paid for the class lately, each further one a bump higher. The last
+    allows all that the user does: prices that somebody paid to himself cost time, never the order.
+
+    Args:
+        seen_wei: clearing prices of the class, in any order; without any, the limit is the user's.
+        max_price_wei: the user's limit.
+        attempt: which auction, from 1.
+        last: the last that there can be.
+    """
+    if not seen_wei or attempt >= last:
+        return max_price_wei
+    limit_wei = 2 * sorted(seen_wei)[len(seen_wei) // 2]
+    for _ in range(attempt - 1):
+        limit_wei = -(-limit_wei * (PERMILLE + bump_permille) // PERMILLE)
+    return min(limit_wei, max_price_wei)

@@ -45,6 +45,7 @@ from node.p2p.config import P2PConfig
 from node.p2p.host import Host
 from node.planning import TablePlanner
 from node.ports import SystemClock, WriterThread
+from node.prices import ClearingPrices
 from node.proofs import ProofRunner
 from node.prover import Offer, ProvingNode
 from node.ready import ReadyTables
@@ -69,7 +70,7 @@ from protocol.types import Address
 log = logging.getLogger("unveto.app")
 
 READS: Final = {
-    "requester": frozenset({"bid"}),
+    "requester": frozenset({"bid", "award"}),
     "prover": frozenset({"req", "award"}),
     "proposer": frozenset({"ready"}),
     "relay": frozenset[str](),
@@ -94,6 +95,7 @@ class Parts:
     gossip: MarketGossip
     direct: MarketDirect
     frames: FrameWriter
+    memory: GossipMemory
     status: StatusFile
 
     @property
@@ -221,6 +223,7 @@ async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
                 gossip=gossip,
                 direct=MarketDirect(host),
                 frames=frames,
+                memory=memory,
                 status=StatusFile(folder),
             )
             nursery.cancel_scope.cancel()
@@ -303,6 +306,12 @@ def _rollup_status(snapshot: Snapshot) -> dict[str, object]:
 async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     section = parts.config.requester
     auction = section.auction
+    planner = TablePlanner(
+        contracts=parts.contracts,
+        follower=parts.follower,
+        fee_recipient=Address(parts.key.address),
+        confirmations=parts.config.chain.confirmations,
+    )
     requester = Requester(
         store=parts.store,
         in_thread=parts.in_thread,
@@ -327,19 +336,18 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
             claim_window_s=auction.claim_window_s,
             standbys=min(auction.standbys, MAX_OPENINGS - 1),
             failover_margin_ms=auction.failover_margin_ms,
+            rounds=auction.rounds,
+            bump_permille=auction.bump_permille,
+            spare_tickets=section.spare_tickets,
             max_price_wei=auction.max_price_wei,
             bond_min_wei=auction.bond_wei,
             ready_wait_ms=auction.ready_wait_ms,
             is_submitted=auction.submit,
         ),
+        prices=ClearingPrices(parts.gossip, parts.memory.request),
+        replan=planner.plan_again,
         rollups=parts.contracts.rollups,
         poll_ms=parts.poll_ms,
-    )
-    planner = TablePlanner(
-        contracts=parts.contracts,
-        follower=parts.follower,
-        fee_recipient=Address(parts.key.address),
-        confirmations=parts.config.chain.confirmations,
     )
     desk = Desk(
         inbox=Inbox(parts.config.path("")),

@@ -75,8 +75,12 @@ class AuctionSection:
     """Runners-up that are engaged in the same award and called if the winner is late; at most 2."""
     failover_margin_ms: int = 60000
     """How long before the winner's delivery is due the runner-up is called, to work in parallel."""
+    rounds: int = 2
+    """Auctions that may follow one that ended without a proof."""
+    bump_permille: int = 500
+    """How much higher the price limit of each is; 500 is half more."""
     max_price_wei: int = 10**16
-    """Bids above this are not awarded."""
+    """The most that is paid. An auction begins at twice what others paid lately, the last one allows this."""
     bond_wei: int = 10**15
     """Bond that the winner's ticket must cover."""
     ready_wait_ms: int = 3000
@@ -91,6 +95,8 @@ class RequesterSection:
 
     ticket: int = 0
     """Number of the escrow ticket that pays."""
+    spare_tickets: tuple[int, ...] = ()
+    """Tickets for a further auction while the first one's is still promised to a prover that failed."""
     sidecars: tuple[str, ...] = ()
     """X25519 public keys (hex) of proposers' sidecars that ready tables are sealed to."""
     auction: AuctionSection = field(default_factory=AuctionSection)

@@ -107,8 +107,9 @@ class Desk:
             raise UsageError(problem=f"ticket {self._ticket} is taken by another live order")
         if await self._chain.ticket_wei(self._account, self._ticket) is None:
             raise UsageError(problem=f"ticket {self._ticket} is empty, spent or being withdrawn")
-        plan = await self._planner.plan(encode_intent(intent))
-        order = await self._requester.request(plan, ticket=self._ticket, origin=origin)
+        wish = encode_intent(intent)
+        plan = await self._planner.plan(wish)
+        order = await self._requester.request(plan, ticket=self._ticket, origin=origin, intent=wish)
         return {"request_id": order.order_id.hex()}
 
     def _intent(self, arguments: Mapping[str, Any]) -> Intent:

@@ -28,6 +28,8 @@ PLAN: Final = "plan"
 SEAL: Final = "seal"  # 32 bytes of an X25519 private key
 OPENING: Final = "opening"  # our own bid's opening
 PAYLOAD: Final = "payload"
+INTENT: Final = "intent"  # what the user wished, for planning it again; may be empty
+ROUND: Final = "round"  # which auction of the wish, and its price limit
 TABLE: Final = "table"  # salt and transaction of a ready table
 
 

@@ -11,12 +11,15 @@ from node.chain.sender import SignedTransaction
 from node.errors import NotFound
 from node.ports import PlannedTable
 from node.rawtx import RawCall, decode_raw
+from node.rounds import origin_of_next
+from node.standby import standby_id
 from node.store.database import Database
+from node.store.errors import OrderUnknown
 from node.store.orders import LoggedEvent, OrderStore, StoredBid
 from node.store.transactions import TransactionStore
 from node.store.vault import Vault
 from protocol.codec import decode_body
-from protocol.messages import ProofDelivery
+from protocol.messages import MAX_OPENINGS, ProofDelivery
 
 
 class OrderView:
@@ -46,6 +49,20 @@ class OrderView:
     def history(self, order_id: bytes, role: Role = Role.REQUESTER) -> tuple[LoggedEvent, ...]:
         """What happened to an order, oldest first."""
         return self._orders.history(order_id, role)
+
+    def following(self, order_id: bytes) -> bytes | None:
+        """Id of the next auction of the same wish, if there was one."""
+        return self._orders.order_of_origin(origin_of_next(order_id))
+
+    def ranks(self, order_id: bytes) -> tuple[tuple[int, Order], ...]:
+        """(rank, engagement) of the runners-up, and of a winner whose place one took."""
+        found = []
+        for rank in range(1, MAX_OPENINGS + 1):
+            try:
+                found.append((rank, self._orders.order(standby_id(order_id, rank), Role.STANDBY)))
+            except OrderUnknown:
+                continue
+        return tuple(found)
 
     def bids(self, order_id: bytes) -> tuple[StoredBid, ...]:
         """Bids received."""

@@ -15,8 +15,9 @@ from node.chain.records import Block
 from node.errors import PlanError
 from node.follower import Follower
 from node.l1 import Contracts, address_from_text
+from node.l1port import asked
 from node.planner import Intent, Plan, RollupContext, Window, plan_call
-from node.ports import PlannedTable
+from node.ports import PlannedTable, Refused
 from protocol.load import lockset_systems_hash
 from protocol.payload import Payload, encode_payload, make_witness, smallest_size_log2
 from protocol.types import Address, Hash32, RollupId
@@ -101,6 +102,18 @@ class TablePlanner:
             )
         )
         return await trio.to_thread.run_sync(partial(_planned, plan, contexts))
+
+    async def plan_again(self, intent: bytes) -> PlannedTable:
+        """`plan` for a loop that may ask again.
+
+        Raises:
+            TryAgain: L1 is away, or moves too fast to plan.
+            Refused: NOT_PLANNABLE, the intent cannot become a table any more.
+        """
+        try:
+            return await asked(lambda: self.plan(intent))
+        except (PlanError, CircuitError) as error:
+            raise Refused("NOT_PLANNABLE", str(error)) from error
 
     async def _block(self) -> Block:
         head = await self.contracts.rpc.head()

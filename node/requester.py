@@ -18,6 +18,7 @@ from trio_typing import TaskStatus  # the stubs of trio that libp2p brings along
 from market.auction import Outcome, ReceivedBid, choose
 from market.effects import Effect
 from market.lifecycle import Event, Order, Role, State
+from market.pricing import ceiling
 from market.tickets import highest_payable
 from node import market_state as kept
 from node.broker import Resender
@@ -38,7 +39,9 @@ from node.ports import (
     TryAgain,
     Verifier,
 )
+from node.prices import ClearingPrices, class_of
 from node.ready import ReadyTables
+from node.rounds import Replan, Round, Rounds, pack_round, unpack_round
 from node.standby import Standbys
 from node.store.orders import OrderStore
 from protocol.agreement import agreement_of, awarded_agreement
@@ -76,6 +79,12 @@ class Terms:
     """How many runners-up are engaged in the same award, at most 2."""
     failover_margin_ms: int
     """How long before a rank's delivery is due the next one is called."""
+    rounds: int
+    """How many auctions may follow the first, if it ends without a proof."""
+    bump_permille: int
+    """How much higher the limit is each time; 500 is half more."""
+    spare_tickets: tuple[int, ...]
+    """Pay for a further auction while the first ticket is still promised."""
     max_price_wei: int
     bond_min_wei: int
     ready_wait_ms: int
@@ -100,11 +109,15 @@ class Requester:
         frames: FrameWriter,
         ready: ReadyTables,
         terms: Terms,
+        prices: ClearingPrices,
+        replan: Replan,
         rollups: bytes,
         poll_ms: int,
     ) -> None:
         """
         Args:
+            prices: what others paid; `serve` runs it.
+            replan: plans a stored intent again.
             rollups: address of the Rollups contract.
             poll_ms: time between two looks at the chain for one order.
         """
@@ -120,6 +133,7 @@ class Requester:
         self._terms = terms
         self._rollups = rollups
         self._resend = Resender(chain, clock)
+        self._prices = prices
         self._submitted: set[bytes] = set()
         self._submit = trio.Event()
         self._standbys = Standbys(
@@ -151,12 +165,23 @@ class Requester:
                 Effect.SEND_TRANSACTION: self._send_transaction,
                 Effect.BUILD_SLASH: self._build_slash,
                 Effect.PUBLISH_CANCEL: self._publish_cancel,
+                Effect.REAUCTION: self._reauction,
             },
             observe=self._observe,
             watched=WATCHED,
             poll_ms=poll_ms,
         )
         self._standbys.attach(self._engaged)
+        self._rounds = Rounds(
+            store=store,
+            in_thread=in_thread,
+            clock=clock,
+            standbys=self._standbys,
+            start=self.request,
+            replan=replan,
+            most=terms.rounds,
+            spare_tickets=terms.spare_tickets,
+        )
         self.loop = self._engaged.loop
 
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -167,16 +192,21 @@ class Requester:
             self._direct.serve(PROOF_EXCHANGE, self._answer_delivery)
             self._ready.serve()
             nursery.start_soon(self._read_bids)
+            nursery.start_soon(self._prices.serve)
             task_status.started()
 
     # -- what a user asks for --------------------------------------------------------------------------------------
 
-    async def request(self, plan: PlannedTable, *, ticket: int, origin: bytes = b"") -> Order:
+    async def request(
+        self, plan: PlannedTable, *, ticket: int, origin: bytes = b"", intent: bytes = b"", attempt: int = 1
+    ) -> Order:
         """Stores an order for a planned table and starts its auction.
 
         Args:
             ticket: our escrow ticket that will pay.
             origin: what the user's wish is called; stored with the order, so that one wish is one order.
+            intent: the wish itself, if it can be planned again.
+            attempt: which auction of the wish this is, from 1.
 
         Raises:
             Refused: TICKET_BUSY, another live order has taken it; NO_TICKET, it is not free on L1.
@@ -223,10 +253,18 @@ class Requester:
             peer_id=self._direct.own.peer_id,
             addresses=self._direct.own.addresses,
         )
+        limit_wei = ceiling(
+            self._prices.seen(class_of(message)),
+            max_price_wei=terms.max_price_wei,
+            attempt=attempt,
+            last=1 + terms.rounds,
+            bump_permille=terms.bump_permille,
+        )
         order = Order(
             order_id=message.request_id,
             role=Role.REQUESTER,
             state=State.DRAFT,
+            reason="" if attempt == 1 else f"AUCTION_{attempt}",
             bid_close_ms=bid_close_ms,
             award_by_ms=award_by_ms,
             accept_by_ms=accept_by_ms,
@@ -239,7 +277,12 @@ class Requester:
             order,
             ticket=ticket,
             document={kept.REQUEST: pack_request(us, message), kept.ORIGIN: origin},
-            secret={kept.PLAN: pack_plan(plan), kept.SEAL: key_secret},
+            secret={
+                kept.PLAN: pack_plan(plan),
+                kept.SEAL: key_secret,
+                kept.INTENT: intent,
+                kept.ROUND: pack_round(Round(attempt=attempt, limit_wei=limit_wei)),
+            },
         )
         started = await self.loop.happen(order.order_id, Event.COMMIT)
         assert started is not None  # nobody else knows the order yet
@@ -264,6 +307,10 @@ class Requester:
     async def _publish_cancel(self, order: Order) -> None:
         await self._gossip.publish("award", await self._frames.frame(Cancel(request_id=order.order_id, reason=0)))
 
+    async def _reauction(self, order: Order) -> None:
+        _, request = unpack_request(await self._engaged.document(order, kept.REQUEST))
+        await self._rounds.go_on(order, self._engaged, request.requester_ticket)
+
     async def _read_bids(self) -> None:
         async for frame in self._gossip.frames("bid"):
             prover, body = frame[52:72], frame[80:-65]
@@ -283,7 +330,8 @@ class Requester:
         if ticket_wei is None:
             await self.loop.happen(order.order_id, Event.NO_BIDS, reason="NO_TICKET")
             return
-        limit_wei = highest_payable(ticket_wei, self._terms.max_price_wei)
+        allowed_wei = unpack_round(await self._engaged.secret(order, kept.ROUND)).limit_wei
+        limit_wei = highest_payable(ticket_wei, allowed_wei)
         outcome = choose(request, received, key, limit_wei)
         for prover, reason in outcome.void:
             log.info("order %s: bid of 0x%s is void: %s", order.order_id.hex()[:8], prover.hex(), reason)
@@ -293,6 +341,7 @@ class Requester:
             )
             return
         award = self._award(us, request, outcome, 1)
+        self._prices.add(class_of(request), outcome.ranked[0].opening.price_wei)
         await self.loop.happen(order.order_id, Event.WINNER_CHOSEN, document={kept.AWARD: encode_body(award)})
 
     def _award(self, us: bytes, request: RequestCommit, outcome: Outcome, rank: int) -> Award:

@@ -32,6 +32,7 @@ from protocol.messages import MAX_OPENINGS, Award, ProofDelivery, ReceiptVerdict
 PROVEN: Final = frozenset({State.VERIFIED, State.TX_STORED, State.TX_SENT, State.LANDED, State.OWING, State.PAID})
 """States of an order that has a proof: whoever comes later is not needed."""
 FAILED: Final = frozenset({State.LAPSED, State.DEFAULTED})
+MISSED: Final = SLASH_UNDER_WAY | {State.S_MISSED}
 WATCHED: Final = SLASH_UNDER_WAY | {
     State.S_AWARDED,
     State.S_READY,
@@ -126,6 +127,11 @@ class Standbys:
     def find(self, request_id: bytes, rank: int) -> Order | None:
         """The engagement of a rank, if there is one."""
         return self.loop.order(standby_id(request_id, rank))
+
+    def may_still_prove(self, request_id: bytes) -> bool:
+        """Whether a runner-up of a request is neither out nor over."""
+        ranks = [self.find(request_id, rank) for rank in range(2, MAX_OPENINGS + 1)]
+        return any(order is not None and not order.is_over and order.state not in MISSED for order in ranks)
 
     async def answer_delivery(self, request_id: bytes, delivery: ProofDelivery, signer: bytes) -> bytes | None:
         """The receipt for a delivery under the agreement of one of our ranks; None if it is of none.

@@ -41,6 +41,12 @@ def run(args: argparse.Namespace, out: Output) -> int:
     out.table(
         ("rank", "prover", "price (wei)"), [(n, b["prover"], b["price_wei"]) for n, b in enumerate(value["bids"], 1)]
     )
+    if value["ranks"]:
+        out.table(
+            ("rank", "state", "reason"), [(each["rank"], each["state"], each["reason"]) for each in value["ranks"]]
+        )
+    if value["next"]:
+        out.say(f"followed by request {value['next']}")
     if value["transaction"]:
         out.say(f"transaction {value['transaction']}")
     out.result(value)
@@ -71,6 +77,7 @@ def order_json(view: OrderView, order_id: bytes) -> dict[str, Any]:
     """
     order = view.order(order_id)
     history = view.history(order_id, Role.REQUESTER)
+    following = view.following(order_id)
     deal, delivery = view.deal(order_id), view.delivery(order_id)
     try:
         transaction: str | None = "0x" + view.landing(order_id).tx_hash.hex()
@@ -93,6 +100,11 @@ def order_json(view: OrderView, order_id: bytes) -> dict[str, Any]:
         "price_wei": None if deal is None else str(deal.opening.price_wei),
         "prove_ms": None if delivery is None else delivery.prove_ms,
         "transaction": transaction,
+        "ranks": [
+            {"rank": rank, "state": engaged.state.value, "reason": engaged.reason}
+            for rank, engaged in view.ranks(order_id)
+        ],
+        "next": None if following is None else following.hex(),
         "history": [
             {
                 "ms": line.at_ms - history[0].at_ms,

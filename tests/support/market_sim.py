@@ -30,6 +30,7 @@ from node.ports import (
     Refused,
     TryAgain,
 )
+from node.prices import ClearingPrices
 from node.prover import Offer, ProvingNode
 from node.ready import ReadyTables
 from node.requester import Requester, Terms
@@ -38,7 +39,7 @@ from node.store.orders import OrderStore
 from node.store.sequences import Sequences
 from node.store.vault import Vault
 from protocol.errors import Ignore, Reject
-from protocol.gossip_memory import GossipMemory
+from protocol.gossip_memory import GossipMemory, KnownRequest
 from protocol.messages import GOSSIP_CHANNELS
 from protocol.reqresp import Exchange
 from protocol.sealing import SealKeyPair
@@ -55,6 +56,7 @@ from tests.support.market_ledger import (
     TestClock,
     ToyProver,
     ToyVerifier,
+    planned_table,
 )
 
 T = TypeVar("T")
@@ -67,6 +69,9 @@ TERMS = Terms(
     prove_window_ms=60_000,
     claim_window_s=120,
     standbys=0,
+    rounds=0,
+    bump_permille=500,
+    spare_tickets=(),
     failover_margin_ms=30_000,
     max_price_wei=10**16,
     bond_min_wei=BOND_WEI,
@@ -222,10 +227,16 @@ class Party:
     deaf_to: frozenset[str] = frozenset()
     terms: Terms = TERMS
     poll_ms: int = POLL_MS
+    seen_wei: tuple[int, ...] = ()
+    """Clearing prices of the toy table's class that a requester has seen."""
+    planned: list[bytes] = field(default_factory=list)
+    """Intents that were planned again."""
     prepared: dict[str, ChainCall] = field(default_factory=dict)
     points: list[str] = field(default_factory=list)
     kill_at: str = ""
     is_dead: bool = False
+    known: Callable[[bytes], KnownRequest | None] = lambda _: None
+    """Live requests, as the node's validator remembers them."""
     node: Requester | ProvingNode | None = None
     ended: trio.Event = field(default_factory=trio.Event)
     """Set when the node's order has ended."""
@@ -260,6 +271,7 @@ class Party:
         frames = FrameWriter(
             market=MARKET, key=self.key, sequences=Sequences(database, self.key.address), clock=clock, in_thread=inline
         )
+        self.known = memory.request
         node = self.make_node(store, clock, link, link, chain, frames)
         try:
             async with trio.open_nursery() as nursery:
@@ -332,9 +344,23 @@ class Party:
             frames=frames,
             ready=ReadyTables(gossip=gossip, direct=direct, frames=frames, clock=clock, sidecars=self.sidecars),
             terms=self.terms,
+            prices=self._prices(gossip),
+            replan=self.replan,
             rollups=ROLLUPS,
             poll_ms=self.poll_ms,
         )
+
+    def _prices(self, gossip: Gossip) -> ClearingPrices:
+        prices = ClearingPrices(gossip, self.known)
+        for price_wei in self.seen_wei:
+            prices.add((0, 1, planned_table().work_log2), price_wei)
+        return prices
+
+    async def replan(self, intent: bytes) -> PlannedTable:
+        """The toy planner knows one table."""
+        await trio.lowlevel.checkpoint()
+        self.planned.append(intent)
+        return planned_table()
 
     def _prover(
         self,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from market.admission import Capability, admit
 from market.errors import Skip, TicketError
-from market.pricing import Curve, Quote, quote
+from market.pricing import Curve, Quote, ceiling, quote
 from market.tickets import conserved, highest_payable, split
 from tests.support.wire_samples import BOND_WEI, NOW_MS, TICKET_WEI, request
 
@@ -102,3 +102,21 @@ def test_no_wei_appears_or_vanishes(held_wei: int, wanted_wei: int) -> None:
 def test_a_requester_pays_at_most_what_its_ticket_holds() -> None:
     """Whatever its limit says."""
     assert (5, 7) == (highest_payable(5, 9), highest_payable(9, 7))
+
+
+@pytest.mark.parametrize(
+    ("seen", "attempt", "expected"),
+    [
+        ((), 1, 1_000),
+        ((10, 400, 20), 1, 40),
+        ((10, 400, 20), 2, 60),
+        ((10, 400, 20), 3, 1_000),
+        ((900,), 1, 1_000),
+        ((7,), 2, 21),
+    ],
+)
+def test_a_ceiling_follows_the_prices_seen_and_the_last_auction_allows_all(
+    seen: tuple[int, ...], attempt: int, expected: int
+) -> None:
+    """Twice the median, half more each time, rounded up; never above the user's limit."""
+    assert expected == ceiling(seen, max_price_wei=1_000, attempt=attempt, last=3, bump_permille=500)
