@@ -240,16 +240,24 @@ def _events(contract: str) -> Mapping[bytes, AbiItem]:
 
 def event_values(contract: str, log: Log) -> tuple[str, Mapping[str, Any]]:
     """Name and arguments of a contract's event; an empty name for any other log."""
-    item = _events(contract).get(log.topics[0]) if log.topics else None
+    return _event_values(contract, log.topics, log.data)
+
+
+def _event_values(contract: str, topics: tuple[bytes, ...], data: bytes) -> tuple[str, Mapping[str, Any]]:
+    item = _events(contract).get(topics[0]) if topics else None
     if item is None:
         return "", {}
     indexed = [each for each in item["inputs"] if each["indexed"]]
     plain = [each for each in item["inputs"] if not each["indexed"]]
-    values = {
-        each["name"]: decode([abi_type(each)], topic)[0] for each, topic in zip(indexed, log.topics[1:], strict=True)
-    }
-    values |= zip((each["name"] for each in plain), decode([abi_type(each) for each in plain], log.data), strict=True)
+    values = {each["name"]: decode([abi_type(each)], topic)[0] for each, topic in zip(indexed, topics[1:], strict=True)}
+    values |= zip((each["name"] for each in plain), decode([abi_type(each) for each in plain], data), strict=True)
     return item["name"], values
+
+
+def consumed_entry(topics: tuple[bytes, ...], data: bytes) -> tuple[Hash32, int] | None:
+    """(coreId, entry) of an ExecutionConsumed that a local run logged; None for any other log."""
+    name, values = _event_values("IRollups", topics, data)
+    return (Hash32(values["coreId"]), int(values["index"])) if name == "ExecutionConsumed" else None
 
 
 def event_from_log(log: Log) -> Event | None:

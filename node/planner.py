@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from node.chain.evm import Call, Outcome
-from node.chain.localevm import LocalEvm, Overrides
+from node.chain.evm import Call, InnerRevert, Outcome
+from node.chain.localevm import Overrides
 from node.errors import PlanError
-from node.l1 import ProofConfig, load_and_run, missing_execution
+from node.l1 import ProofConfig, consumed_entry, load_and_run, missing_execution
 from protocol.actions import CALLS, Action, ActionKind, action_hash, decode_action
 from protocol.constants import MAX_ENTRIES, MAX_LOCKSET, NONE
+from protocol.errors import CodedError
 from protocol.load import Expectation, ProofItem, Proofs, encode_expects, encode_proofs
 from protocol.statement import smallest_tier
-from protocol.table import Core, Entry, Member, core_id, encode_core, encode_triggers, triggers_hash
-from protocol.types import ZERO_HASH, Address, Hash32, RollupId
+from protocol.table import Core, Entry, Member, continue_link, core_id, encode_core, encode_triggers, triggers_hash
+from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, RollupId
 from protocol.vm.machine import EntryRun, run_entry
 from protocol.vm.state import VmState
 
@@ -38,6 +40,57 @@ class Intent:
     destination: Address
     value_wei: int
     data: bytes
+
+    @property
+    def trigger(self) -> Action:
+        """What begins the flow."""
+        return Action(
+            kind=ActionKind.CALL,
+            rollup_id=RollupId(self.rollup_id),
+            destination=self.destination,
+            value=self.value_wei,
+            source_rollup=RollupId(0),
+            source_address=self.sender,
+            data=self.data,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionIntent:
+    """What a user of a rollup wants: their signed transaction, executed by whoever sends it to L1."""
+
+    sender: Address
+    """L1 account that loads the table."""
+    rollup_id: int
+    data: bytes
+    """The transaction (SPEC §4.8)."""
+    forced: int | None = None
+    """Its place in the rollup's queue, if it is there."""
+
+    @property
+    def value_wei(self) -> int:
+        """A transaction brings nothing from L1."""
+        return 0
+
+    @property
+    def trigger(self) -> Action:
+        """What begins the flow."""
+        return Action(
+            kind=ActionKind.L2TX,
+            rollup_id=RollupId(self.rollup_id),
+            destination=ZERO_ADDRESS,
+            gas=0 if self.forced is None else 1 + self.forced,
+            source_rollup=RollupId(0),
+            source_address=ZERO_ADDRESS,
+            data=self.data,
+        )
+
+
+class Evm(Protocol):
+    """L1 at one block, to try transactions on (`LocalEvm`)."""
+
+    def run(self, call: Call, overrides: Overrides) -> Outcome:
+        """Execute a call; nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +115,22 @@ class Plan:
     """What the transaction carries."""
     runs: tuple[EntryRun, ...]
     """Per entry, in table order."""
-    tier: int
-    """Number of the smallest tier that every proof fits."""
     steps: int
     """Machine steps of the whole table."""
     gas_without_proofs: int
     """Gas of the transaction with proof systems replaced."""
     result: bytes
     """Return data of loadAndRun."""
+
+    @property
+    def tier(self) -> int:
+        """Number of the smallest tier that every proof fits.
+
+        Raises:
+            RuleError: no circuit proves such a table; the reason says what it lacks.
+        """
+        owners = {self.core.owner(index) for index in range(len(self.core.entries))}
+        return max(smallest_tier(self.core, rollup_id).number for rollup_id in owners)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,30 +148,46 @@ class _NeedsRollup(Exception):
 
 
 class _Table:
-    """Entries so far, and the states after each."""
+    """Entries so far, and the states after each: branches stand on their own parents."""
 
-    def __init__(self, contexts: Mapping[int, RollupContext], lockset: tuple[int, ...], window: Window) -> None:
+    def __init__(
+        self,
+        contexts: Mapping[int, RollupContext],
+        lockset: tuple[int, ...],
+        window: Window,
+        fee_recipient: Address,
+    ) -> None:
         self._window = window
         self._lockset = lockset
         self._contexts = contexts
+        self._fee_recipient = fee_recipient
         self.entries: list[Entry] = []
         self.runs: list[EntryRun] = []
-        self._states: dict[int, VmState] = {r: contexts[r].state for r in lockset}
+        self._first: dict[int, VmState] = {r: contexts[r].state for r in lockset}
+        self._after: list[dict[int, VmState]] = []
 
-    def add(self, trigger: Action, *, parent: int, reply_to: int = NONE) -> None:
-        """Execute a trigger on the states after the last entry and append its entry."""
+    def add(self, trigger: Action, *, parent: int, reply_to: int = NONE, revert_of: int = NONE) -> None:
+        """Execute a trigger on the states after entry `parent` and append its entry."""
         if len(self.entries) == MAX_ENTRIES:
             raise PlanError(reason=f"more than {MAX_ENTRIES} entries")
         owner = trigger.rollup_id
+        states = self._first if parent == NONE else self._after[parent]
         run = run_entry(
-            self._states[owner], rollup_id=owner, l2_time=self._window.l2_time, trigger=trigger, trace=False
+            states[owner],
+            rollup_id=owner,
+            l2_time=self._window.l2_time,
+            trigger=trigger,
+            fee_recipient=self._fee_recipient,
+            unwound=None if revert_of == NONE else self.runs[revert_of].unwound,
+            trace=False,
         )
-        self._states[owner] = run.post
+        self._after.append({**states, owner: run.post})
         self.runs.append(run)
         self.entries.append(
             Entry(
                 parent=parent,
                 reply_to=reply_to,
+                revert_of=revert_of,
                 mid=run.mid,
                 new_root=run.new_root,
                 trigger=trigger,
@@ -126,7 +203,18 @@ class _Table:
                 return index
         raise PlanError(reason="a result answers no call of this table")
 
-    def core(self, executor: Address, fee_recipient: Address) -> Core:
+    def undone_before(self, action: Action, wanted: Hash32) -> int:
+        """Entry whose REVERT a missing REVERT_CONTINUE follows: its link names the REVERT and its root."""
+        for index in range(len(self.entries) - 1, -1, -1):
+            entry = self.entries[index]
+            if entry.next_action.kind is not ActionKind.REVERT:
+                continue
+            link = continue_link(action_hash(entry.next_action), entry.new_root)
+            if action_hash(action, link) == wanted:
+                return index
+        raise PlanError(reason="a scope is continued that this table did not revert")
+
+    def core(self, executor: Address) -> Core:
         """The table as it stands."""
         return Core(
             lockset=tuple(Member(rollup_id=RollupId(r), pre_root=self._contexts[r].state.root) for r in self._lockset),
@@ -135,21 +223,21 @@ class _Table:
             valid_until=self._window.valid_until,
             executor=executor,
             triggers_hash=triggers_hash((0,)),
-            fee_recipient=fee_recipient,
+            fee_recipient=self._fee_recipient,
             entries=tuple(self.entries),
         )
 
 
 def plan_call(
-    intent: Intent,
+    intent: Intent | TransactionIntent,
     *,
-    evm: LocalEvm,
+    evm: Evm,
     rollups: Address,
     contexts: Mapping[int, RollupContext],
     window: Window,
     fee_recipient: Address,
 ) -> Plan:
-    """Plan an L1 call intent. Blocks on the L1 node: run it in a worker thread.
+    """Plan an intent. Blocks on the L1 node: run it in a worker thread.
 
     Args:
         evm: pinned at the block whose rollup states `contexts` holds.
@@ -157,9 +245,8 @@ def plan_call(
         window: `l2_time` at most the pinned block's timestamp.
 
     Raises:
-        PlanError: the transaction fails for another reason than a missing entry, a contract swallows a missing entry,
-            or the table is too large.
-        StateError, RuleError: the machine cannot run the intent.
+        PlanError: the transaction fails for another reason than a missing entry, or the table is too large.
+        StateError: the machine cannot run the intent.
     """
     lockset: tuple[int, ...] = (intent.rollup_id,)
     while True:
@@ -180,30 +267,21 @@ def _require(contexts: Mapping[int, RollupContext], lockset: tuple[int, ...]) ->
 
 def _plan_with(
     lockset: tuple[int, ...],
-    intent: Intent,
-    evm: LocalEvm,
+    intent: Intent | TransactionIntent,
+    evm: Evm,
     rollups: Address,
     contexts: Mapping[int, RollupContext],
     window: Window,
     fee_recipient: Address,
 ) -> Plan:
-    table = _Table(contexts, lockset, window)
-    trigger = Action(
-        kind=ActionKind.CALL,
-        rollup_id=RollupId(intent.rollup_id),
-        destination=intent.destination,
-        value=intent.value_wei,
-        source_rollup=RollupId(0),
-        source_address=intent.sender,
-        data=intent.data,
-    )
-    table.add(trigger, parent=NONE)
+    table = _Table(contexts, lockset, window, fee_recipient)
+    table.add(intent.trigger, parent=NONE)
     code: dict[bytes, bytes] = {system: ACCEPT_ALL for r in lockset for system in contexts[r].config.systems}
     expects = expectations(contexts, lockset)
     triggers = encode_triggers((0,))
     while True:
-        core = table.core(intent.sender, fee_recipient)
-        core_bytes = encode_core(core)
+        core = table.core(intent.sender)
+        core_bytes = _encoded(core)
         data = load_and_run(core_bytes, _planning_proofs(contexts, lockset), expects, triggers, b"")
         outcome = evm.run(
             Call(sender=intent.sender, to=rollups, value=intent.value_wei, data=data), Overrides(code=code)
@@ -211,12 +289,17 @@ def _plan_with(
         missing = _missing(outcome, rollups)
         if missing is None:
             break
-        wanted, packed = missing
-        action = decode_action(packed)
+        action = decode_action(missing.action)
         if action.rollup_id not in lockset:
             raise _NeedsRollup(action.rollup_id)
-        reply_to = table.call_answered_by(action, wanted) if action.kind is ActionKind.RESULT else NONE
-        table.add(action, parent=len(table.entries) - 1, reply_to=reply_to)
+        table.add(
+            action,
+            parent=missing.position(core_id(core_bytes)),
+            reply_to=table.call_answered_by(action, missing.wanted) if action.kind is ActionKind.RESULT else NONE,
+            revert_of=(
+                table.undone_before(action, missing.wanted) if action.kind is ActionKind.REVERT_CONTINUE else NONE
+            ),
+        )
     return Plan(
         core=core,
         core_bytes=core_bytes,
@@ -225,11 +308,17 @@ def _plan_with(
         expects=expects,
         value_wei=intent.value_wei,
         runs=tuple(table.runs),
-        tier=max(smallest_tier(core, r).number for r in lockset),
         steps=sum(run.step_count for run in table.runs),
         gas_without_proofs=outcome.gas_used,
         result=outcome.output,
     )
+
+
+def _encoded(core: Core) -> bytes:
+    try:
+        return encode_core(core)
+    except CodedError as error:  # too long; or the same entry is missed again and again: somebody feigns it
+        raise PlanError(reason=str(error)) from error
 
 
 def expectations(contexts: Mapping[int, RollupContext], lockset: tuple[int, ...]) -> bytes:
@@ -251,15 +340,35 @@ def _planning_proofs(contexts: Mapping[int, RollupContext], lockset: tuple[int, 
     return encode_proofs(Proofs(payee=PLANNING_PAYEE, agreement_hash=ZERO_HASH, items=tuple(items)))
 
 
-def _missing(outcome: Outcome, rollups: Address) -> tuple[Hash32, bytes] | None:
-    """The entry that the run met and did not find; None if it succeeded."""
-    if not outcome.succeeded:
-        found = missing_execution(outcome.output) if outcome.reverted else None
-        if found is None:
-            raise PlanError(reason=f"the transaction fails: {outcome.halt or '0x' + outcome.output.hex()}")
-        return found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Missing:
+    """An entry that the run met and did not find."""
+
+    wanted: Hash32
+    """Its actionHash."""
+    action: bytes
+    at: InnerRevert
+    """Where Rollups said so first."""
+
+    def position(self, core: Hash32) -> int:
+        """The last entry of the table that stands there: what came after it was undone, by a failed call or a scope."""
+        position = NONE
+        for log in self.at.live_logs:
+            consumed = consumed_entry(log.topics, log.data)
+            if consumed is not None and consumed[0] == core:
+                position = consumed[1]
+        return position
+
+
+def _missing(outcome: Outcome, rollups: Address) -> _Missing | None:
+    """The first entry that the run lacks, also one whose absence a contract on L1 swallowed; None if it lacks none.
+
+    With that entry the run goes on differently behind it, so later ones mean nothing yet.
+    """
     for revert in outcome.reverts:
-        if revert.address == rollups and missing_execution(revert.data) is not None:
-            # A contract on the way caught the missing entry: the table would take a branch that a full one would not.
-            raise PlanError(reason="a contract on L1 swallows a missing entry")
+        found = missing_execution(revert.data) if revert.address == rollups else None
+        if found is not None:
+            return _Missing(wanted=found[0], action=found[1], at=revert)
+    if not outcome.succeeded:
+        raise PlanError(reason=f"the transaction fails: {outcome.halt or '0x' + outcome.output.hex()}")
     return None

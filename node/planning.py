@@ -16,8 +16,9 @@ from node.errors import PlanError
 from node.follower import Follower
 from node.l1 import Contracts, address_from_text
 from node.l1port import asked
-from node.planner import Intent, Plan, RollupContext, Window, plan_call
+from node.planner import Intent, Plan, RollupContext, TransactionIntent, Window, plan_call
 from node.ports import PlannedTable, Refused
+from protocol.errors import RuleError
 from protocol.load import lockset_systems_hash
 from protocol.payload import Payload, encode_payload, make_witness, smallest_size_log2
 from protocol.types import Address, Hash32, RollupId
@@ -31,8 +32,18 @@ MAX_ROLLUPS = 64  # contexts fetched for one plan
 TABLE_LIFETIME_S = 900
 
 
-def encode_intent(intent: Intent) -> bytes:
+def encode_intent(intent: Intent | TransactionIntent) -> bytes:
     """JSON text of an intent, as it is stored."""
+    if isinstance(intent, TransactionIntent):
+        return json.dumps(
+            {
+                "kind": "l2tx",
+                "sender": intent.sender.hex(),
+                "rollup_id": intent.rollup_id,
+                "data": intent.data.hex(),
+                "forced": intent.forced,
+            }
+        ).encode()
     return json.dumps(
         {
             "kind": "l1-call",
@@ -45,7 +56,7 @@ def encode_intent(intent: Intent) -> bytes:
     ).encode()
 
 
-def decode_intent(raw: bytes) -> Intent:
+def decode_intent(raw: bytes) -> Intent | TransactionIntent:
     """Undo `encode_intent`.
 
     Raises:
@@ -55,6 +66,13 @@ def decode_intent(raw: bytes) -> Intent:
         raise PlanError(reason="intent too long")
     try:
         value = json.loads(raw)
+        if value["kind"] == "l2tx":
+            return TransactionIntent(
+                sender=address_from_text(value["sender"]),
+                rollup_id=int(value["rollup_id"]),
+                data=bytes.fromhex(value["data"]),
+                forced=None if value["forced"] is None else int(value["forced"]),
+            )
         if value["kind"] != "l1-call":
             raise PlanError(reason=f"unknown kind of intent {value['kind']!r}")
         return Intent(
@@ -168,7 +186,10 @@ def _runs_of(plan: Plan, rollup_id: int) -> list[EntryRun]:
 
 
 def _require_fit(plan: Plan, rollup_id: int, context: RollupContext) -> None:
-    shape = SHAPES.get(plan.tier)
+    try:
+        shape = SHAPES.get(plan.tier)
+    except RuleError as error:
+        raise PlanError(reason=str(error)) from error
     if shape is None:
         raise PlanError(reason=f"no circuit of tier {plan.tier}")
     try:

@@ -86,6 +86,8 @@ class InnerRevert:
     address: bytes
     """The account that reverted."""
     data: bytes
+    live_logs: tuple[EvmLog, ...] = ()
+    """The account's own logs that stood when it reverted, itself included: none of a call that had failed before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,13 +230,27 @@ def run_call(state: EvmState, call: Call) -> Outcome:
 
 def _reverts_of(computation: ComputationAPI) -> tuple[InnerRevert, ...]:
     found = []
-    open_frames = [computation]
+    open_frames: list[tuple[ComputationAPI, tuple[ComputationAPI, ...]]] = [(computation, ())]
     while open_frames:  # parents before children, later before earlier: the reverse of the order of ending
-        frame = open_frames.pop()
+        frame, above = open_frames.pop()
+        path = (*above, frame)
         if frame.is_error and isinstance(frame.error, Revert):
-            found.append(InnerRevert(address=bytes(frame.msg.storage_address), data=bytes(frame.output)))
-        open_frames.extend(frame.children)
+            address = bytes(frame.msg.storage_address)
+            found.append(InnerRevert(address=address, data=bytes(frame.output), live_logs=_live_logs(path, address)))
+        open_frames.extend((child, path) for child in frame.children)
     return tuple(reversed(found))
+
+
+def _live_logs(path: tuple[ComputationAPI, ...], address: bytes) -> tuple[EvmLog, ...]:
+    """Logs of an account that stand when the last frame of a path of calls ends, in their order."""
+    raw: list[tuple[int, bytes, tuple[int, ...], bytes]] = []
+    for frame, below in zip(path, (*path[1:], None), strict=True):
+        raw.extend(frame._log_entries)  # the public way hides those of a frame that failed
+        for child in frame.children:
+            if child is below:
+                break
+            raw.extend(child.get_raw_log_entries())
+    return tuple(evm_log(*entry[1:]) for entry in sorted(raw) if bytes(entry[1]) == address)
 
 
 def _calls_of(computation: ComputationAPI) -> Iterator[InnerCall]:
