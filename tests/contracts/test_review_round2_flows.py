@@ -251,6 +251,35 @@ def test_an_old_answer_gives_way_to_a_fresh_one(made: Setup) -> None:
     assert ask(made, consumer) == b"now"
 
 
+def moves(made: Setup, *roots: int) -> None:
+    """Rollup 1 goes to these roots, now."""
+    for root in roots:
+        made.run(made.open_core([direct(made, 1, root, b"there and back")]))
+
+
+@open_("offers that only read are taken for ones that are behind")
+def test_an_answer_that_only_reads_is_good_again_when_the_state_returns(made: Setup) -> None:
+    """Nothing but the root has to be the same: l2Time is not compared where no root moves."""
+    consumer = dapp(made)
+    call = l1_call(consumer.address, 1, data=ASKS)
+    register(made, response(made, call, new_root=1000, data=b"still so"))
+    made.world.pass_time(10)
+    moves(made, 1500, 1000)
+    assert ask(made, consumer) == b"still so"
+
+
+@open_("only the first offer of a call is looked at")
+def test_an_offer_that_is_behind_hides_none_that_is_not(made: Setup) -> None:
+    """The second was registered while the first could still be met."""
+    consumer = dapp(made)
+    call = l1_call(consumer.address, 1, data=ASKS)
+    register(made, response(made, call, data=b"first"))
+    made.world.pass_time(10)
+    register(made, response(made, call, data=b"second"))
+    moves(made, 1500, 1000)
+    assert ask(made, consumer) == b"second"
+
+
 def test_a_configuration_switches_in_its_second_and_not_before(made: Setup) -> None:
     config = ([made.accept_all.hex], [b"\x0e" * 32], 1)
     made.rollups.send("scheduleConfig", 1, config, sender=made.world.account("owner"))

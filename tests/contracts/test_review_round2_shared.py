@@ -17,7 +17,8 @@ from tests.contracts.test_response_registry import ASKS, RESPONSE, dapp, registe
 from tests.contracts.test_review_round2_flows import ACT, READ, open_, reading, reads
 from tests.contracts.test_table_ends import identity, keys
 from tests.support.cores import l2tx
-from tests.support.evmworld import Contract
+from tests.support.evmworld import Contract, Reverted
+from tests.support.marketworld import PRICE, Party, agree, digest, paid, settle_bytes
 from tests.support.playing import Step, call_l2, execute, names, play
 from tests.support.rollupworld import (
     OTHER,
@@ -26,6 +27,7 @@ from tests.support.rollupworld import (
     abi_executions,
     direct,
     l1_call,
+    l2_transaction,
     load_header,
     load_step,
     proxy_of,
@@ -185,3 +187,26 @@ def test_another_provers_table_entered_on_the_way_leaves_the_session_as_it_was(
     teach(made, actor, ACT, [call_l2(made, 1, b"back")])
     receipt = play(made, bundle, other.incomplete(), first.core(), execute(made))
     assert (names(receipt), made.root(1)) == ([0, 1, 2, 3] if failed else [0, 1, 1, 2, 3], first.root())
+
+
+# -- copied loads ------------------------------------------------------------------------------------------------------
+
+
+@open_("whoever copies an open table chooses which of its transactions run, and settles in full")
+def test_nobody_makes_a_user_pay_for_a_part_of_its_table(made: Setup, who: Party) -> None:
+    """Two transactions of rollup 1, no executor, no fixed triggers: a copier fires the first and leaves the second."""
+    s = script(made, 1)
+    for data in (b"first", b"second"):
+        s.begins(l2_transaction(1, data))
+        s.returns()
+    core = s.core()
+    agreement = agree(made, who, core)
+    agreed, settlement = digest(made, agreement), settle_bytes(made, who, agreement)
+
+    def fire(triggers: tuple[int, ...], sender: bytes) -> None:
+        made.run(core, triggers, sender=sender, payee=who.payee, agreement=agreed, settlement=settlement)
+
+    with pytest.raises(Reverted):
+        fire((0,), made.stranger)
+    fire((0, 1), who.requester.address)
+    assert (made.root(1), paid(made, who)) == (s.root(), PRICE)
