@@ -1,4 +1,4 @@
-"""Second adversarial round, ranks: what a requester can do with agreements about its own request."""
+"""Second adversarial round: what a requester can do with the ranks of its own request, and with settling by itself."""
 
 from __future__ import annotations
 
@@ -8,26 +8,34 @@ from typing import Any
 
 import pytest
 
+from node.chain.evm import Call
+from protocol.agreement import Agreement, by_contract
+from protocol.contracts.artifacts import call_data
 from protocol.signing import AccountKey
-from protocol.table import core_id, encode_core
-from tests.support.evmworld import Reverted
+from protocol.table import Core, Entry, core_id, encode_core
+from tests.support.delegation import Delegated
+from tests.support.evmworld import Contract, Reverted, World
 from tests.support.marketworld import (
     PRICE,
+    TICKET,
     Party,
     agree,
     amended,
     claim,
     credit,
+    digest,
     land,
     names,
     paid,
+    parties,
     receipt_bytes,
     settle_bytes,
     slash,
     table,
     ticket,
 )
-from tests.support.rollupworld import Setup, expect_revert
+from tests.support.playing import Step, play
+from tests.support.rollupworld import PROGRAM, Setup, answer, expect_revert, l1_call, setup
 
 
 def sybil_of(made: Setup, who: Party) -> Party:
@@ -91,3 +99,94 @@ def test_ranks_are_paid_once_whatever_is_claimed_landed_and_amended(made: Setup,
             with suppress(Reverted):
                 claim(made, party, core, agreement, settlement, receipt_bytes(made, party, agreement, core))
     assert sum(credit(made, party.payee) for party, _ in deals) == PRICE
+
+
+# -- settling inside one transaction -----------------------------------------------------------------------------------
+
+
+def load_for(made: Setup, core: Core, agreement: Agreement) -> Step:
+    """A load without triggers, with proofs made for this agreement."""
+    proofs = made.proofs(core, agreement.payee, digest(made, agreement))
+    return made.rollups.address, 0, call_data("IRollups", "loadAndRun", encode_core(core), proofs, b"\0", b"", b"")
+
+
+def settle_for(made: Setup, who: Party, core: Core, agreement: Agreement) -> Step:
+    """settleLoaded."""
+    settlement = settle_bytes(made, who, agreement)
+    return made.rollups.address, 0, call_data("IRollups", "settleLoaded", core_id(encode_core(core)), settlement)
+
+
+def bundled(made: Setup, who: Party) -> tuple[Contract, Core, Step]:
+    """A contract that runs steps, a table whose call it makes, and that call."""
+    bundle = made.world.deploy("Bundle")
+    trigger = l1_call(bundle.address, 1)
+    core = made.open_core([Entry(mid=False, new_root=1001, trigger=trigger, next_action=answer(trigger))])
+    return bundle, core, (made.rollups.address, 0, call_data("IRollups", "callL2", 1, PROGRAM, b""))
+
+
+def test_settling_twice_and_claiming_pays_once(made: Setup, who: Party) -> None:
+    bundle, core, call = bundled(made, who)
+    agreement = agree(made, who, core)
+    pays = settle_for(made, who, core, agreement)
+    play(made, bundle, load_for(made, core, agreement), call, pays, pays)
+    with expect_revert("AlreadySettled"):
+        claim(made, who, core, agreement)
+    assert (paid(made, who), made.root(1)) == (PRICE, 1001)
+
+
+def test_of_two_loads_of_one_table_the_last_ones_agreement_is_paid_and_no_other(made: Setup, who: Party) -> None:
+    """Both ranks have proven it: whoever runs it chooses, pays one, and cannot settle what it did not load last."""
+    bundle, core, call = bundled(made, who)
+    first, rival = agree(made, who, core), sybil_of(made, who)
+    second = agree(made, rival, core, rank=2)
+    loads = load_for(made, core, first), load_for(made, core, second)
+    for wrong in (settle_for(made, who, core, first), settle_for(made, who, core, replace(second, price_wei=1))):
+        with expect_revert("AgreementMismatch"):
+            play(made, bundle, *loads, call, wrong)
+    play(made, bundle, *loads, call, settle_for(made, rival, core, second))
+    assert (paid(made, who), credit(made, rival.payee)) == (0, PRICE)
+
+
+def test_a_settlement_that_fails_takes_the_whole_bundle_with_it(made: Setup, who: Party) -> None:
+    """The table does not stay run if its payment is refused in the same transaction."""
+    bundle, core, call = bundled(made, who)
+    agreement = agree(made, who, core, price_wei=TICKET + 1)
+    with expect_revert("Unfunded"):
+        play(made, bundle, load_for(made, core, agreement), call, settle_for(made, who, core, agreement))
+    assert made.root(1) == 1000
+
+
+# -- accounts whose code changes (EIP-7702) ----------------------------------------------------------------------------
+
+
+def test_a_key_signs_whatever_code_its_account_runs_and_a_record_outlives_the_code() -> None:
+    """The requester delegates to code that signs everything, to code that signs nothing, and to none."""
+    made = setup(World())
+    who = parties(made)
+    core = table(made, who)
+    agreement = agree(made, who, core)
+    by_code = settle_bytes(made, who, agreement, requester_signature=by_contract(b"anything"))
+    by_its_key = settle_bytes(made, who, agreement)
+    yes, no = (made.world.deploy("OddSigner") for _ in range(2))
+
+    def delegate(to: bytes) -> None:
+        account = Delegated(world=made.world, secret=b"\x01" * 32, runner=Contract(made.world, "OddSigner", to))
+        assert account.address == who.requester.address
+        account.send(made.stranger, b"", delegate=True)
+
+    def is_signed(packed: bytes) -> bool:
+        call = Call(sender=made.stranger, to=made.market.address, data=call_data("ProofMarket", "record", packed))
+        return made.world.try_out(call).succeeded
+
+    assert (is_signed(by_its_key), is_signed(by_code)) == (True, False)
+    delegate(yes.address)
+    assert (is_signed(by_its_key), is_signed(by_code)) == (True, True)
+    Contract(made.world, "OddSigner", who.requester.address).send("set", 1, sender=made.stranger)
+    delegate(no.address)  # on the storage of the account: it says no now
+    assert (is_signed(by_its_key), is_signed(by_code)) == (True, False)
+    Contract(made.world, "OddSigner", who.requester.address).send("set", 0, sender=made.stranger)
+    made.market.send("record", by_code, sender=made.stranger)
+    delegate(bytes(20))
+    assert made.world.code(who.requester.address) == b""
+    claim(made, who, core, agreement, by_code)
+    assert paid(made, who) == PRICE
