@@ -13,13 +13,14 @@ from node.output import Output
 from protocol.actions import ActionKind
 from protocol.constants import STEP_LIMIT
 from protocol.types import split_endpoint
-from protocol.vm.assembler import assemble
+from protocol.vm.assembler import assemble, included_names
 from protocol.vm.disassembler import disassemble
 from protocol.vm.isa import PROGRAM_MAGIC, Program, decode_program, encode_program
 from protocol.vm.machine import EntryRun
 from protocol.vm.trial import TRIAL_CALLER, trace_lines, try_program
 
 MAX_FILE_BYTES: Final = 1 << 20
+MAX_INCLUDED_FILES: Final = 64
 MAX_ANSWERS: Final = 64
 DEFAULT_STEPS: Final = 10_000
 """Some seconds, were every step a write to storage."""
@@ -69,7 +70,7 @@ def _read(path: Path) -> bytes:
 
 def run_asm(args: argparse.Namespace, out: Output) -> int:
     """Assemble a source file."""
-    program = assemble(_read(args.source).decode(errors="replace"))
+    program = _assembled(args.source, _read(args.source))
     args.program.write_bytes(encode_program(program))
     out.say(f"{len(program.instructions)} instructions, code hash {program.code_hash:#066x}: {args.program}")
     out.result({"instructions": len(program.instructions), "code_hash": f"{program.code_hash:#066x}"})
@@ -87,7 +88,20 @@ def run_disasm(args: argparse.Namespace, out: Output) -> int:
 
 def _program(path: Path) -> Program:
     raw = _read(path)
-    return decode_program(raw) if raw.startswith(PROGRAM_MAGIC) else assemble(raw.decode(errors="replace"))
+    return decode_program(raw) if raw.startswith(PROGRAM_MAGIC) else _assembled(path, raw)
+
+
+def _assembled(path: Path, raw: bytes) -> Program:
+    """Assemble a source; what it includes lies beside it."""
+    source = raw.decode(errors="replace")
+    includes: dict[str, str] = {}
+    wanted = list(included_names(source))
+    while wanted and len(includes) < MAX_INCLUDED_FILES:
+        name = wanted.pop()
+        if name not in includes:
+            includes[name] = _read(path.parent / name).decode(errors="replace")
+            wanted += included_names(includes[name])
+    return assemble(source, includes)
 
 
 def _answer(text: str) -> bytes | None:

@@ -1,15 +1,18 @@
 """Assembler of the table VM: source text to a well-formed program.
 
 API:
-    assemble(source) -> Program
+    assemble(source, includes={}) -> Program
+    included_names(source) -> names that a source includes
 
 Syntax, one item per line; `;` starts a comment:
     .const NAME = VALUE         a name for a number; names may be used wherever numbers may
+    .include FILE               the constants of another source, which has nothing else
     label:                      may stand before an instruction on the same line
     OP operand, operand, ..     rd, ra, rb as the op uses them, then the immediate; OP in any case
-Registers are r0..r11 and f0..f3. A VALUE is a decimal or 0x number, a name, or selector("price()"), the first four
-bytes of keccak. Jump targets are labels. Calls take registers, selector, out words, then gas (not ICALL); XTRY and
-XTRYV may end with `opaque`. `LDF f, VALUE` with a field element of 2^128 or more becomes two, LDF and LDFH.
+Registers are r0..r11 and f0..f3. A VALUE is a decimal or 0x number, a name, selector("price()"), the first bytes of
+keccak, or endpoint(ROLLUP, ADDRESS) of two values. Jump targets are labels. Calls take registers, selector, out words,
+then gas (not ICALL); XTRY and XTRYV may end with `opaque`. `LDF f, VALUE` with a field element of 2^128 or more becomes
+two instructions, LDF and LDFH.
 Source is at most MAX_SOURCE characters. A refusal is an AssemblyError with reason and line.
 """
 
@@ -18,9 +21,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
-from protocol.constants import FIELD_ORDER, MAX_PROGRAM
+from protocol.constants import ADDRESS_BITS, FIELD_ORDER, MAX_PROGRAM
 from protocol.errors import AssemblyError, ProgramError
 from protocol.hashing import selector
 from protocol.vm.isa import (
@@ -38,16 +42,21 @@ from protocol.vm.isa import (
     xcall_immediate,
 )
 
+NO_INCLUDES: Final[Mapping[str, str]] = MappingProxyType({})
 MAX_SOURCE: Final = 1 << 20
 """Characters of source."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LABEL: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*:")
 _CONST: Final = re.compile(r"\.const\s+([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.+)")
+_INCLUDE: Final = re.compile(r"\.include\s+([A-Za-z0-9_][A-Za-z0-9_.-]{0,63})")
+_ENDPOINT: Final = re.compile(r"endpoint\(\s*([^,()\s]+)\s*,\s*([^,()\s]+)\s*\)")
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,64}|[0-9]{1,80}")
 _SELECTOR: Final = re.compile(r'selector\(\s*"([A-Za-z_$][A-Za-z0-9_$]*\([A-Za-z0-9_,()\[\]]*\))"\s*\)')
 _REGISTER: Final = re.compile(r"([rf])([0-9]{1,2})")
-_RESERVED: Final = re.compile(r"([rf][0-9]+)|selector|opaque")
+_RESERVED: Final = re.compile(r"([rf][0-9]+)|selector|opaque|endpoint")
+MAX_INCLUDES: Final = 8
+"""Of one source inside another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +66,21 @@ class _Line:
     operands: tuple[str, ...]
 
 
-def assemble(source: str) -> Program:
+def included_names(source: str) -> tuple[str, ...]:
+    """What a source includes itself, in order: the caller finds the texts."""
+    return tuple(match[1] for _, text in _statements(source) if (match := _INCLUDE.fullmatch(text)) is not None)
+
+
+def assemble(source: str, includes: Mapping[str, str] = NO_INCLUDES) -> Program:
     """Translate source text.
+
+    Args:
+        includes: texts by the names that `.include` gives; those that they include, too.
 
     Raises:
         AssemblyError: ASM_SIZE, ASM_SYNTAX, ASM_OP, ASM_OPERANDS, ASM_REGISTER, ASM_NAME (unknown), ASM_DUPLICATE,
-            ASM_RANGE, ASM_LENGTH, ASM_END (control can run past the end); values["line"] is 1-based.
+            ASM_RANGE, ASM_LENGTH, ASM_END (control can run past the end), ASM_INCLUDE (unknown, or too deep);
+            values["line"] is 1-based, of the main source; values["file"] names the included one that is wrong.
     """
     if len(source) > MAX_SOURCE:
         raise AssemblyError("ASM_SIZE", line=0, size=len(source))
@@ -74,10 +92,7 @@ def assemble(source: str) -> Program:
             _define(labels, match[1], len(lines), number, other=constants)
             text = text[match.end() :].strip()
         if text.startswith("."):
-            match = _CONST.fullmatch(text)
-            if match is None:
-                raise AssemblyError("ASM_SYNTAX", line=number, text=text)
-            _define(constants, match[1], _value(match[2].strip(), constants, number), number, other=labels)
+            _directive(text, constants, labels, includes, number)
         elif text:
             if len(lines) == MAX_PROGRAM:
                 raise AssemblyError("ASM_LENGTH", line=number, limit=MAX_PROGRAM)
@@ -96,6 +111,34 @@ def assemble(source: str) -> Program:
         pc = error.values.get("pc")
         assert isinstance(pc, int)
         raise AssemblyError("ASM_RANGE", line=lines[pc].number, cause=error.reason) from error
+
+
+def _directive(
+    text: str,
+    constants: dict[str, int],
+    labels: Mapping[str, int],
+    includes: Mapping[str, str],
+    line: int,
+    depth: int = 0,
+) -> None:
+    """A line that makes no instruction."""
+    if (match := _CONST.fullmatch(text)) is not None:
+        _define(constants, match[1], _value(match[2].strip(), constants, line), line, other=labels)
+        return
+    if (match := _INCLUDE.fullmatch(text)) is None:
+        raise AssemblyError("ASM_SYNTAX", line=line, text=text)
+    name = match[1]
+    included = includes.get(name)
+    if included is None or depth == MAX_INCLUDES:
+        raise AssemblyError("ASM_INCLUDE", line=line, name=name)
+    if len(included) > MAX_SOURCE:
+        raise AssemblyError("ASM_SIZE", line=line, size=len(included))
+    for number, inner in _statements(included):
+        try:
+            _directive(inner, constants, labels, includes, number, depth + 1)
+        except AssemblyError as error:
+            where = {"file": f"{name}:{number}", **error.values, "line": line}  # the innermost file stays
+            raise AssemblyError(error.reason, **where) from error
 
 
 def _expanded(lines: list[_Line], constants: Mapping[str, int]) -> tuple[list[_Line], list[int]]:
@@ -137,6 +180,12 @@ def _value(text: str, constants: Mapping[str, int], line: int) -> int:
     match = _SELECTOR.fullmatch(text)
     if match is not None:
         return selector(match[1])
+    match = _ENDPOINT.fullmatch(text)
+    if match is not None:
+        rollup_id, account = (_value(each, constants, line) for each in match.groups())
+        if rollup_id >> 64 or account >> ADDRESS_BITS:
+            raise AssemblyError("ASM_RANGE", line=line, cause="endpoint")
+        return rollup_id << ADDRESS_BITS | account
     if _NAME.fullmatch(text):
         if text not in constants:
             raise AssemblyError("ASM_NAME", line=line, name=text)
@@ -154,12 +203,13 @@ def _parse(text: str, number: int) -> _Line:
 
 
 def _split(rest: str) -> tuple[str, ...]:
-    """Cut at commas outside of quotes, for selectors contain commas."""
+    """Cut at commas outside of quotes and brackets, for selectors and endpoints contain commas."""
     parts = [""]
-    quoted = False
+    quoted, depth = False, 0
     for character in rest.strip():
         quoted ^= character == '"'
-        if character == "," and not quoted:
+        depth += (character == "(") - (character == ")")
+        if character == "," and not quoted and depth == 0:
             parts.append("")
         else:
             parts[-1] += character

@@ -1,8 +1,9 @@
 """Example programs, as assembler sources beside this file, and the genesis accounts that run them.
 
 API:
-    source(name), program(name)      name: "counter", "token", "oracle_reader"
-    counter_account, token_account, oracle_reader_account -> GenesisAccount
+    source(name), program(name)      name: of NAMES
+    counter_account, token_account, oracle_reader_account, coin_account, pair_account, nft_account, bridge_account,
+    compliance_account, flash_lender_account, insurance_account -> GenesisAccount
 """
 
 from __future__ import annotations
@@ -19,7 +20,19 @@ from protocol.vm.isa import Program
 from protocol.vm.poseidon import P
 from protocol.vm.state import FIELD_WORD, INTEGER_WORD
 
-NAMES: Final = ("counter", "token", "oracle_reader")
+NAMES: Final = (
+    "counter",
+    "token",
+    "oracle_reader",
+    "coin",
+    "pair",
+    "nft",
+    "bridge",
+    "compliance",
+    "flash_lender",
+    "insurance",
+)
+INCLUDES: Final = ("coin.inc",)
 
 COUNTER_SLOT: Final = 0
 TOKEN_BALANCES: Final = 1
@@ -38,7 +51,9 @@ def source(name: str) -> str:
 @cache
 def program(name: str) -> Program:
     """An example program, assembled."""
-    return assemble(source(name))
+    return assemble(
+        source(name), {each: files(__name__).joinpath(each).read_text(encoding="utf-8") for each in INCLUDES}
+    )
 
 
 def counter_account(address: Address) -> GenesisAccount:
@@ -77,3 +92,58 @@ def oracle_reader_account(address: Address, oracle: Endpoint, strike: int) -> Ge
         GenesisSlot(slot=STRIKE_SLOT, kind=INTEGER_WORD, value=strike),
     )
     return GenesisAccount(address=address, program=program("oracle_reader"), slots=slots)
+
+
+def _account(name: str, address: Address, fields: Mapping[int, int], integers: Mapping[int, int]) -> GenesisAccount:
+    slots = [GenesisSlot(slot=slot, kind=FIELD_WORD, value=value) for slot, value in fields.items()]
+    slots += [GenesisSlot(slot=slot, kind=INTEGER_WORD, value=value) for slot, value in integers.items() if value]
+    slots.sort(key=lambda each: each.slot)
+    return GenesisAccount(address=address, program=program(name), slots=tuple(slots))
+
+
+def coin_account(address: Address, balances: Mapping[Endpoint, int]) -> GenesisAccount:
+    """A coin whose holders are any endpoints.
+
+    Args:
+        balances: minted coins by holder, each positive and below 2^128.
+    """
+    return _account("coin", address, {}, {token_slot(holder): amount for holder, amount in balances.items()})
+
+
+def pair_account(address: Address, first: Endpoint, second: Endpoint) -> GenesisAccount:
+    """A pair of two coins of the same rollup, without reserves."""
+    return _account("pair", address, {0: first, 1: second}, {})
+
+
+def nft_account(address: Address) -> GenesisAccount:
+    """Tokens that are one of a kind; none is there yet."""
+    return _account("nft", address, {}, {})
+
+
+def bridge_account(address: Address, vault: Endpoint) -> GenesisAccount:
+    """The rollup's end of a bridge to a BridgeVault."""
+    return _account("bridge", address, {2: vault}, {})
+
+
+def compliance_account(address: Address, officer: Endpoint, register: Endpoint) -> GenesisAccount:
+    """An empty list of an officer, and a register on L1."""
+    return _account("compliance", address, {2: officer, 3: register}, {})
+
+
+def flash_lender_account(address: Address) -> GenesisAccount:
+    """A lender without ether."""
+    return _account("flash_lender", address, {}, {})
+
+
+def insurance_account(
+    address: Address, *, holder: Endpoint, gauge: Endpoint, register: Endpoint, payout: int, level: int
+) -> GenesisAccount:
+    """A policy that is not funded yet.
+
+    Args:
+        holder: an endpoint of the same rollup.
+        gauge, register: contracts on L1.
+        payout: wei.
+        level: from which reading on it pays.
+    """
+    return _account("insurance", address, {0: holder, 1: gauge, 2: register}, {3: payout, 4: level})

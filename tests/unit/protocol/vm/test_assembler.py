@@ -6,7 +6,7 @@ import pytest
 
 from protocol.constants import FIELD_ORDER
 from protocol.errors import AssemblyError
-from protocol.vm.assembler import assemble
+from protocol.vm.assembler import assemble, included_names
 from protocol.vm.disassembler import disassemble
 from protocol.vm.isa import Instruction, Op, xcall_immediate
 
@@ -97,4 +97,43 @@ def test_bad_source_is_refused_with_its_line(source: str, reason: str, line: int
     """Every refusal by reason and line."""
     with pytest.raises(AssemblyError) as caught:
         assemble(source)
+    assert (caught.value.reason, caught.value.values["line"]) == (reason, line)
+
+
+INCLUDES = {"slots.inc": "; shared\n.const A = 5\n.include more.inc", "more.inc": ".const B = 6"}
+
+
+def test_constants_can_be_shared() -> None:
+    """Also through an include of an include; endpoints are numbers like others."""
+    source = (
+        ".include slots.inc\n.const HOME = endpoint(3, 0x10)\n"
+        "LDI r1, A\nLDI r2, B\nLDF f1, HOME\nLDF f2, endpoint(0, B)\nRETURN 0"
+    )
+    code = assemble(source, INCLUDES).instructions
+    assert [x.imm for x in code[:5]] == [5, 6, (3 << 160 | 16) & ((1 << 128) - 1), 3 << 32, 6]
+    assert included_names(source) == ("slots.inc",)
+
+
+@pytest.mark.parametrize(
+    ("source", "includes", "reason", "line"),
+    [
+        (".include nowhere\nRETURN 0", {}, "ASM_INCLUDE", 1),
+        ("\n.include a\nRETURN 0", {"a": ".include a"}, "ASM_INCLUDE", 2),
+        (".include a\nRETURN 0", {"a": "LDI r1, 1"}, "ASM_SYNTAX", 1),
+        (".include a\nRETURN 0", {"a": ".const A = B"}, "ASM_NAME", 1),
+        (".include a\n.include a\nRETURN 0", {"a": ".const A = 1"}, "ASM_DUPLICATE", 2),
+        (".include ../a\nRETURN 0", {"../a": ""}, "ASM_SYNTAX", 1),
+        ("LDF f1, endpoint(1)\nRETURN 0", {}, "ASM_SYNTAX", 1),
+        (f"LDF f1, endpoint(1, {1 << 160})\nRETURN 0", {}, "ASM_RANGE", 1),
+        (f"LDF f1, endpoint({1 << 64}, 1)\nRETURN 0", {}, "ASM_RANGE", 1),
+        ("XTRY f1, 0, 0, 1, clear\nRETURN 0", {}, "ASM_OPERANDS", 1),
+        ("XCALL f1, 0, 0, 1, opaque\nRETURN 0", {}, "ASM_OPERANDS", 1),
+        ("XTRY f1, 0, 0, 0\nRETURN 0", {}, "ASM_RANGE", 1),
+        ("ICALL f1, r1, 0, 17\nRETURN 0", {}, "ASM_RANGE", 1),
+    ],
+)
+def test_wrong_includes_and_calls_are_refused(source: str, includes: dict[str, str], reason: str, line: int) -> None:
+    """With the line of the main source; an include names its own line, too."""
+    with pytest.raises(AssemblyError) as caught:
+        assemble(source, includes)
     assert (caught.value.reason, caught.value.values["line"]) == (reason, line)

@@ -39,7 +39,7 @@ def invoke(signature: str, *arguments: int, source: Address = USER) -> Action:
 def test_sources_survive_disassembly(name: str) -> None:
     """And stay small."""
     assert assemble(disassemble(program(name))) == program(name)
-    assert len(program(name).instructions) <= 40
+    assert len(program(name).instructions) <= 80
 
 
 def counter(count: int = 0) -> VmState:
