@@ -52,7 +52,7 @@ def answered(result: EntryRun) -> list[int]:
     return [int.from_bytes(data[i : i + 32], "big") for i in range(0, len(data), 32)]
 
 
-def refused(state: VmState, trigger: Action, trap: Trap | None = None) -> None:
+def expect_refused(state: VmState, trigger: Action, trap: Trap | None = None) -> None:
     """It fails and changes nothing."""
     result = run(state, trigger)
     assert (result.next_action.failed, result.trap, result.new_root) == (True, trap, state.root)
@@ -68,18 +68,18 @@ def test_nft() -> None:
         minted = run(state, ask("mint()"))
         assert answered(minted) == [number]
         state = minted.post
-    refused(state, ask("transfer(uint256,uint256)", 1, at(BOB, 0), source=BOB))
-    refused(state, ask("transfer(uint256,uint256)", 3, at(BOB, 0)))
-    refused(state, ask("transfer(uint256,uint256)", 1, 1 << 224))
-    refused(state, ask("transfer(uint256,uint256)", 1, 0))
-    refused(state, ask("ownerOf(uint256)", 3))
-    refused(state, ask("ownerOf(uint256)", 1 << 128))
-    refused(state, ask("burn(uint256)", 1))
+    expect_refused(state, ask("transfer(uint256,uint256)", 1, at(BOB, 0), source=BOB))
+    expect_refused(state, ask("transfer(uint256,uint256)", 3, at(BOB, 0)))
+    expect_refused(state, ask("transfer(uint256,uint256)", 1, 1 << 224))
+    expect_refused(state, ask("transfer(uint256,uint256)", 1, 0))
+    expect_refused(state, ask("ownerOf(uint256)", 3))
+    expect_refused(state, ask("ownerOf(uint256)", 1 << 128))
+    expect_refused(state, ask("burn(uint256)", 1))
     moved = run(state, ask("transfer(uint256,uint256)", 1, at(BOB, 7)))
     assert answered(moved) == [1]
     assert answered(run(moved.post, ask("ownerOf(uint256)", 1))) == [at(BOB, 7)]
     assert answered(run(moved.post, ask("ownerOf(uint256)", 2))) == [at(USER, 0)]
-    refused(moved.post, ask("transfer(uint256,uint256)", 1, at(BOB, 0)))
+    expect_refused(moved.post, ask("transfer(uint256,uint256)", 1, at(BOB, 0)))
 
 
 # -- pair --------------------------------------------------------------------------------------------------------------
@@ -112,39 +112,39 @@ def test_a_swap_pays_by_the_product_less_the_fee() -> None:
     for paid, got, reserves in ((COIN_A, COIN_B, (10_000, 40_000)), (COIN_B, COIN_A, (40_000, 10_000))):
         state = sent(market(), paid, 1_000)
         expected = 997 * 1_000 * reserves[1] // (1_000 * reserves[0] + 997 * 1_000)
-        refused(state, ask("swap(uint128)", expected + 1))
+        expect_refused(state, ask("swap(uint128)", expected + 1))
         swapped = run(state, ask("swap(uint128)", expected))
         assert answered(swapped) == [expected]
         assert coins(swapped.post, got, at(USER, 0)) == 5_000 + expected
         after = [slot(swapped.post, place)[0] for place in (2, 3)]
         assert after == [coins(swapped.post, each, at(PROGRAM)) for each in (COIN_A, COIN_B)]
         assert after[0] * after[1] >= 10_000 * 40_000
-        refused(swapped.post, ask("swap(uint128)", 0))
+        expect_refused(swapped.post, ask("swap(uint128)", 0))
 
 
 def test_a_swap_needs_exactly_one_coin() -> None:
     """Nothing in, both in, more than 128 bits wanted, another function."""
     state = market()
-    refused(state, ask("swap(uint128)", 0))
-    refused(sent(sent(state, COIN_A, 5), COIN_B, 5), ask("swap(uint128)", 0))
-    refused(sent(state, COIN_A, 5), ask("swap(uint128)", 1 << 128))
-    refused(state, ask("skim()"))
+    expect_refused(state, ask("swap(uint128)", 0))
+    expect_refused(sent(sent(state, COIN_A, 5), COIN_B, 5), ask("swap(uint128)", 0))
+    expect_refused(sent(state, COIN_A, 5), ask("swap(uint128)", 1 << 128))
+    expect_refused(state, ask("skim()"))
 
 
 def test_a_coin_that_fails_fails_the_swap() -> None:
     """Its own program is not there."""
     pair = pair_account(PROGRAM, at(COIN_A), at(COIN_B))
     bad = GenesisAccount(address=COIN_A, program=assemble("REVERT 0"))
-    refused(state_with(pair, bad, coin_account(COIN_B, {})), ask("add()"))
+    expect_refused(state_with(pair, bad, coin_account(COIN_B, {})), ask("add()"))
 
 
 def test_coin_refuses() -> None:
     """Too many coins, too many bits, what is no endpoint, other functions."""
     state = state_with(coin_account(PROGRAM, {at(USER, 0): 9}))
-    refused(state, ask("move(uint256,uint256)", at(BOB), 10), Trap.OVERFLOW)
-    refused(state, ask("move(uint256,uint256)", at(BOB), 1 << 128))
-    refused(state, ask("move(uint256,uint256)", 1 << 224, 1))
-    refused(state, ask("mint(uint256)", at(BOB)))
+    expect_refused(state, ask("move(uint256,uint256)", at(BOB), 10), Trap.OVERFLOW)
+    expect_refused(state, ask("move(uint256,uint256)", at(BOB), 1 << 128))
+    expect_refused(state, ask("move(uint256,uint256)", 1 << 224, 1))
+    expect_refused(state, ask("mint(uint256)", at(BOB)))
     itself = run(state, ask("move(uint256,uint256)", at(USER, 0), 9))
     assert answered(run(itself.post, ask("balanceOf(uint256)", at(USER, 0)))) == [9]
 
@@ -204,9 +204,9 @@ def test_a_loan_that_is_not_paid_back_never_was() -> None:
 def gate() -> VmState:
     """The user is allowed."""
     state = state_with(compliance_account(PROGRAM, at(BOB, 0), at(REGISTER, 0)))
-    refused(state, ask("allow(uint256,uint256)", at(USER, 0), 1))
-    refused(state, ask("allow(uint256,uint256)", at(USER, 0), 2, source=BOB))
-    refused(state, ask("allow(uint256,uint256)", 1 << 224, 1, source=BOB))
+    expect_refused(state, ask("allow(uint256,uint256)", at(USER, 0), 1))
+    expect_refused(state, ask("allow(uint256,uint256)", at(USER, 0), 2, source=BOB))
+    expect_refused(state, ask("allow(uint256,uint256)", 1 << 224, 1, source=BOB))
     return run(state, ask("allow(uint256,uint256)", at(USER, 0), 1, source=BOB)).post
 
 
@@ -295,7 +295,7 @@ def test_a_policy_without_money_fails_the_claim() -> None:
     """So it is not marked as paid."""
     result = claimed(policy(999), word(80), word(1))
     assert (result.outcome, result.trap) == (Outcome.TRAP, Trap.BALANCE)
-    refused(policy(), ask("cancel()"))
+    expect_refused(policy(), ask("cancel()"))
 
 
 # -- bridge ------------------------------------------------------------------------------------------------------------
@@ -306,13 +306,13 @@ VAULT = Address(b"\x0f" * 20)
 def test_a_bridge_makes_moves_and_ends_coins() -> None:
     """Only the vault makes them; what is withdrawn is gone when the vault has paid."""
     state = state_with(bridge_account(PROGRAM, at(VAULT, 0)))
-    refused(state, ask("credited(uint256,uint256)", at(USER, 0), 50))
+    expect_refused(state, ask("credited(uint256,uint256)", at(USER, 0), 50))
     state = run(state, ask("credited(uint256,uint256)", at(USER, 0), 50, source=VAULT)).post
     state = run(state, ask("move(uint256,uint256)", at(BOB), 20)).post
     balances = [answered(run(state, ask("balanceOf(uint256)", x)))[0] for x in (at(USER, 0), at(BOB))]
     assert balances == [30, 20]
-    refused(state, ask("withdraw(uint256,uint256)", at(USER, 0), 31), Trap.OVERFLOW)
-    refused(state, ask("withdraw(uint256,uint256)", at(USER), 1))
+    expect_refused(state, ask("withdraw(uint256,uint256)", at(USER, 0), 31), Trap.OVERFLOW)
+    expect_refused(state, ask("withdraw(uint256,uint256)", at(USER), 1))
     asked = run(state, ask("withdraw(uint256,uint256)", at(BOB, 0), 30))
     assert asked.next_action.kind is ActionKind.CALL
     assert asked.next_action.data == selector("release(address,uint256)").to_bytes(4, "big") + word(at(BOB, 0)) + word(
