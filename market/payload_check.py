@@ -33,7 +33,7 @@ def judge_payload(request: RequestCommit, padded: bytes) -> Payload:
         padded: the opened box.
 
     Raises:
-        PayloadRefused: SIZE, COMMITMENT, MALFORMED, STATEMENT, PROOF_COUNT or TIER.
+        PayloadRefused: SIZE, COMMITMENT, MALFORMED, STATEMENT, TRIGGERS, PROOF_COUNT or TIER.
     """
     if len(padded) != 1 << request.size_log2:
         raise PayloadRefused(AckVerdict.OVERSIZE, "SIZE")
@@ -45,6 +45,9 @@ def judge_payload(request: RequestCommit, padded: bytes) -> Payload:
         raise PayloadRefused(AckVerdict.INVALID, "MALFORMED") from error
     if statement_commit(payload.salt, core_id(encode_core(payload.core))) != request.statement_commit:
         raise PayloadRefused(AckVerdict.INVALID, "STATEMENT")
+    if not any(payload.core.triggers_hash):
+        # Anybody could load such a table without the settlement that pays for it (SPEC §8.2).
+        raise PayloadRefused(AckVerdict.INVALID, "TRIGGERS")
     if len(payload.core.lockset) != request.proof_count:
         raise PayloadRefused(AckVerdict.OVERSIZE, "PROOF_COUNT")
     try:

@@ -23,11 +23,12 @@ from trio_typing import TaskStatus
 from market.admission import Capability
 from market.lifecycle import Role
 from market.pricing import Curve
+from node.chain.errors import ChainError
 from node.chain.reverts import ErrorBook
 from node.chain.rpc import Rpc
 from node.chain.sender import Sender, SignedTransaction
 from node.chain.transport import HttpTransport
-from node.config import NodeConfig
+from node.config import NetworkSection, NodeConfig
 from node.desk import Desk
 from node.errors import ChainMismatch, ConfigError
 from node.evidence import FrameLog
@@ -41,6 +42,7 @@ from node.l1 import Contracts, address_from_text
 from node.l1port import L1Port
 from node.machine import OFFERED_TIER, machine_of, systems_of
 from node.network import MarketDirect, MarketGossip, market_topics
+from node.p2p.addresses import is_public, parse_transport
 from node.p2p.config import P2PConfig
 from node.p2p.host import Host
 from node.planning import TablePlanner
@@ -221,12 +223,20 @@ async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
                 follower=follower,
                 host=host,
                 gossip=gossip,
-                direct=MarketDirect(host),
+                direct=MarketDirect(
+                    host, now_ms=clock.now_ms, dials_private=config.network.dial_private or _is_local(config.network)
+                ),
                 frames=frames,
                 memory=memory,
                 status=StatusFile(folder),
             )
             nursery.cancel_scope.cancel()
+
+
+def _is_local(network: NetworkSection) -> bool:
+    """Whether the node listens where only its own machine or network reaches it."""
+    host = network.listen.split("/")[2]
+    return host not in ("0.0.0.0", "::") and not is_public(parse_transport(network.listen))
 
 
 def _errors() -> ErrorBook:
@@ -235,9 +245,9 @@ def _errors() -> ErrorBook:
 
 async def _checked_contracts(config: NodeConfig, rpc: Rpc) -> tuple[Contracts, Address]:
     chain = config.chain
+    if chain.chain_id:
+        await rpc.expect_chain(chain.chain_id)
     chain_id = await rpc.chain_id()
-    if chain.chain_id not in (0, chain_id):
-        raise ChainMismatch(what="chain id", expected=chain.chain_id, actual=chain_id)
     addresses = []
     for name in ("rollups", "market", "proof_system"):
         text = getattr(chain, name)
@@ -261,6 +271,11 @@ async def _port(
         await in_thread(partial(stored.add, transaction))
 
     sender = Sender(contracts.rpc, secret, chain_id=contracts.chain_id, persist=persist, known=known)
+    try:
+        # Also what an order that is over by now had signed: its nonce must not block those of others.
+        await sender.rebroadcast()
+    except ChainError as error:
+        log.warning("a stored transaction is not taken: %s", error)
     return L1Port(
         contracts=contracts,
         sender=sender,

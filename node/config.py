@@ -55,6 +55,9 @@ class NetworkSection:
     """Gossip mesh degree; hubs that many peers dial need more."""
     max_connections: int = 64
     """Connections beyond this are refused."""
+    dial_private: bool = False
+    """Dial addresses of private networks, and names, that a message of a peer gives. A node that itself listens on such
+    an address does anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +89,7 @@ class AuctionSection:
     ready_wait_ms: int = 3000
     """How long a proposer has to pull the ready table before the transaction is sent."""
     submit: bool = True
-    """Send the transaction when the proof is verified; false keeps it for `unveto submit`."""
+    """Sign and send the transaction when the proof is verified; false waits for `unveto submit`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

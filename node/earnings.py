@@ -12,19 +12,18 @@ from node import market_state as kept
 from node.broker import OrderLoop, Resender
 from node.frames import FrameWriter
 from node.l1 import claim_with_proof
-from node.market_state import Deal, unpack_deal
+from node.landing import packed_proofs
+from node.market_state import Deal, settlement_of, unpack_deal
 from node.ports import Chain, ChainCall, Clock, Direct, Landing, Peer, Refused, TryAgain
-from protocol.agreement import Receipt, Settlement, agreement_of, by_key, claim_window, pack_dated, pack_settlement
+from protocol.agreement import Receipt, agreement_of, by_key, claim_window, pack_dated
 from protocol.codec import decode_body, encode_body
 from protocol.constants import MAX_CLOCK_SKEW_MS
 from protocol.errors import Ignore, Reject
-from protocol.load import ProofItem, Proofs, encode_proofs
 from protocol.messages import DeliveryReceipt, ProofDelivery, ReceiptVerdict
 from protocol.payload import decode_payload, payload_core_id
 from protocol.reqresp import PROOF_EXCHANGE
 from protocol.signing import agreement_digest, receipt_digest, recover_signer
 from protocol.table import encode_core
-from protocol.types import Address, Hash32
 from protocol.verdicts import WireCode
 
 WATCHED: Final = frozenset(
@@ -90,28 +89,15 @@ class Earnings:
         await self._clock.sleep_until(first * 1000 + MAX_CLOCK_SKEW_MS)
         payload = decode_payload(await self._secret(order, kept.PAYLOAD))
         delivery = decode_body(ProofDelivery, await self._document(order, kept.DELIVERY))
-        proofs = Proofs(
-            payee=Address(deal.opening.payee),
-            agreement_hash=Hash32(deal.agreement_hash),
-            items=tuple(
-                ProofItem(rollup_id=item.rollup_id, system=Address(item.system), proof=item.proof)
-                for item in delivery.proofs
-            ),
-        )
-        settlement = Settlement(
-            agreement=deal.agreement,
-            salt=payload.salt,
-            requester_signature=by_key(deal.award.requester_signature),
-            prover_signature=by_key(await self._document(order, kept.ACCEPT)),
-        )
+        settlement = settlement_of(deal, payload.salt, await self._document(order, kept.ACCEPT))
         receipt = b""
         if stored is not None:
             given = decode_body(DeliveryReceipt, stored)
             receipt = pack_dated(given.received_at, by_key(given.receipt_signature))
         data = claim_with_proof(
             encode_core(payload.core),
-            encode_proofs(proofs),
-            pack_settlement(settlement),
+            packed_proofs(deal, delivery),
+            settlement,
             receipt,
         )
         call = ChainCall(purpose=_claim_of(order), to=self._frames.market.contract, data=data)

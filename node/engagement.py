@@ -16,7 +16,7 @@ from node import market_state as kept
 from node.broker import Observe, OrderLoop, Perform, Resender
 from node.frames import FrameWriter
 from node.l1 import slash
-from node.market_state import Deal, unpack_deal, unpack_plan
+from node.market_state import Deal, settlement_of, unpack_deal, unpack_plan
 from node.ports import (
     Chain,
     ChainCall,
@@ -31,7 +31,7 @@ from node.ports import (
     Verifier,
 )
 from node.store.orders import OrderStore
-from protocol.agreement import Ack, Receipt, Settlement, by_key, pack_dated, pack_settlement
+from protocol.agreement import Ack, Receipt, by_key, pack_dated
 from protocol.codec import decode_body, encode_body
 from protocol.errors import Ignore, Reject
 from protocol.hashing import keccak256
@@ -225,15 +225,7 @@ class Engagement:
 
     async def settlement(self, order: Order, salt: bytes) -> bytes:
         """What L1 reads the agreement from; `salt` opens its statement."""
-        deal = await self.deal(order)
-        return pack_settlement(
-            Settlement(
-                agreement=deal.agreement,
-                salt=salt,
-                requester_signature=by_key(deal.award.requester_signature),
-                prover_signature=by_key(await self.document(order, kept.ACCEPT)),
-            )
-        )
+        return settlement_of(await self.deal(order), salt, await self.document(order, kept.ACCEPT))
 
     async def build_slash(self, order: Order, failover: bytes = b"") -> None:
         """Signs the transaction that takes the bond.

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgpack  # type: ignore[import-untyped]
 
 from node.ports import PlannedTable
-from protocol.agreement import Agreement, agreement_of
+from protocol.agreement import Agreement, Settlement, agreement_of, by_key, pack_settlement
 from protocol.codec import decode_body, encode_body
 from protocol.messages import Award, AwardedBid, BidOpening, RequestCommit
 
@@ -91,3 +91,20 @@ def unpack_deal(request: bytes, award: bytes) -> Deal:
     """The deal in a REQUEST and an AWARD document."""
     requester, message = unpack_request(request)
     return Deal(requester=requester, request=message, award=decode_body(Award, award))
+
+
+def settlement_of(deal: Deal, salt: bytes, accepted: bytes) -> bytes:
+    """What L1 reads the agreement of a deal from.
+
+    Args:
+        salt: opens its statement.
+        accepted: the prover's signature.
+    """
+    return pack_settlement(
+        Settlement(
+            agreement=deal.agreement,
+            salt=salt,
+            requester_signature=by_key(deal.award.requester_signature),
+            prover_signature=by_key(accepted),
+        )
+    )

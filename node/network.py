@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
-from node.p2p.addresses import parse_peer_address
+from node.p2p.addresses import is_public, parse_peer_address
 from node.p2p.errors import (
     AddressInvalid,
     FrameTooLarge,
@@ -24,6 +25,7 @@ from protocol.gossip import MarketId
 from protocol.messages import GOSSIP_CHANNELS, topic
 from protocol.reqresp import Exchange
 
+MAX_LEARNED_PER_MINUTE: Final = 60  # new addresses from messages; an auction needs one or two
 MAX_GOSSIP_FRAME = HEADER_BYTES + MAX_GOSSIP_BODY + SIGNATURE_BYTES
 Judge = Callable[[str, bytes], None]
 """`judge(channel, frame)`, see `node.frames.gossip_judge`."""
@@ -75,8 +77,15 @@ class MarketGossip:
 class MarketDirect:
     """Requests and answers between two peers."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, *, now_ms: Callable[[], int], dials_private: bool) -> None:
+        """
+        Args:
+            dials_private: also addresses that are not public, and names.
+        """
         self._host = host
+        self._now_ms = now_ms
+        self._dials_private = dials_private
+        self._learned = _Learned()
 
     @property
     def own(self) -> Peer:
@@ -122,13 +131,36 @@ class MarketDirect:
         )
 
     def _learn(self, peer: Peer) -> str:
-        """Put the addresses of a message into the address book; those that name another peer are left out."""
+        """Put the addresses of a message into the address book.
+
+        Left out are those that name another peer than the message does, those that would let a stranger point us at
+        hosts of our own network, and all while too many new ones came.
+        """
         peer_id = peer.peer_id.decode("ascii", errors="replace")
+        known = self._host.book.transports(peer_id)
         for text in peer.addresses:
             try:
                 address = parse_peer_address(text.decode("ascii", errors="replace"))
             except AddressInvalid:
                 continue
-            if address.peer_id == peer_id:
+            if address.peer_id != peer_id or address.transport in known:
+                continue
+            if (self._dials_private or is_public(address.transport)) and self._learned.take(self._now_ms()):
                 self._host.book.add(address)
         return peer_id
+
+
+class _Learned:
+    """Counts new addresses: dialling is the one thing that a message of a stranger makes this node do to others."""
+
+    def __init__(self) -> None:
+        self._minute = 0
+        self._count = 0
+
+    def take(self, now_ms: int) -> bool:
+        """Whether one more may be learned in this minute."""
+        minute = now_ms // 60_000
+        if minute != self._minute:
+            self._minute, self._count = minute, 0
+        self._count += 1
+        return self._count <= MAX_LEARNED_PER_MINUTE

@@ -9,6 +9,7 @@ from market.lifecycle import Order, Role
 from node import market_state as kept
 from node.chain.sender import SignedTransaction
 from node.errors import NotFound
+from node.landing import landing_data
 from node.ports import PlannedTable
 from node.rawtx import RawCall, decode_raw
 from node.rounds import origin_of_next
@@ -103,6 +104,14 @@ class OrderView:
                 if transaction.purpose == f"land {order_id.hex()}":
                     return transaction
         raise NotFound(what="transaction of", name=order_id.hex())
+
+    def landing_data(self, order_id: bytes) -> bytes:
+        """What the transaction will do, before it is signed. Raises NotFound before there is a proof."""
+        deal, plan, delivery = self.deal(order_id), self.plan(order_id), self.delivery(order_id)
+        accepted = self._document(order_id, kept.ACCEPT)
+        if deal is None or plan is None or delivery is None or accepted is None:
+            raise NotFound(what="proof of", name=order_id.hex())
+        return landing_data(deal, plan, delivery, kept.settlement_of(deal, plan.salt, accepted))
 
     def landing_call(self, order_id: bytes) -> RawCall:
         """What that transaction does."""

@@ -24,7 +24,7 @@ from node import market_state as kept
 from node.broker import Resender
 from node.engagement import Engagement
 from node.frames import FrameWriter
-from node.l1 import load_and_run
+from node.landing import landing_data
 from node.market_state import pack_plan, pack_request, unpack_request
 from node.ports import (
     Chain,
@@ -48,14 +48,13 @@ from protocol.agreement import agreement_of, awarded_agreement
 from protocol.codec import decode_body, encode_body
 from protocol.commitments import request_id
 from protocol.errors import Ignore, Reject
-from protocol.load import ProofItem, Proofs, encode_proofs
 from protocol.messages import Award, BidCommit, Cancel, ProofDelivery, RequestCommit
 from protocol.payload import payload_commit
 from protocol.reqresp import PROOF_EXCHANGE
 from protocol.sealing import SealKeyPair
 from protocol.signing import agreement_digest
 from protocol.table import statement_commit
-from protocol.types import Address, Hash32
+from protocol.types import Hash32
 from protocol.verdicts import WireCode
 
 log = logging.getLogger("unveto.requester")
@@ -90,7 +89,7 @@ class Terms:
     ready_wait_ms: int
     """How long proposers have to pull the ready table before the transaction is sent."""
     is_submitted: bool
-    """Whether the transaction is sent when the proof is verified; else `submit` waits for the user."""
+    """Whether the transaction is signed and sent when the proof is verified; else that waits for `submit`."""
 
 
 class Requester:
@@ -388,19 +387,13 @@ class Requester:
     # -- landing ---------------------------------------------------------------------------------------------------
 
     async def _build_transaction(self, order: Order) -> None:
+        # Signed only then: a transaction that is kept back would hold its nonce, and all that come after it.
+        while not self._terms.is_submitted and order.order_id not in self._submitted:
+            await self._submit.wait()
         deal = await self._engaged.deal(order)
         plan = await self._engaged.plan(order)
         delivery = decode_body(ProofDelivery, await self._engaged.document(order, kept.DELIVERY))
-        proofs = Proofs(
-            payee=Address(deal.opening.payee),
-            agreement_hash=Hash32(deal.agreement_hash),
-            items=tuple(
-                ProofItem(rollup_id=item.rollup_id, system=Address(item.system), proof=item.proof)
-                for item in delivery.proofs
-            ),
-        )
-        settlement = await self._engaged.settlement(order, plan.salt)
-        data = load_and_run(plan.core, encode_proofs(proofs), plan.expects, plan.triggers, settlement)
+        data = landing_data(deal, plan, delivery, await self._engaged.settlement(order, plan.salt))
         call = ChainCall(purpose=_landing_of(order), to=self._rollups, data=data, value_wei=plan.value_wei)
         try:
             prepared = await self._chain.prepare(call)
@@ -420,8 +413,6 @@ class Requester:
         if order.state is State.SLASHING:
             await self._engaged.send_slash(order)
             return
-        while not self._terms.is_submitted and order.order_id not in self._submitted:
-            await self._submit.wait()
         history = await self._in_thread(lambda: self._store.history(order.order_id, Role.REQUESTER))
         signed_ms = next(line.at_ms for line in reversed(history) if line.target is State.TX_STORED)
         await self._clock.sleep_until(signed_ms + self._ready.wait_ms(self._terms.ready_wait_ms))
@@ -444,6 +435,8 @@ class Requester:
                     await self._resend.send(_landing_of(order))
             case State.LANDED | State.OWING | State.LAPSED | State.DEFAULTED:
                 await self._look_for_payment(order)
+                if order.state is State.LANDED and await self._chain.landing(_landing_of(order)) is Landing.UNKNOWN:
+                    await self._resend.send(_landing_of(order))  # its block is gone
             case State.SLASH_DUE | State.SLASHING:
                 await self._engaged.observe_slash(order)
             case _:

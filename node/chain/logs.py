@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-import trio
-from trio_typing import TaskStatus  # the stubs of trio that libp2p brings along name it only here
-
-from node.chain.errors import ChainMoved, Recoverable, ReorgTooDeep
+from node.chain.errors import ChainMoved, ReorgTooDeep
 from node.chain.records import Block, Log
 from node.chain.rpc import Rpc
 
@@ -104,19 +101,11 @@ class Rollback:
     """At the common ancestor."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaughtUp:
-    """The head was reached: the events before this one are all there is for the moment."""
-
-    cursor: Cursor
-
-
 Event = BlockLogs | Rollback
-FeedEvent = BlockLogs | Rollback | CaughtUp
 
 
 class LogFollower:
-    """Reads events on demand (`advance`), or as a service into a channel (`follow`)."""
+    """Reads events on demand (`advance`)."""
 
     def __init__(self, rpc: Rpc, addresses: Sequence[bytes], cursor: Cursor, *, confirmations: int = 0) -> None:
         """Nothing is asked yet.
@@ -204,41 +193,3 @@ class LogFollower:
             raise ReorgTooDeep(trail[0].number)
         cursor = Cursor(start=self.cursor.start, trail=trail[:kept])
         return Rollback(to=cursor.tip, dropped_blocks=len(trail) - kept, cursor=cursor)
-
-
-async def follow(
-    rpc: Rpc,
-    addresses: Sequence[bytes],
-    cursor: Cursor,
-    events: trio.MemorySendChannel[FeedEvent],
-    *,
-    confirmations: int = 0,
-    task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> NoReturn:
-    """Send events into a channel until cancelled; reports started when the node has answered once.
-
-    A node that is away is asked again at every poll. Nothing is read while the channel is full.
-
-    Raises:
-        ReorgTooDeep: rebuild from the start.
-        RpcMisbehaved, RpcRefused: the node cannot be used.
-    """
-    follower = LogFollower(rpc, addresses, cursor, confirmations=confirmations)
-    is_started, is_behind = False, True
-    while True:
-        try:
-            found = await follower.advance()
-        except Recoverable:
-            await rpc.sleep(rpc.poll_s)
-            continue
-        if not is_started:
-            is_started = True
-            task_status.started()
-        for event in found:
-            is_behind = True
-            await events.send(event)
-        if not found:
-            if is_behind:
-                is_behind = False
-                await events.send(CaughtUp(cursor=follower.cursor))
-            await rpc.sleep(rpc.poll_s)

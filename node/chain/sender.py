@@ -216,12 +216,6 @@ class Sender:
                 self._suspected.pop(group[0].nonce, None)
         raise NotYetMined(self.transactions(purpose)[-1].tx_hash, polls)
 
-    def forget(self, purpose: str) -> None:
-        """Drop a purpose that is final and recorded as such by the caller, so that memory stays bounded."""
-        for nonce, group in list(self._by_nonce.items()):
-            if group[0].purpose == purpose:
-                del self._by_nonce[nonce]
-
     # -- inside ------------------------------------------------------------------------------------------------
 
     async def _prepared(self, purpose: str, payload: Payload) -> SignedTransaction:

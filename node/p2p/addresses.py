@@ -1,5 +1,6 @@
 """Peer ids and where to find them. Which chain account a peer belongs to is known elsewhere."""
 
+import ipaddress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,6 +13,7 @@ from node.p2p.errors import AddressInvalid
 MAX_PEERS = 4096
 MAX_ADDRESSES_PER_PEER = 8
 
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _HOSTS = frozenset({"ip4", "ip6", "dns", "dns4", "dns6"})
 
 
@@ -77,6 +79,23 @@ def host_and_port(transport: str) -> tuple[str, int]:
     """Split a checked HOST/tcp/PORT."""
     parts = transport.split("/")
     return parts[2], int(parts[4])
+
+
+def is_public(transport: str) -> bool:
+    """Whether a checked HOST/tcp/PORT is an IP address that every network routes to the same host.
+
+    A name is not: whoever owns it can let it mean any address, also after it was looked at.
+    """
+    try:
+        address = ipaddress.ip_address(host_and_port(transport)[0])
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped.is_global
+        if address.sixtofour is not None or address.teredo is not None or address in _NAT64:
+            return False  # an IPv4 address is inside
+    return address.is_global and not address.is_multicast
 
 
 class AddressBook:

@@ -172,13 +172,6 @@ class OrderStore:
 
         return after, self._database.write(f"{order.role.value} {event.value}", work)
 
-    def attach(self, order_id: bytes, role: Role, *, document: Mapping[str, bytes]) -> None:
-        """Stores documents of an order without changing its state."""
-        self._database.write(
-            f"{role.value} attach {'+'.join(sorted(document))}",
-            lambda connection: self._attach(connection, order_id, role, document, NOTHING),
-        )
-
     def order(self, order_id: bytes, role: Role) -> Order:
         """Raises OrderUnknown."""
         found = self._database.read(

@@ -120,7 +120,7 @@ async def test_junk_from_strangers_changes_nothing_and_the_order_goes_on(world: 
             while (heard := _heard_by(prover)) <= set(world.orders):
                 await trio.sleep(0)
             assert {good.request_id} == heard - set(world.orders)
-        await world.reach(order_id, {State.TX_STORED}, timeout_s=ORDER_TIMEOUT_S)
+        await world.reach(order_id, {State.VERIFIED}, timeout_s=ORDER_TIMEOUT_S)
         await world.submit(order_id)
         order = await world.end(order_id, timeout_s=ORDER_TIMEOUT_S)
 

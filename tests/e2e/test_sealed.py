@@ -1,6 +1,6 @@
 """Between the award and the landing: who holds the table, and what a copy of the user's transaction does.
 
-The user's node is told not to submit, so that its order stands still with a signed transaction while the tests look.
+The user's node is told not to submit, so that its order stands still with a verified proof while the tests look.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from node.chain.sender import Payload, Sender, SignedTransaction
 from node.demo.findings import private_fields_of
 from node.demo.leaks import Leak, PrivateField, files_under, find_leaks, private_fields, process_memory
 from node.evidence import read_frames
-from node.rawtx import RawCall
 from protocol.contracts.artifacts import decode_revert
 from tests.support.forks import ForkedNode
 from tests.support.nodeworld import World
 
 ORDER_TIMEOUT_S = 120
+COPY_GAS = 3_000_000
 
 
-async def _signed_order(world: World) -> bytes:
-    """A new order with its transaction signed and kept back."""
+async def _proven_order(world: World) -> bytes:
+    """A new order with its proof verified and its transaction kept back."""
     await world.with_ticket()
     order_id = await world.wish(await world.new_option())
-    await world.reach(order_id, {State.TX_STORED}, timeout_s=ORDER_TIMEOUT_S)
+    await world.reach(order_id, {State.VERIFIED}, timeout_s=ORDER_TIMEOUT_S)
     return order_id
 
 
@@ -61,7 +61,7 @@ def _found(leaks: Iterable[Leak]) -> set[str]:
 
 async def test_before_landing_only_user_and_winner_hold_a_private_field(world: World) -> None:
     """Not the relay, no gossip frame, not the loser: neither its memory nor its disk."""
-    order_id = await _signed_order(world)
+    order_id = await _proven_order(world)
     fields = await _secrets_of(world, order_id)
     deal = world.view.deal(order_id)
     assert deal is not None
@@ -87,20 +87,23 @@ async def _forget(_transaction: SignedTransaction) -> None:
     """The copyist has nothing to lose."""
 
 
-async def _send_copy(world: World, call: RawCall) -> Receipt:
+async def _send_copy(world: World, call: Payload) -> Receipt:
     """The same calldata from another account, mined before the original is sent."""
     stage = world.stage
     copyist = Sender(stage.rpc, dev_accounts()[7].key, chain_id=stage.contracts.chain_id, persist=_forget)
-    # With a gas limit, so that it is sent although an estimate would refuse it.
-    sent = await copyist.send(call.data[:8].hex(), Payload(to=call.to, data=call.data, value=call.value, gas=call.gas))
+    sent = await copyist.send(call.data[:8].hex(), call)
     return await stage.rpc.wait_receipt(sent.tx_hash)
 
 
 async def test_a_copy_of_the_transaction_that_lands_first_steals_and_harms_nothing(world: World) -> None:
     """The executor is bound: the copy reverts with a named error, then the original lands and pays the payee once."""
-    order_id = await _signed_order(world)
+    order_id = await _proven_order(world)
     rpc, contracts = world.stage.rpc, world.stage.contracts
-    call = world.view.landing_call(order_id)
+    planned = world.view.plan(order_id)
+    assert planned is not None
+    # With a gas limit, so that it is sent although an estimate would refuse it.
+    data = world.view.landing_data(order_id)
+    call = Payload(to=contracts.rollups, data=data, value=planned.value_wei, gas=COPY_GAS)
     deal = world.view.deal(order_id)
     assert deal is not None
     payee_before = await contracts.payout_of(deal.opening.payee)
@@ -109,7 +112,7 @@ async def test_a_copy_of_the_transaction_that_lands_first_steals_and_harms_nothi
     receipt = await _send_copy(world, call)
     refusal = None
     try:
-        await rpc.call(call.to, call.data, sender=dev_accounts()[7].address, value=call.value)
+        await rpc.call(contracts.rollups, call.data, sender=dev_accounts()[7].address, value=call.value)
     except ExecutionReverted as reverted:
         refusal = reverted.data
 

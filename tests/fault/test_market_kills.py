@@ -175,3 +175,16 @@ async def test_a_death_during_failover_pays_the_runner_up_once(
     assert 1 == len(world.ledger.payments)
     assert [] == sorted(world.ledger.slashed)
     assert 2 * 10**14 == world.ledger.credit_wei[b"payee of prover3____"]
+
+
+async def test_a_prover_that_died_before_it_priced_a_request_bids_when_it_is_back(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """Else it would miss the auction, and its ticket would be taken by an order that it never touched."""
+    with memory_folder(tmp_path) as folder:
+        world = World(folder)
+        await story(world, world.winner, "after prover create")
+        won = world.winner.order()
+
+    assert won is not None
+    assert State.EARNED is won.state

@@ -120,8 +120,8 @@ def _all_orders(node: ForkedNode) -> tuple[Order, ...]:
 
 
 async def _submit_after_receipt(world: World, order_id: bytes) -> None:
-    order = await world.reach(order_id, {State.TX_STORED, *TERMINAL}, timeout_s=ORDER_TIMEOUT_S)
-    if order.state is State.TX_STORED:
+    order = await world.reach(order_id, {State.VERIFIED, *TERMINAL}, timeout_s=ORDER_TIMEOUT_S)
+    if order.state is State.VERIFIED:
         store = _store(world.provers[0])
         await _until(lambda: all(known.state is State.RECEIPTED for known in store.live(Role.PROVER)))
         await world.submit(order_id)

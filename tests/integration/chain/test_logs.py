@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import trio
 
-from node.chain.errors import ChainMoved, ReorgTooDeep, RpcUnreachable
-from node.chain.logs import TRAIL_BLOCKS, BlockLogs, CaughtUp, Cursor, Event, FeedEvent, LogFollower, Rollback, follow
-from node.chain.rpc import Retry, Rpc
+from node.chain.errors import ChainMoved, ReorgTooDeep
+from node.chain.logs import TRAIL_BLOCKS, BlockLogs, Cursor, Event, LogFollower, Rollback
+from node.chain.rpc import Rpc
 from node.chain.transport import HttpTransport
 from tests.integration.chain.probe import Probe
 
@@ -211,47 +211,6 @@ async def test_a_chain_that_moves_between_two_reads_is_noticed(probe: Probe) -> 
     (event,) = await follower.advance()
     assert isinstance(event, BlockLogs)
     assert event.logs == ()
-    transport.close()
-
-
-async def test_the_service_catches_up_then_follows_and_survives_an_absent_node(probe: Probe) -> None:
-    """Started means caught up; a full channel holds it back; a broken connection is asked again."""
-    start = height(probe) + 1
-    probe.send("store(uint256,uint256)", 1, 1)
-    outages = 2
-
-    class FlakyTransport(HttpTransport):
-        def request(self, method: str, *params: Any) -> Any:
-            nonlocal outages
-            if outages:
-                outages -= 1
-                raise RpcUnreachable("test", "outage")
-            return super().request(method, *params)
-
-    async def store_instead(seconds: float) -> None:
-        await trio.lowlevel.checkpoint()
-        if not outages:
-            probe.send("store(uint256,uint256)", 1, 2)
-
-    transport = FlakyTransport(probe.transport._url)
-    rpc = Rpc(transport, retry=Retry(attempts=1), sleep=store_instead)
-    send, receive = trio.open_memory_channel[FeedEvent](1)
-    model = Model()
-    caught_up_at: list[int] = []
-    async with trio.open_nursery() as nursery:
-        await nursery.start(follow, rpc, [probe.address], Cursor(start=start), send)
-        async for event in receive:
-            if isinstance(event, CaughtUp):
-                caught_up_at.append(event.cursor.next_number)
-                if len(caught_up_at) == 3:
-                    nursery.cancel_scope.cancel()
-                    break
-            else:
-                model.apply(event)
-    # The wait after the second outage and the one after each catching up stored a value.
-    assert [value for _, value in model.values] == [1, 2, 2, 2]
-    assert caught_up_at == [start + 2, start + 3, start + 4]
-    receive.close()
     transport.close()
 
 

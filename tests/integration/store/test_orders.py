@@ -188,7 +188,6 @@ def test_every_write_has_a_point_on_both_sides(disk: Disk) -> None:
     seen = draft(store)
     seen, (effect,) = store.advance(seen, Event.COMMIT, now_ms=NOW_MS)
     store.add_bid(ORDER.order_id, b"p" * 20, b"bid", NOW_MS)
-    store.attach(ORDER.order_id, Role.REQUESTER, document={"note": b"n"})
     store.done(effect)
     Sequences(database, b"s" * 20).next()
     TransactionStore(database).add(TRANSACTION)
@@ -200,7 +199,6 @@ def test_every_write_has_a_point_on_both_sides(disk: Disk) -> None:
         "requester create",
         "requester commit",
         "requester bid",
-        "requester attach note",
         "requester done publish-request",
         "sequence",
         "transaction",

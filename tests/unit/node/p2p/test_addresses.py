@@ -8,6 +8,7 @@ from node.p2p.addresses import (
     AddressBook,
     PeerAddress,
     host_and_port,
+    is_public,
     parse_peer_address,
     parse_transport,
 )
@@ -95,3 +96,30 @@ def test_book_is_bounded() -> None:
 def test_default_configuration_listens_on_loopback_only() -> None:
     """Nobody is reachable from outside by accident."""
     assert all(address.startswith("/ip4/127.0.0.1/") for address in P2PConfig().listen)
+
+
+@pytest.mark.parametrize(
+    ("transport", "expected"),
+    [
+        ("/ip4/8.8.8.8/tcp/4001", True),
+        ("/ip6/2606:4700::1111/tcp/4001", True),
+        ("/ip4/127.0.0.1/tcp/22", False),
+        ("/ip4/10.1.2.3/tcp/4001", False),
+        ("/ip4/172.16.0.1/tcp/4001", False),
+        ("/ip4/192.168.0.1/tcp/80", False),
+        ("/ip4/169.254.169.254/tcp/80", False),
+        ("/ip4/100.64.0.1/tcp/80", False),
+        ("/ip4/0.0.0.0/tcp/80", False),
+        ("/ip4/224.0.0.1/tcp/80", False),
+        ("/ip6/::1/tcp/1", False),
+        ("/ip6/fd00::1/tcp/1", False),
+        ("/ip6/fe80::1/tcp/1", False),
+        ("/ip6/::ffff:127.0.0.1/tcp/1", False),
+        ("/ip6/64:ff9b::7f00:1/tcp/1", False),
+        ("/ip6/2002:7f00:1::/tcp/1", False),
+        ("/dns4/example.org/tcp/80", False),
+    ],
+)
+def test_only_addresses_that_everybody_routes_alike_are_public(transport: str, expected: bool) -> None:
+    """Hosts of this machine and network are reached by none of them, in whatever notation; nor by a name."""
+    assert expected is is_public(parse_transport(transport))
