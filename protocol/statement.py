@@ -48,6 +48,8 @@ class Tier:
 
 TIER_S: Final = Tier(name="S", number=0, entries=3, data_words=4)
 TIERS: Final = (TIER_S,)
+PROVABLE_KINDS: Final = (ActionKind.CALL, ActionKind.RESULT)
+"""Kinds that the contract lays out. The circuit knows TRY_CALL too."""
 
 
 def tier_by_number(number: int) -> Tier:
@@ -69,7 +71,7 @@ def own_entries(core: Core, rollup_id: int) -> tuple[int, ...]:
 
 def _require_provable(index: int, action: Action) -> None:
     """What the circuit does not know it cannot have shown (SPEC §6)."""
-    if action.kind not in (ActionKind.CALL, ActionKind.RESULT):
+    if action.kind not in PROVABLE_KINDS:
         raise RuleError("TIER_KIND", entry=index, kind=int(action.kind))
     if action.scope:
         raise RuleError("TIER_SCOPE", entry=index)

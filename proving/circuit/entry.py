@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from protocol.constants import ADDRESS_BITS, DEPLOYER, ENDPOINT_BITS, MIN_TREE_DEPTH, TAG_DATA, TAG_FRAME
+from protocol.constants import ADDRESS_BITS, DEPLOYER, ENDPOINT_BITS, INT_BITS, MIN_TREE_DEPTH, TAG_DATA, TAG_FRAME
 from protocol.constants import FIELD_ORDER as R
 from protocol.vm.poseidon import P
 from proving.circuit.bits import flags, from_bits, is_zero, raw_bits, select, to_bits, weighted
@@ -21,7 +21,10 @@ from proving.circuit.poseidon import poseidon
 
 _RESULT = 2
 _FAILED = 256
+_TRY = 1
+_OPAQUE = 512
 _CALLED = 16
+_WAITS_XTRY = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,10 @@ class EntryHint:
     """The three parts of the pre-root."""
     code_hash: int
     """Of the program that runs or would run; 0 for an account without code."""
+    account: bool
+    """Whether a tree unit holds the account: for a CALL, and where its balance is read or changes."""
+    tried: bool
+    """Whether a RESULT answers an XTRY."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,6 +120,13 @@ class OpenEntry:
     result: Expr
     """RESULT that succeeded."""
     failed_result: Expr
+    """RESULT that failed and ends the frame."""
+    tried: Expr
+    """1 if a RESULT answers an XTRY; what the earlier entry did decides that (`close_entry`)."""
+    account: Expr
+    """1 if a tree unit holds the account."""
+    credit: Expr
+    """Value that the trigger brings, or that comes back."""
     replies: list[Expr]
     """For each earlier place: 1 if this entry continues the frame that it suspended."""
     frames: Expr
@@ -126,11 +140,8 @@ class OpenEntry:
     answer: list[Expr]
     """hi_0.., then lo_0.. of the RESULT; zeros for a CALL."""
     answer_length: Expr
-
-    @property
-    def credit(self) -> Expr:
-        """Value that the trigger brings; a RESULT never carries any."""
-        return self.words.trigger.value
+    balance: Expr = 0
+    """Of the account, the credit included; 0 if no tree unit holds it. Known once units are open."""
 
 
 def data_meta(b: Builder, meta: Expr, words: int) -> tuple[Expr, Expr, list[Expr]]:
@@ -172,6 +183,10 @@ class EntryRows:
     immediate: Expr
     operand: Expr
     xcall: Expr
+    tries: Expr
+    valued: Expr
+    sent: Expr
+    """Value of an outgoing call, allowed or not."""
     returns: Expr
     reverts: Expr
     trap: Expr
@@ -187,6 +202,8 @@ class CloseEntry:
     steps: Expr
     suspended: Expr
     """1 if it ended in an outgoing call."""
+    tries: Expr
+    """1 if that tries."""
     frame_hash: Expr
     frames: Expr
     """The frames word of the new root."""
@@ -210,16 +227,27 @@ def open_entry(
     def head(*heads: int) -> int:
         return int(value(enabled) == 1 and value(trigger.head) in heads)
 
+    opaque = b.boolean(lambda: head(_TRY + _OPAQUE))
+    trying = b.boolean(lambda: head(_TRY, _TRY + _OPAQUE))
+    call: Expr = enabled
+    result: Expr = 0
+    failure: Expr = 0
+    tried: Expr = 0
     if place:
-        call, result = b.boolean(lambda: head(0)), b.boolean(lambda: head(_RESULT))
-        failed_result = b.boolean(lambda: head(_RESULT + _FAILED))
-    else:
-        call, result, failed_result = enabled, 0, 0
-    b.equal(call + result + failed_result, enabled)
-    b.equal(trigger.head, result * _RESULT + failed_result * (_RESULT + _FAILED))
+        call = b.boolean(lambda: head(0, _TRY, _TRY + _OPAQUE))
+        result, failure = b.boolean(lambda: head(_RESULT)), b.boolean(lambda: head(_RESULT + _FAILED))
+        tried = b.boolean(lambda: int(hint is not None and hint.tried))
+        b.enforce(tried, 1 - result - failure, 0)
+    b.equal(call + result + failure, enabled)
+    b.enforce(trying, 1 - call, 0)
+    b.enforce(opaque, 1 - trying, 0)
+    b.equal(trigger.head, trying * _TRY + opaque * _OPAQUE + (result + failure) * _RESULT + failure * _FAILED)
+    # A failed answer ends the frame, or it is one that the frame looks at.
+    seen = b.mul(failure, tried)
+    failed_result, resumed = failure - seen, result + seen
     replies = flags(b, place, lambda: (value(words.link) >> 1 & 0x7FFF) - 1)
     if replies:
-        b.equal(plus(replies), result + failed_result)
+        b.equal(plus(replies), result + failure)
 
     tree_in, next_in, frames = b.choices(
         3, lambda: (hint.tree_root, hint.next_index, hint.frames) if hint else (0, 0, 0)
@@ -252,25 +280,35 @@ def open_entry(
         b.enforce(reply, code_hash - entry.frame.code_hash, 0)
     b.enforce(enabled, trigger.target - frame.address - rollup_id * (1 << ADDRESS_BITS), 0)
 
+    # What an XTRYV sent comes back if it failed.
+    returned = b.mul(seen, select(b, replies, [entry.words.next.value for entry in earlier])) if place else 0
+    credit = trigger.value + returned
+    account = b.boolean(lambda: int(hint is not None and hint.account))
+    b.enforce(1 - account, call, 0)
+    b.enforce(1 - account, credit, 0)
+    b.enforce(account, 1 - enabled, 0)
     no_code = b.mul(call, is_zero(b, code_hash))
     answers: list[Expr] = [0] * len(fresh.arguments)
     if place:
-        answers = [b.mul(result, x) for x in (*trigger.high, *trigger.low)]
+        answers = [b.mul(resumed, x) for x in (*trigger.high, *trigger.low)]
     return OpenEntry(
         words=words,
         enabled=enabled,
         call=call,
         result=result,
         failed_result=failed_result,
+        tried=tried,
+        account=account,
+        credit=credit,
         replies=replies,
         frames=frames,
         tree_in=tree_in,
         next_in=next_in,
         frame=frame,
         no_code=no_code,
-        run=call - no_code + result,
+        run=call - no_code + resumed,
         answer=answers,
-        answer_length=b.mul(result, length) if place else 0,
+        answer_length=b.mul(resumed, length) if place else 0,
     )
 
 
@@ -316,17 +354,21 @@ def close_entry(
     frame, following = entry.frame, entry.words.next
     own = frame.address + rollup_id * (1 << ADDRESS_BITS)
     callee = b.mul(last.xcall, last.operand)
-    suspended = _call_allowed(b, callee, last.xcall, rollup_id)
+    # A call with value looks at the balance, so the account must be there.
+    b.enforce(last.valued, 1 - entry.account, 0)
+    suspended = b.mul(_call_allowed(b, callee, last.xcall, rollup_id), _at_most(b, last.sent, entry.balance))
     if not can_suspend:
         b.equal(suspended, 0)
     succeeded = last.returns + entry.no_code
     failed = last.reverts + last.trap + (last.xcall - suspended) + entry.failed_result
 
-    _next_data(b, entry, last, suspended)
-    b.equal(following.head, (succeeded + failed) * _RESULT + failed * _FAILED)
+    tries, opaque = b.mul(suspended, last.tries), b.boolean(lambda: value(following.head) >> 9 & 1)
+    ended = (succeeded + failed) * _RESULT + failed * _FAILED
+    b.equal(following.head, ended + tries * _TRY + opaque * _OPAQUE)
+    _next_data(b, entry, last, suspended, opaque)
     b.enforce(suspended, callee - frame.caller, following.target - frame.caller)
     b.enforce(entry.enabled, own, following.source)
-    b.equal(following.value, 0)
+    b.enforce(suspended, last.sent, following.value)
     b.equal(following.scope, 0)
 
     # The last place cannot suspend, so nothing needs its hash.
@@ -335,6 +377,7 @@ def close_entry(
     for reply, before in zip(entry.replies, earlier, strict=True):
         b.enforce(reply, 1 - before.suspended, 0)
         b.enforce(reply, entry.frames - before.frame_hash, 0)
+        b.enforce(reply, entry.tried - before.tries, 0)
     if can_suspend:
         steps = b.define(select(b, entry.replies, [before.steps for before in earlier]) + last.steps)
         frame_hash = _frame_hash(b, frame, last, steps)
@@ -346,6 +389,7 @@ def close_entry(
         opened=entry,
         steps=steps,
         suspended=suspended,
+        tries=tries,
         frame_hash=frame_hash,
         frames=frame.parent + mid_hash,
         failed=failed,
@@ -360,7 +404,16 @@ def _call_allowed(b: Builder, callee: Expr, xcall: Expr, rollup_id: Expr) -> Exp
     return b.mul(xcall, b.mul(in_range, 1 - own))
 
 
-def _next_data(b: Builder, entry: OpenEntry, last: EntryRows, suspended: Expr) -> None:
+def _at_most(b: Builder, x: Expr, limit: Expr) -> Expr:
+    """1 if x <= limit, else 0, for two numbers below 2^128."""
+    yes = b.boolean(lambda: int(value(x) <= value(limit)))
+    rest = limit - x
+    # limit - x, or x - limit - 1.
+    to_bits(b, b.mul(yes, 2 * rest + 1) - rest - 1, INT_BITS)
+    return yes
+
+
+def _next_data(b: Builder, entry: OpenEntry, last: EntryRows, suspended: Expr, opaque: Expr) -> None:
     """dataMeta, gas and words of the next action: `imm` of the last instruction says how many out words."""
     following, out = entry.words.next, last.out
     words = len(following.high)
@@ -377,7 +430,9 @@ def _next_data(b: Builder, entry: OpenEntry, last: EntryRows, suspended: Expr) -
     low = raw_bits(b, lambda: value(last.immediate) & 0xFFFFFFFF if value(suspended) else 0, 32)
     selector = b.define(from_bits(low))
     b.enforce(ends, last.immediate - size, 0)
-    b.enforce(suspended, last.immediate - selector - size * (1 << 32) - following.gas * (1 << 40), 0)
+    call = selector + size * (1 << 32) + following.gas * (1 << 40) + opaque * (1 << 104)
+    b.enforce(suspended, last.immediate - call, 0)
+    b.enforce(1 - suspended, opaque, 0)
     b.enforce(1 - suspended, following.gas, 0)
     b.enforce(1 - suspended, selector, 0)
     # length * 2^32 + selector, the length with the selector's four bytes for a call.
@@ -391,7 +446,7 @@ def _next_data(b: Builder, entry: OpenEntry, last: EntryRows, suspended: Expr) -
 def _frame_hash(b: Builder, frame: Frame, last: EntryRows, steps: Expr) -> Expr:
     origin = [b.define(x) for x in (frame.caller, frame.value, frame.arguments_hash)]
     undo = [b.define(x) for x in (frame.start_tree, frame.start_next)]
-    # Scope [] and meta: a frame of a CALL that waits for an XCALL and has called.
-    fixed = [b.define(0), b.define(_CALLED)]
+    # Scope [] and meta: a frame of a CALL that waits for an XCALL or an XTRY, and has called.
+    fixed = [b.define(0), b.define(_CALLED + last.tries * _WAITS_XTRY)]
     words = [b.define(frame.address), frame.code_hash, b.define(last.pc), steps, *origin, *undo, *fixed]
     return list_hash(b, TAG_FRAME, [*words, *(b.define(x) for x in last.registers), b.define(frame.parent)])

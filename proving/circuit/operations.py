@@ -14,6 +14,9 @@ _TABLE: Final = """
     0x04 RETURN  - - -
     0x05 REVERT  - - -
     0x06 XCALL   - f -
+    0x07 XTRY    - f -
+    0x08 XCALLV  - f i
+    0x09 XTRYV   - f i
     0x10 LDI     i - -
     0x11 MOV     i i -
     0x12 ADD     i i i
@@ -54,6 +57,8 @@ _TABLE: Final = """
     0x38 RETHI   i - -
     0x39 RETLO   i - -
     0x3a RETLEN  i - -
+    0x3b BALANCE i - -
+    0x3c RETOK   i - -
     0x40 SLOAD   i f -
     0x41 SSTORE  - f i
     0x42 SLOADF  f f -
@@ -91,9 +96,12 @@ def unit_tag(name: str) -> int:
 
 
 JUMPS: Final = ("JMP", "JZ", "JNZ")
-NUMBERS: Final = (*JUMPS, "RETURN", "REVERT", "XCALL", "LDI", "LDF", "LDFH")
+CALLS: Final = ("XCALL", "XTRY", "XCALLV", "XTRYV")
+TRIES: Final = ("XTRY", "XTRYV")
+VALUED: Final = ("XCALLV", "XTRYV")
+NUMBERS: Final = (*JUMPS, *CALLS, "RETURN", "REVERT", "LDI", "LDF", "LDFH")
 """`imm` is a number below 2^128; for the others it is a word's number or 0."""
 WORD_OPERATIONS: Final = ("ARGHI", "ARGLO", "RETHI", "RETLO", "OUT")
 """`imm` names a data word."""
-ENVIRONMENT: Final = ("CALLER", "SELF", "VALUE", "TIME", "SEL", "ARGLEN", "RETLEN")
+ENVIRONMENT: Final = ("CALLER", "SELF", "VALUE", "TIME", "SEL", "ARGLEN", "RETLEN", "BALANCE", "RETOK")
 """rd becomes something that is fixed for the entry."""

@@ -19,10 +19,11 @@ from protocol.statement import own_entries, words
 from protocol.table import Core
 from protocol.types import RollupId
 from protocol.vm.execution import Outcome
+from protocol.vm.frames import sent_value
 from protocol.vm.isa import Op, Program
 from protocol.vm.machine import EntryRun, run_entry
 from protocol.vm.poseidon import P
-from protocol.vm.state import VmState, account_key, frames_hash, storage_key
+from protocol.vm.state import VmState, Waits, account_key, frames_hash, storage_key
 from protocol.vm.state_tree import Leaf, StateTree
 from proving.circuit.entry import EntryHint
 from proving.circuit.errors import ClaimMismatch, TierExceeded
@@ -32,8 +33,8 @@ from proving.circuit.table_vm import Hints
 from proving.circuit.tiers import Shape
 from proving.circuit.tree_unit import Kind, Role, TreeHint, UnitHint
 
-_FAILURES = (Outcome.REVERT, Outcome.TRAP, Outcome.FAILED_RESULT)
 _UNPROVEN = (Outcome.UNFUNDED, Outcome.DEPLOYED, Outcome.REFUSED, Outcome.UNDONE, Outcome.SKIP)
+_BALANCES = (Op.BALANCE, Op.XCALLV, Op.XTRYV)
 _WORD_READS = (Op.ARGHI, Op.ARGLO, Op.RETHI, Op.RETLO, Op.OUT)
 _IDLE_PROGRAM = ((int(Op.RETURN), 0),)
 
@@ -96,10 +97,30 @@ class _Cell:
     writes: bool
 
 
+def _kept(run: EntryRun) -> bool:
+    """Whether the state that the run made is that after the entry."""
+    return not run.next_action.failed
+
+
+def _needs_account(run: EntryRun) -> bool:
+    if run.trigger.kind is not ActionKind.RESULT:
+        return True
+    return any(step.instruction.op in _BALANCES for step in run.steps) or _returned(run) > 0
+
+
+def _returned(run: EntryRun) -> int:
+    """wei that come back because the XTRYV that a RESULT answers has failed."""
+    frame = run.frame
+    if run.trigger.kind is not ActionKind.RESULT or not run.trigger.failed or frame.waits is not Waits.XTRY:
+        return 0
+    assert run.program is not None
+    return sent_value(frame, run.program.instructions[frame.pc])
+
+
 def _account_cell(place: int, run: EntryRun) -> _Cell:
     key = account_key(run.frame.address)
-    before, value = run.pre.tree.open(key), run.trigger.value
-    kept = run.outcome not in _FAILURES
+    before, value = run.pre.tree.open(key), run.trigger.value + _returned(run)
+    change = value - run.next_action.value
     kind = Kind.HIT if before.found else Kind.LOW if value else Kind.ABSENT
     v0, v1 = before.values
     return _Cell(
@@ -108,14 +129,14 @@ def _account_cell(place: int, run: EntryRun) -> _Cell:
         slot=0,
         key=key,
         kind=kind,
-        last=(v0 + value, v1),
-        writes=kept and value > 0,
+        last=(v0 + change, v1),
+        writes=_kept(run) and change != 0,
     )
 
 
 def _storage_cells(place: int, run: EntryRun) -> list[_Cell]:
     """Cells in the order of their insertions, the others after them."""
-    kept = run.outcome not in _FAILURES
+    kept = _kept(run)
     first: dict[int, bool] = {}
     last: dict[int, tuple[int, int]] = {}
     inserted: list[int] = []
@@ -354,7 +375,7 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
 
     cells: list[_Cell] = []
     for place, run in enumerate(runs):
-        if run.trigger.kind is ActionKind.CALL:
+        if _needs_account(run):
             cells.append(_account_cell(place, run))
         cells += _storage_cells(place, run)
     allotted = _allot(shape, cells)
@@ -369,6 +390,8 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
             next_index=run.pre.tree.next_index,
             frames=frames_hash(run.pre.frames),
             code_hash=run.frame.code_hash,
+            account=_needs_account(run),
+            tried=run.trigger.kind is ActionKind.RESULT and run.frame.waits is Waits.XTRY,
         )
         for run in runs
     ]

@@ -184,12 +184,15 @@ class RowPool:
         for i, mine in enumerate(zip(*(read.cells for read in reads), strict=True)):
             # The sum is an integer below the field order: zero only if no step touched the cell.
             b.enforce(plus(row.touched[i] for row in rows), 1 - select(b, owners, mine), 0)
+        # Without a tree unit for the account there is no balance to read.
+        b.enforce(plus(row.balance for row in rows), 1 - select(b, owners, [read.entry.account for read in reads]), 0)
         return rows
 
     def _collect(self, rows: Sequence[StepEnd], owners: Sequence[Expr], goes_on: Expr) -> None:
         """What the segment adds to the end of each entry: everything if it is the entry's last one."""
         b, end = self.b, rows[-1]
         running = plus(1 - row.halted for row in rows)
+        sent = b.mul(end.valued, end.second)
         for e, owner in enumerate(owners):
             last = b.mul(owner, 1 - goes_on)
             b.enforce(last, 1 - end.halted, 0)
@@ -206,6 +209,9 @@ class RowPool:
                     immediate=kept(end.immediate),
                     operand=kept(end.operand),
                     xcall=kept(end.xcall),
+                    tries=kept(end.tries),
+                    valued=kept(end.valued),
+                    sent=kept(sent),
                     returns=kept(end.returns),
                     reverts=kept(end.reverts),
                     trap=kept(end.trap),
@@ -218,17 +224,18 @@ class RowPool:
         def column(xs: Sequence[Sequence[Expr]]) -> list[Expr]:
             return [plus(x) for x in zip(*xs, strict=True)]
 
-        singles = column([(e.pc, e.immediate, e.operand, e.xcall, e.returns, e.reverts, e.trap, e.steps) for e in ends])
-        pc, immediate, operand, xcall, returns, reverts, trap, steps = singles
         return EntryRows(
-            pc=pc,
+            pc=plus(e.pc for e in ends),
             registers=column([e.registers for e in ends]),
             out=column([e.out for e in ends]),
-            immediate=immediate,
-            operand=operand,
-            xcall=xcall,
-            returns=returns,
-            reverts=reverts,
-            trap=trap,
-            steps=steps,
+            immediate=plus(e.immediate for e in ends),
+            operand=plus(e.operand for e in ends),
+            xcall=plus(e.xcall for e in ends),
+            tries=plus(e.tries for e in ends),
+            valued=plus(e.valued for e in ends),
+            sent=plus(e.sent for e in ends),
+            returns=plus(e.returns for e in ends),
+            reverts=plus(e.reverts for e in ends),
+            trap=plus(e.trap for e in ends),
+            steps=plus(e.steps for e in ends),
         )

@@ -18,12 +18,15 @@ from protocol.constants import INT_BITS
 from proving.circuit.bits import flags, is_zero, to_bits, weighted
 from proving.circuit.builder import Builder, Expr, Template, plus, total, value
 from proving.circuit.operations import (
+    CALLS,
     CODES,
     ENVIRONMENT,
     GROUP_BIT,
     GROUP_OF,
     GROUPS,
     NUMBERS,
+    TRIES,
+    VALUED,
     WORD_OPERATIONS,
     with_register,
 )
@@ -100,7 +103,7 @@ class Surroundings:
     program: list[Expr]
     """Packed instructions."""
     environment: list[Expr]
-    """CALLER, SELF, VALUE, TIME, SEL, ARGLEN, RETLEN."""
+    """What the operations of ENVIRONMENT give."""
     arguments: list[Expr]
     """hi_0.., then lo_0.."""
     answer: list[Expr]
@@ -127,13 +130,22 @@ class StepEnd:
     machine: Machine
     halted: Expr
     xcall: Expr
+    """1 for an outgoing call."""
     returns: Expr
     reverts: Expr
     trap: Expr
     """OVERFLOW, ADDRESS, TYPE or DIVISION; ENDPOINT is decided for the last step only."""
+    tries: Expr
+    """1 for XTRY and XTRYV."""
+    valued: Expr
+    """1 for XCALLV and XTRYV."""
+    balance: Expr
+    """1 for BALANCE."""
     immediate: Expr
     operand: Expr
     """ra."""
+    second: Expr
+    """rb."""
     touched: list[Expr]
     """For each cell: 1 if the step read or wrote it."""
 
@@ -188,8 +200,12 @@ def step(b: Builder, shape: StepShape, machine: Machine, around: Surroundings, h
         returns=outputs.one(),
         reverts=outputs.one(),
         trap=outputs.one(),
+        tries=outputs.one(),
+        valued=outputs.one(),
+        balance=outputs.one(),
         immediate=outputs.one(),
         operand=outputs.one(),
+        second=outputs.one(),
         touched=outputs.many(shape.cells),
     )
 
@@ -468,9 +484,10 @@ class StepGadget:
         out = [b.mul_add(f, ra - old, old) for f, old in zip(self.word["OUT"], machine.out[:words], strict=True)]
         out += [b.mul_add(f, rb - old, old) for f, old in zip(self.word["OUT"], machine.out[words:], strict=True)]
 
-        halted = 1 - self.around.run + self.any_of("RETURN", "REVERT", "XCALL") + trap
+        halted = 1 - self.around.run + self.any_of("RETURN", "REVERT", *CALLS) + trap
         jumps = op["JMP"] + op["JNZ"] + b.mul(op["JZ"] - op["JNZ"], self.zero)
         pc = b.mul_add(jumps, imm - machine.pc - 1, machine.pc + 1 - halted)
         values, types, present = self.after_cells
-        ends = [halted, op["XCALL"], op["RETURN"], op["REVERT"], trap, imm, ra]
+        ends = [halted, self.any_of(*CALLS), op["RETURN"], op["REVERT"], trap]
+        ends += [self.any_of(*TRIES), self.any_of(*VALUED), op["BALANCE"], imm, ra, rb]
         return [pc, *registers, *out, *values, *types, *present, *ends, *self.cell]

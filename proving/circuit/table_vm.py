@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from protocol.constants import ADDRESS_BITS, MIN_TREE_DEPTH, TAG_STATEMENT
+from protocol.constants import ADDRESS_BITS, INT_BITS, MIN_TREE_DEPTH, TAG_STATEMENT
 from protocol.constants import FIELD_ORDER as R
-from proving.circuit.bits import flags, weighted
+from proving.circuit.bits import flags, from_bits, raw_bits, select, weighted
 from proving.circuit.builder import Builder, CompiledCircuit, Expr, compile_circuit, plus, total, value
 from proving.circuit.entry import (
     CloseEntry,
@@ -145,7 +145,7 @@ def _open_entries(
 
 
 def _open_units(b: Builder, shape: Shape, opened: Sequence[OpenEntry], hints: Hints | None) -> list[Unit]:
-    """All tree units; each CALL has exactly one for its account, which shows the code hash."""
+    """All tree units; each CALL has exactly one for its account, which shows code hash and balance."""
     addresses = [entry.frame.address for entry in opened]
     units = [
         open_unit(b, role, addresses=addresses, hint=hints.units[i] if hints else None)
@@ -153,10 +153,20 @@ def _open_units(b: Builder, shape: Shape, opened: Sequence[OpenEntry], hints: Hi
     ]
     keep_cells_apart(b, units)
     for place, entry in enumerate(opened):
-        b.equal(plus(unit.accounts[place] for unit in units), entry.call)
+        b.equal(plus(unit.accounts[place] for unit in units), entry.account)
+        before = select(b, [unit.accounts[place] for unit in units], [unit.start[0] for unit in units])
+        entry.balance = _balance(b, before + entry.credit)
         for unit in units:
             b.enforce(unit.accounts[place], unit.start[1] - entry.frame.code_hash, 0)
     return units
+
+
+def _balance(b: Builder, packed: Expr) -> Expr:
+    """The balance in the first word of an account leaf (SPEC §3.2)."""
+    balance = from_bits(raw_bits(b, lambda: value(packed) % (1 << INT_BITS), INT_BITS))
+    nonce = from_bits(raw_bits(b, lambda: value(packed) >> INT_BITS, 64))
+    b.equal(nonce * (1 << INT_BITS) + balance, packed)
+    return b.define(balance)
 
 
 def _close_trees(
@@ -170,7 +180,8 @@ def _close_trees(
     views = [
         EntryView(
             enabled=end.opened.enabled,
-            credit=end.opened.credit,
+            # Less what goes out with the next action.
+            credit=end.opened.credit - end.opened.words.next.value,
             failed=end.failed,
             tree_in=end.opened.tree_in,
             next_in=end.opened.next_in,
@@ -276,10 +287,11 @@ def step_shape(shape: Shape) -> StepShape:
 def _entry_read(b: Builder, entry: OpenEntry, units: Sequence[Unit], place: int, rollup_id: Expr) -> EntryRead:
     frame = entry.frame
     own = frame.address + rollup_id * (1 << ADDRESS_BITS)
+    answer = [entry.answer_length, entry.balance, entry.result]
     return EntryRead(
         entry=entry,
         both=insertion_orders(b, units, place),
-        environment=[frame.caller, own, frame.value, frame.selector, frame.length, entry.answer_length],
+        environment=[frame.caller, own, frame.value, frame.selector, frame.length, *answer],
         cells=[unit.cells[place] for unit in units],
     )
 

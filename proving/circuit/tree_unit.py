@@ -180,7 +180,7 @@ class EntryView:
 
     enabled: Expr
     credit: Expr
-    """Value that a CALL brings to the account."""
+    """What the account's balance grows by, perhaps less than 0."""
     failed: Expr
     """1 if the entry's effects are undone."""
     tree_in: Expr

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from protocol.actions import Action, ActionKind
 from protocol.constants import NONE
@@ -49,18 +50,23 @@ class Story:
     def __post_init__(self) -> None:
         self.first = self.state
 
-    def call(self, data: bytes = b"", *, value: int = 0, to: Address = ACCOUNT, source: Address = USER) -> EntryRun:
-        """A CALL from L1."""
+    def call(
+        self, data: bytes = b"", *, value: int = 0, to: Address = ACCOUNT, source: Address = USER, **fields: Any
+    ) -> EntryRun:
+        """A CALL from L1; `fields` of its action may differ."""
         return self._add(
             NONE,
-            Action(
-                kind=ActionKind.CALL,
-                rollup_id=RollupId(self.rollup_id),
-                destination=to,
-                value=value,
-                source_rollup=RollupId(0),
-                source_address=source,
-                data=data,
+            replace(
+                Action(
+                    kind=ActionKind.CALL,
+                    rollup_id=RollupId(self.rollup_id),
+                    destination=to,
+                    value=value,
+                    source_rollup=RollupId(0),
+                    source_address=source,
+                    data=data,
+                ),
+                **fields,
             ),
         )
 

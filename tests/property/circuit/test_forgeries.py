@@ -18,7 +18,6 @@ from protocol.vm.assembler import assemble
 from protocol.vm.execution import Outcome, Trap
 from protocol.vm.poseidon import P
 from protocol.vm.state import FIELD_WORD, INTEGER_WORD, account_key, storage_key
-from proving.circuit.entry import EntryHint
 from proving.circuit.operations import unit_tag
 from proving.circuit.plan import _path, plan
 from proving.circuit.table_vm import Hints
@@ -370,9 +369,9 @@ def test_the_second_entry_cannot_read_the_tree_of_the_first() -> None:
     story.call()
     hints, honest = told(story)
     entries, versions = list(hints.entries), list(hints.tree.versions)
-    entries[1] = EntryHint(
-        tree_root=first.tree.root, next_index=first.tree.next_index, frames=0, code_hash=story.runs[0].frame.code_hash
-    )
+    second = entries[1]
+    assert second is not None
+    entries[1] = replace(second, tree_root=first.tree.root, next_index=first.tree.next_index, frames=0)
     versions[1] = 0
     tree = replace(hints.tree, versions=versions)
     found = refusals(replace(hints, entries=entries, tree=tree), honest)
