@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from protocol import statement
 from protocol.actions import ActionKind
 from protocol.vm.assembler import assemble
 from protocol.vm.execution import Outcome, Trap
@@ -44,12 +43,6 @@ def sends(call: str, amount: int, *, value: int = 7, **fields: object) -> Story:
 def balance(story: Story) -> tuple[int, int]:
     """nonce and wei of the account now."""
     return unpack_account(story.state.tree.get(account_key(int.from_bytes(ACCOUNT, "big")))[0])
-
-
-@pytest.fixture
-def tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The statement takes TRY_CALL, which the contract does not lay out yet."""
-    monkeypatch.setattr(statement, "PROVABLE_KINDS", (*statement.PROVABLE_KINDS, ActionKind.TRY_CALL))
 
 
 @pytest.mark.parametrize("amount", [0, 1, 16, 17])

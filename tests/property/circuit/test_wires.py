@@ -153,10 +153,7 @@ IGNORED = {1: "l2Time", 2: "feeRecipient"}
 for _place in range(2):
     _trigger = HEADER + _place * ENTRY + 3
     IGNORED |= {_trigger + 4: "gas of a trigger", _trigger + 5: "scope of a trigger"}
-IGNORED |= {
-    HEADER + ENTRY + 3 + 2: "source of a RESULT: the contract compares it with the call",
-    HEADER + ENTRY + 3 + 3: "value of a RESULT",
-}
+IGNORED[HEADER + ENTRY + 3 + 2] = "source of a RESULT: the contract compares it with the call"
 
 
 def unbound(word: int) -> bool:

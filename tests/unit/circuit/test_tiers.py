@@ -17,7 +17,7 @@ def test_readme_states_the_limits_of_tier_s() -> None:
         f"{shape.segment_rows}, each of which serves one entry |",
         f"| programs in one table | 1, of at most {shape.program} instructions |",
         f"| different HASH inputs in one table | {shape.hashes} |",
-        f"| tree updates in one table | {2 * shape.pairs}; an insertion takes a pair, the value of a CALL one |",
+        f"| tree updates in one table | {2 * shape.pairs}; an insertion takes a pair, value that comes or goes one |",
         f"| tree reads in one table | {shape.readers}, and one for each update that is left |",
         f"| leaves that one table touches | within one aligned block of {4**shape.block_levels:,} places |",
     ):
