@@ -16,15 +16,18 @@ import pytest
 from protocol.actions import ActionKind
 from protocol.constants import BOND_PER_ENTRY, FORCE_BOUNTY, MAX_ACTION_DATA
 from protocol.contracts.artifacts import call_data
-from protocol.table import Core
+from protocol.load import ProofItem, Proofs, encode_proofs
+from protocol.table import Core, encode_core
+from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, RollupId
 from tests.contracts.test_forced_queue import TX, credit
 from tests.contracts.test_review_round2_flows import create_with_queue
 from tests.contracts.test_table_ends import identity, load
 from tests.support.actor import End, Program
 from tests.support.actor import Step as ActorStep
+from tests.support.evmworld import Contract, Reverted
 from tests.support.flowmaker import FlowMaker
 from tests.support.playing import give_ether
-from tests.support.rollupworld import DELAY, FAMILY, PROGRAM, Setup
+from tests.support.rollupworld import DELAY, FAMILY, GENESIS, PROGRAM, Setup, direct, word
 
 MEMBERS = (1, 2, 3)
 GIVEN = 1000
@@ -123,3 +126,46 @@ def test_what_callees_do_beside_their_part_changes_nothing_of_the_flow(made: Set
     owed = sum(ether.values()) + credits + (tail - head) * FORCE_BOUNTY + stored
     assert made.world.balance(made.rollups.address) == owed
     assert not any(made.rollups.view("isMid", r) for r in MEMBERS)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_proofs_are_asked_for_by_the_configuration_of_their_time_in_any_history(made: Setup, seed: int) -> None:
+    """Announced, announced anew, due at once or later, several in a second: one system at each time, and no other."""
+    rng = random.Random(seed)
+    delay = (0, 1, 13, 50)[seed]
+    systems = [made.world.deploy("OddProofSystem") for _ in range(3)]
+    for system in systems:
+        system.send("set", 1, sender=made.stranger)
+    configs = [([system.hex], [FAMILY], 1) for system in systems]
+    made.rollups.send("createRollup", configs[0], made.user, delay, word(3000), GENESIS, sender=made.stranger)
+    core = made.open_core([direct(made, 3, 3001)], (3,))
+    history = [(made.world.time, 0)]
+    for _ in range(10):
+        made.world.pass_time(rng.choice((0, 1, 12, 60)))
+        if history[-1][0] > made.world.time:
+            history.pop()
+        place = rng.randrange(len(systems))
+        made.rollups.send("scheduleConfig", 3, configs[place], sender=made.user)
+        history.append((made.world.time + delay, place))
+
+    def answering(time: int) -> list[int]:
+        return [i for i, system in enumerate(systems) if answers(made, core, system, time)]
+
+    made.world.pass_time(rng.choice((0, delay)))
+    due = [each for each in history if each[0] <= made.world.time]
+    assert made.rollup(3)["epoch"] == len(due)
+    for time in {made.world.time + 9, *(start + shift for start, _ in due for shift in (-1, 0, 1))}:
+        begun = [place for start, place in due if start <= time or time >= made.world.time]
+        assert answering(time) == [(begun or [0])[-1]]
+
+
+def answers(made: Setup, core: Core, system: Contract, time: int) -> bool:
+    """Whether a proof of this system counts for rollup 3 at a time."""
+    item = ProofItem(rollup_id=RollupId(3), system=Address(system.address), proof=b"")
+    proofs = encode_proofs(Proofs(payee=ZERO_ADDRESS, agreement_hash=ZERO_HASH, items=(item,)))
+    try:
+        made.rollups.view("checkProofs", encode_core(core), proofs, time)
+    except Reverted as reverted:
+        assert reverted.revert.name == "NotActiveSystem"
+        return False
+    return True
