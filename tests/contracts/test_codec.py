@@ -60,6 +60,11 @@ def groth16(world: World) -> Contract:
     return world.deploy("Groth16ProofSystem")
 
 
+def configs(members: int) -> bytes:
+    """What Rollups tells its reader: each member's id, epoch, threshold 1, and one system with its family."""
+    return b"".join(bytes(8) + EPOCH.to_bytes(8, "big") + b"\x01\x01" + bytes(52) for _ in range(members))
+
+
 def random_action(rng: random.Random, kind: ActionKind | None = None, **changes: object) -> Action:
     """Any action that has the fields of its kind."""
     kind = rng.choice(list(ActionKind)) if kind is None else kind
@@ -148,16 +153,20 @@ CORES: Final = {"oracle": oracle_core(), "two rollups": two_rollup_core(), "ever
 @pytest.mark.parametrize("core", CORES.values(), ids=CORES.keys())
 def test_keys_and_records_agree(reader: Contract, core: Core) -> None:
     raw = encode_core(core)
-    plan = reader.view("plan", raw, core_id(raw), [EPOCH] * len(core.lockset), b"\x00" * 20)
-    keys, records, triggers, _, takes_forced = plan
+    plan = reader.view("plan", raw, core_id(raw), configs(len(core.lockset)), b"\x00" * 20)
+    keys, places, _, takes_forced = plan
+    at = 98 + 40 * len(core.lockset) + 2
     assert takes_forced == any(e.trigger.kind is ActionKind.L2TX and e.trigger.gas for e in core.entries)
     for index, entry in enumerate(core.entries):
         stamps = [stamp(root, EPOCH) for root in core.roots_before(index)]
         assert keys[index] == entry_key(core_id(raw), core.trigger_hash(index), stamps)
-        head = index.to_bytes(2, "big") + bytes((entry.mid,)) + entry.new_root.to_bytes(32, "big")
-        assert records[index] == head + encode_action(entry.next_action)
-        packed = encode_action(entry.trigger)
-        assert raw[triggers[index] : triggers[index] + len(packed)] == packed
+        place, owner = places[index], [m.rollup_id for m in core.lockset].index(entry.owner)
+        assert [place >> shift & 0xFFFFFFFF for shift in (0, 96)] == [at, owner]
+        next_at, end = (place >> shift & 0xFFFFFFFF for shift in (32, 64))
+        assert raw[at + 39 : next_at] == encode_action(entry.trigger)
+        assert raw[next_at:end] == encode_action(entry.next_action)
+        at = end
+    assert at == len(raw)
 
 
 @pytest.mark.parametrize("core", CORES.values(), ids=CORES.keys())
@@ -210,7 +219,7 @@ def solidity_accepts(reader: Contract, raw: bytes) -> bool:
     """Whether a load would; `members` is what the header says, for the epochs."""
     members = raw[1] if len(raw) > 1 else 0
     try:
-        reader.view("plan", raw, core_id(raw), [EPOCH] * members, b"\xff" * 20)
+        reader.view("plan", raw, core_id(raw), configs(members), b"\xff" * 20)
     except Reverted as refused:
         assert refused.revert.name not in ("", "Error", "Panic"), refused  # a named reason, never an accident
         return False
@@ -252,7 +261,7 @@ def test_a_second_entry_under_the_same_key_is_refused(reader: Contract) -> None:
     raw += entry
     assert not python_accepts(bytes(raw))
     with pytest.raises(Reverted, match="DuplicateKey"):
-        reader.view("plan", bytes(raw), core_id(bytes(raw)), [EPOCH], b"\xff" * 20)
+        reader.view("plan", bytes(raw), core_id(bytes(raw)), configs(1), b"\xff" * 20)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +286,7 @@ def test_a_second_entry_under_the_same_key_is_refused(reader: Contract) -> None:
     ],
 )
 def test_each_rule_of_the_new_kinds_is_broken_by_name(reader: Contract, raw: bytes, error: str) -> None:
-    members = [EPOCH] * raw[1]
+    members = configs(raw[1])
     whole = encode_core(every_kind_core())
     reader.view("plan", whole, core_id(whole), members, b"\xff" * 20)
     with pytest.raises(Reverted, match=f"^{error}:"):

@@ -25,6 +25,10 @@ from tests.support.rollupworld import answer, continue_action, l1_call, l2_trans
 CALL_L2 = call_data("IRollups", "callL2", 0, b"\0" * 20, b"")[:4]
 
 
+UNAVAILABLE = ("ExecutionNotFound", "TriggersFixed", "NotExecutor", "ForcedFirst", "TimeSkew")
+"""What says of a table that it is not there, or not for this flow: no answer of whoever was called."""
+
+
 class Failed(Exception):
     """A revert."""
 
@@ -172,7 +176,8 @@ class Model:
             total += trigger.value
         if value != total:
             raise Failed("WrongValue")
-        if identity not in self.state.transient:
+        present = identity in self.state.transient
+        if not present or all(self.state.rollups[m.rollup_id].root == m.pre_root for m in core.lockset):
             self.check_live(core)
             self.state.transient[identity] = self.table(core, identity, persistent=False)
             for member in core.lockset:
@@ -289,12 +294,12 @@ class Model:
         """The table in which a trigger resolves."""
         hashed = action_hash(action)
         identity = pin or self.state.sessions.get(action.rollup_id)
-        if identity is None and action.kind is ActionKind.CALL:
+        if pin is None and action.kind in CALLS and not self.holds(identity, hashed):
             rollup = self.state.rollups[action.rollup_id]
-            identity = self.state.offers.get((action.rollup_id, hashed, rollup.root, self.epoch(action.rollup_id)))
-            offered = self.state.persistent.get(identity or ZERO_HASH)
-            if offered is None or self.is_behind(offered):
-                identity = None
+            found = self.state.offers.get((action.rollup_id, hashed, rollup.root, self.epoch(action.rollup_id)))
+            offered = self.state.persistent.get(found or ZERO_HASH)
+            if offered is not None and not self.is_behind(offered):
+                identity = found
         table = self.state.transient.get(identity or ZERO_HASH)
         if table is None:
             table = self.state.persistent.get(identity or ZERO_HASH)
@@ -303,6 +308,22 @@ class Model:
         if table is None:
             raise not_found(hashed, action)
         return table
+
+    def holds(self, identity: Hash32 | None, hashed: Hash32) -> bool:
+        """The session's table hides open ones: it runs, or has the entry."""
+        if identity is None or identity in self.state.active:
+            return identity is not None
+        table = self.state.transient.get(identity)
+        return table is not None and self.met_by(table, hashed) is not None
+
+    def met_by(self, table: Table, hashed: Hash32) -> int | None:
+        """The entry that an action meets at the live roots."""
+        members = [m.rollup_id for m in table.core.lockset]
+        if tuple(self.epoch(r) for r in members) != table.epochs:
+            return None
+        roots = tuple(self.state.rollups[r].root for r in members)
+        here = (i for i in sorted(table.live) if table.core.roots_before(i) == roots)
+        return next((i for i in here if table.core.trigger_hash(i) == hashed), None)
 
     def trigger(
         self, action: Action, sender: bytes, pin: Hash32 | None = None, listed: bool = False
@@ -396,7 +417,7 @@ class Model:
             try:
                 data = self.on_l1(self.proxy(call), call.destination, call.value, call.data)
             except Failed as failure:
-                if failure.name == "ExecutionNotFound":
+                if failure.name in UNAVAILABLE:
                     raise
                 if not tries:
                     raise Failed("CallFailed", error("CallFailed(bytes)", failure.data)) from failure
@@ -428,15 +449,8 @@ class Model:
     def consume(self, table: Table, action: Action, hashed: Hash32) -> int:
         """Meet an action at the live roots."""
         table = self.current(table) if self.is_loaded(table) else table
-        members = [m.rollup_id for m in table.core.lockset]
-        roots = tuple(self.state.rollups[r].root for r in members)
-        epochs = tuple(self.epoch(r) for r in members)
-        for index in sorted(table.live):
-            if epochs != table.epochs or table.core.roots_before(index) != roots:
-                continue
-            if self.hash_of(table, index) == hashed:
-                break
-        else:
+        index = self.met_by(table, hashed)
+        if index is None:
             raise not_found(hashed, action)
         entry = table.core.entries[index]
         table.live.discard(index)
@@ -456,11 +470,6 @@ class Model:
     def is_loaded(self, table: Table) -> bool:
         """Whether the present state has the table."""
         return table.core_id in (self.state.persistent if table.persistent else self.state.transient)
-
-    @staticmethod
-    def hash_of(table: Table, index: int) -> Hash32:
-        """actionHash of an entry's trigger."""
-        return table.core.trigger_hash(index)
 
     # -- ether and L1 --------------------------------------------------------------------------------------------------
 
@@ -532,7 +541,8 @@ class Model:
         if table is None:
             raise Failed("NoSuchTable")
         expired = self.is_expired(table)
-        if not expired and not table.closed and (sender != table.loader or table.shared):
+        may_end = sender == table.loader and not table.shared and len(entries) == len(table.live)
+        if not expired and not table.closed and not may_end:
             raise Failed("NotCleanable")
         if not set(entries) <= table.live:
             raise Failed("WrongKey")

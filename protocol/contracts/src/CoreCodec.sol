@@ -1,28 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-/// @title Strict reader of packed actions and cores (SPEC §5.1, §5.2).
-/// @notice Nothing here copies action data: views hold offsets into the bytes that were read. Every rule of §5.2 that needs
-///         neither the epoch nor the chain is checked here, so that whoever decodes has checked it.
-library CoreCodec {
-    uint8 internal constant CALL = 0;
-    uint8 internal constant TRY_CALL = 1;
-    uint8 internal constant RESULT = 2;
-    uint8 internal constant L2TX = 3;
-    uint8 internal constant REVERT = 4;
-    uint8 internal constant REVERT_CONTINUE = 5;
+import {PackedAction} from "./PackedAction.sol";
 
+/// @title Strict reader of packed actions and cores (SPEC §5.1, §5.2).
+/// @notice Nothing is copied or unpacked: what is read stays where it lies, and a *place* says where an entry does. Every rule of §5.2
+///         that needs neither the epoch nor the chain is checked here, so that whoever decodes has checked it.
+library CoreCodec {
     uint256 internal constant FIELD = 21888242871839275222246405745257275088548364400416034343698204186575808495617;
     uint256 internal constant NONE = 0xffff;
     uint256 internal constant MAX_LOCKSET = 8;
     uint256 internal constant MAX_ENTRIES = 256;
     uint256 internal constant MAX_CORE_BYTES = 65536;
-    uint256 internal constant MAX_ACTION_DATA = 1024;
-    uint256 internal constant MAX_SCOPE = 7;
-    /// @dev bytes of an action with neither scope nor data
-    uint256 internal constant MIN_ACTION_BYTES = 85;
     /// @dev bytes of a core before its entry count, beside the 40 of each member
     uint256 internal constant HEADER_BYTES = 98;
+    uint256 internal constant MEMBER_BYTES = 40;
+    /// @dev bytes of an entry before its trigger
+    uint256 private constant ENTRY_HEADER = 39;
 
     error CoreTooLong(uint256 length);
     error Truncated(uint256 offset);
@@ -50,68 +44,102 @@ library CoreCodec {
     error BadSource(uint256 index, uint64 sourceRollup);
     error CallToSelf(uint256 index);
 
-    /// @notice A packed action inside some bytes.
-    struct ActionView {
-        uint8 kind;
-        uint8 flags;
-        uint64 rollupId;
-        address destination;
-        uint128 value;
-        uint64 gasLimit;
-        uint64 sourceRollup;
-        address sourceAddress;
-        /// offset of the first scope item, four bytes each
-        uint256 scopeAt;
-        uint256 scopeLength;
-        uint256 dataAt;
-        uint256 dataLength;
-        /// offsets of the first byte and of the byte after the last
-        uint256 start;
-        uint256 end;
+    // --- header
+
+    /// @notice Checks the header. What follows here reads a checked one.
+    /// @return offset of the entry count
+    function checkHeader(bytes memory core) internal pure returns (uint256 offset) {
+        if (core.length > MAX_CORE_BYTES) revert CoreTooLong(core.length);
+        if (core.length < HEADER_BYTES) revert Truncated(core.length);
+        uint256 head = PackedAction.word(core, 0);
+        if (uint8(head >> 248) != 1) revert BadVersion(uint8(head >> 248));
+        uint256 n = uint8(head >> 240);
+        if (n == 0 || n > MAX_LOCKSET) revert BadLockset(n);
+        offset = HEADER_BYTES + MEMBER_BYTES * n;
+        if (core.length < offset) revert Truncated(core.length);
+        uint64 last = 0;
+        for (uint256 i = 0; i < n; i++) {
+            uint64 id = memberId(core, i);
+            if (id <= last) revert BadLockset(i);
+            last = id;
+            _requireField(uint256(preRoot(core, i)));
+        }
     }
 
-    struct EntryView {
-        uint256 parent;
-        uint256 replyTo;
-        uint256 revertOf;
-        bool mid;
-        bytes32 newRoot;
-        /// position of the owner in the lockset
-        uint256 owner;
-        ActionView trigger;
-        ActionView next;
+    function memberCount(bytes memory core) internal pure returns (uint256) {
+        return uint8(PackedAction.word(core, 0) >> 240);
     }
 
-    struct Core {
-        uint64[] lockset;
-        bytes32[] preRoots;
-        uint64 l2Time;
-        uint64 notBefore;
-        uint64 validUntil;
-        address executor;
-        bytes32 triggersHash;
-        address feeRecipient;
-        EntryView[] entries;
+    function memberId(bytes memory core, uint256 i) internal pure returns (uint64) {
+        unchecked {
+            return uint64(PackedAction.word(core, 2 + MEMBER_BYTES * i) >> 192);
+        }
     }
 
-    /// @notice Reads a whole core.
-    function decode(bytes memory core) internal pure returns (Core memory c) {
-        uint256 offset;
-        (c, offset) = decodeHeader(core);
+    function preRoot(bytes memory core, uint256 i) internal pure returns (bytes32) {
+        unchecked {
+            return bytes32(PackedAction.word(core, 10 + MEMBER_BYTES * i));
+        }
+    }
+
+    function lockset(bytes memory core) internal pure returns (uint64[] memory ids) {
+        ids = new uint64[](memberCount(core));
+        for (uint256 i = 0; i < ids.length; i++) {
+            ids[i] = memberId(core, i);
+        }
+    }
+
+    function l2Time(bytes memory core) internal pure returns (uint64) {
+        return uint64(_behindLockset(core, 0) >> 192);
+    }
+
+    function notBefore(bytes memory core) internal pure returns (uint64) {
+        return uint64(_behindLockset(core, 8) >> 192);
+    }
+
+    function validUntil(bytes memory core) internal pure returns (uint64) {
+        return uint64(_behindLockset(core, 16) >> 192);
+    }
+
+    function executor(bytes memory core) internal pure returns (address) {
+        return address(uint160(_behindLockset(core, 24) >> 96));
+    }
+
+    function triggersHash(bytes memory core) internal pure returns (bytes32) {
+        return bytes32(_behindLockset(core, 44));
+    }
+
+    function feeRecipient(bytes memory core) internal pure returns (address) {
+        return address(uint160(_behindLockset(core, 76) >> 96));
+    }
+
+    function _behindLockset(bytes memory core, uint256 field) private pure returns (uint256) {
+        unchecked {
+            return PackedAction.word(core, 2 + MEMBER_BYTES * memberCount(core) + field);
+        }
+    }
+
+    // --- entries
+
+    /// @notice Reads and checks a whole core.
+    /// @return places of the entries: offset of the entry, of its next action, and of what follows (32 bits each, lowest first), then
+    ///         the position of its owner in the lockset
+    function decode(bytes memory core) internal pure returns (uint256[] memory places) {
+        uint256 offset = checkHeader(core);
         if (offset + 2 > core.length) revert Truncated(offset);
-        uint256 count = uint16(_word(core, offset) >> 240);
+        uint256 count = PackedAction.word(core, offset) >> 240;
         if (count == 0 || count > MAX_ENTRIES) revert BadEntryCount(count);
         offset += 2;
-        c.entries = new EntryView[](count);
+        places = new uint256[](count);
         // entry 0 has no smaller index for a parent, so some trigger always stands on the pre-roots
         uint256 forced = 0;
         for (uint256 i = 0; i < count; i++) {
-            offset = _readEntry(core, offset, c, i);
-            ActionView memory trigger = c.entries[i].trigger;
-            if (trigger.kind == L2TX && trigger.gasLimit != 0) {
+            offset = _readEntry(core, offset, places, i);
+            if (PackedAction.isForced(core, triggerAt(places[i]))) {
                 // rule 8: it calls nobody, and there is one of its rollup
-                if (c.entries[i].next.kind != RESULT) revert BadNext(i, c.entries[i].next.kind);
-                uint256 bit = 1 << c.entries[i].owner;
+                uint8 kind = PackedAction.kind(core, nextAt(places[i]));
+                if (kind != PackedAction.RESULT) revert BadNext(i, kind);
+                uint256 bit = 1 << owner(places[i]);
                 if (forced & bit != 0) revert TwoForced(i);
                 forced |= bit;
             }
@@ -119,220 +147,197 @@ library CoreCodec {
         if (offset != core.length) revert TrailingBytes(offset);
     }
 
-    /// @notice Reads the header only; `offset` is the offset of the entry count.
-    function decodeHeader(bytes memory core) internal pure returns (Core memory c, uint256 offset) {
-        if (core.length > MAX_CORE_BYTES) revert CoreTooLong(core.length);
-        if (core.length < HEADER_BYTES) revert Truncated(core.length);
-        uint256 word = _word(core, 0);
-        if (uint8(word >> 248) != 1) revert BadVersion(uint8(word >> 248));
-        uint256 n = uint8(word >> 240);
-        if (n == 0 || n > MAX_LOCKSET) revert BadLockset(n);
-        if (core.length < HEADER_BYTES + 40 * n) revert Truncated(core.length);
-        c.lockset = new uint64[](n);
-        c.preRoots = new bytes32[](n);
-        offset = 2;
-        uint64 last = 0;
-        for (uint256 i = 0; i < n; i++) {
-            uint64 id = uint64(_word(core, offset) >> 192);
-            if (id <= last) revert BadLockset(i);
-            c.lockset[i] = last = id;
-            c.preRoots[i] = _fieldElement(core, offset + 8);
-            offset += 40;
+    function triggerAt(uint256 place) internal pure returns (uint256) {
+        unchecked {
+            return uint32(place) + ENTRY_HEADER;
         }
-        word = _word(core, offset);
-        c.l2Time = uint64(word >> 192);
-        c.notBefore = uint64(word >> 128);
-        c.validUntil = uint64(word >> 64);
-        c.executor = address(uint160(_word(core, offset + 24) >> 96));
-        c.triggersHash = bytes32(_word(core, offset + 44));
-        c.feeRecipient = address(uint160(_word(core, offset + 76) >> 96));
-        offset += 96;
     }
 
-    function _readEntry(bytes memory core, uint256 offset, Core memory c, uint256 index) private pure returns (uint256) {
-        if (offset + 39 > core.length) revert Truncated(offset);
-        EntryView memory e = c.entries[index];
-        uint256 word = _word(core, offset);
-        e.parent = uint16(word >> 240);
-        e.replyTo = uint16(word >> 224);
-        e.revertOf = uint16(word >> 208);
-        uint8 flags = uint8(word >> 200);
-        if (flags > 1) revert BadEntryFlags(index, flags);
-        e.mid = flags == 1;
-        e.newRoot = _fieldElement(core, offset + 7);
-        // into the memory that the array allocated
-        _read(core, offset + 39, e.trigger);
-        _read(core, e.trigger.end, e.next);
+    function nextAt(uint256 place) internal pure returns (uint256) {
+        return uint32(place >> 32);
+    }
 
-        if (e.trigger.kind == REVERT) revert BadTrigger(index, REVERT);
-        if (e.next.kind == L2TX || e.next.kind == REVERT_CONTINUE) revert BadNext(index, e.next.kind);
-        e.owner = _position(c.lockset, e.trigger.rollupId, index);
-        if (e.parent != NONE && e.parent >= index) revert BadParent(index, e.parent);
-        if (e.next.sourceRollup != e.trigger.rollupId) revert BadSource(index, e.next.sourceRollup);
-        if (isCall(e.next) && e.next.rollupId == e.trigger.rollupId) revert CallToSelf(index);
-        if (e.trigger.kind == RESULT) _checkReply(c, e, index);
-        else if (e.replyTo != NONE) revert BadReplyTo(index, e.replyTo);
-        if (e.trigger.kind == REVERT_CONTINUE) _checkContinue(core, c, e, index);
-        else if (e.revertOf != NONE) revert BadRevertOf(index, e.revertOf);
-        return e.next.end;
+    function endAt(uint256 place) internal pure returns (uint256) {
+        return uint32(place >> 64);
+    }
+
+    function owner(uint256 place) internal pure returns (uint256) {
+        return place >> 96;
+    }
+
+    function parent(bytes memory core, uint256 place) internal pure returns (uint256) {
+        return PackedAction.word(core, uint32(place)) >> 240;
+    }
+
+    function replyTo(bytes memory core, uint256 place) internal pure returns (uint256) {
+        return uint16(PackedAction.word(core, uint32(place)) >> 224);
+    }
+
+    function revertOf(bytes memory core, uint256 place) internal pure returns (uint256) {
+        return uint16(PackedAction.word(core, uint32(place)) >> 208);
+    }
+
+    /// @notice 1 if the owner is mid after the entry, else 0.
+    function mid(bytes memory core, uint256 place) internal pure returns (uint256) {
+        return uint8(PackedAction.word(core, uint32(place)) >> 200);
+    }
+
+    function newRoot(bytes memory core, uint256 place) internal pure returns (bytes32) {
+        unchecked {
+            return bytes32(PackedAction.word(core, uint32(place) + 7));
+        }
+    }
+
+    function _readEntry(bytes memory core, uint256 start, uint256[] memory places, uint256 index)
+        private
+        pure
+        returns (uint256 end)
+    {
+        if (start + ENTRY_HEADER > core.length) revert Truncated(start);
+        uint256 trigger = start + ENTRY_HEADER;
+        // known to the getters from here on; the rest is added below
+        uint256 place = start;
+        if (mid(core, place) > 1) revert BadEntryFlags(index, uint8(mid(core, place)));
+        _requireField(uint256(newRoot(core, place)));
+        uint256 next = checkAction(core, trigger);
+        end = checkAction(core, next);
+
+        uint8 kind = PackedAction.kind(core, trigger);
+        if (kind == PackedAction.REVERT) revert BadTrigger(index, kind);
+        uint8 nextKind = PackedAction.kind(core, next);
+        if (nextKind == PackedAction.L2TX || nextKind == PackedAction.REVERT_CONTINUE) revert BadNext(index, nextKind);
+        uint64 id = PackedAction.rollupId(core, trigger);
+        place |= next << 32 | end << 64 | _position(core, id, index) << 96;
+        places[index] = place;
+        uint256 before = parent(core, place);
+        if (before != NONE && before >= index) revert BadParent(index, before);
+        uint64 source = PackedAction.sourceRollup(core, next);
+        if (source != id) revert BadSource(index, source);
+        if (nextKind <= PackedAction.TRY_CALL && PackedAction.rollupId(core, next) == id) revert CallToSelf(index);
+        if (kind == PackedAction.RESULT) _checkReply(core, places, index);
+        else if (replyTo(core, place) != NONE) revert BadReplyTo(index, replyTo(core, place));
+        if (kind == PackedAction.REVERT_CONTINUE) _checkContinue(core, places, index);
+        else if (revertOf(core, place) != NONE) revert BadRevertOf(index, revertOf(core, place));
     }
 
     /// @dev Rule 4: the answer goes back along a call that stands before it.
-    function _checkReply(Core memory c, EntryView memory e, uint256 index) private pure {
-        if (e.parent == NONE) revert BadParent(index, NONE);
-        if (e.replyTo >= index) revert BadReplyTo(index, e.replyTo);
-        ActionView memory asked = c.entries[e.replyTo].next;
-        ActionView memory answer = e.trigger;
+    function _checkReply(bytes memory core, uint256[] memory places, uint256 index) private pure {
+        uint256 place = places[index];
+        if (parent(core, place) == NONE) revert BadParent(index, NONE);
+        uint256 to = replyTo(core, place);
+        if (to >= index) revert BadReplyTo(index, to);
+        uint256 asked = nextAt(places[to]);
+        uint256 answer = triggerAt(place);
         if (
-            !isCall(asked) || asked.sourceRollup != answer.rollupId || asked.sourceAddress != answer.destination
-                || asked.rollupId != answer.sourceRollup || asked.destination != answer.sourceAddress
-        ) revert BadReplyTo(index, e.replyTo);
+            !PackedAction.isCall(core, asked) || PackedAction.source(core, asked) != PackedAction.target(core, answer)
+                || PackedAction.target(core, asked) != PackedAction.source(core, answer)
+        ) revert BadReplyTo(index, to);
     }
 
     /// @dev Rule 5: it continues after a REVERT of its own rollup and scope, at the roots at which that scope was opened: those
     ///      after an entry of the same rollup on the way to the REVERT, whose next action lies in the scope and which does not.
-    function _checkContinue(bytes memory core, Core memory c, EntryView memory e, uint256 index) private pure {
-        if (e.revertOf >= index) revert BadRevertOf(index, e.revertOf);
-        ActionView memory undone = c.entries[e.revertOf].next;
-        uint64 owner = e.trigger.rollupId;
-        if (undone.kind != REVERT || undone.rollupId != owner || !sameScope(core, undone, core, e.trigger)) {
-            revert BadRevertOf(index, e.revertOf);
-        }
-        if (e.parent == NONE) revert BadParent(index, NONE);
-        uint256 place = e.revertOf;
-        while (place != e.parent) {
-            place = c.entries[place].parent;
-            if (place == NONE) revert BadParent(index, e.parent);
-        }
-        EntryView memory opener = c.entries[place];
-        (uint256 scopeAt, uint256 length) = _frame(c, opener);
+    function _checkContinue(bytes memory core, uint256[] memory places, uint256 index) private pure {
+        uint256 place = places[index];
+        uint256 undoneIndex = revertOf(core, place);
+        if (undoneIndex >= index) revert BadRevertOf(index, undoneIndex);
+        uint256 undone = nextAt(places[undoneIndex]);
+        uint256 trigger = triggerAt(place);
         if (
-            opener.trigger.rollupId != owner || !isWithin(core, e.trigger, core, opener.next)
-                || (length >= e.trigger.scopeLength
-                    && scopePath(core, scopeAt, e.trigger.scopeLength)
-                        == scopePath(core, e.trigger.scopeAt, e.trigger.scopeLength))
-        ) revert BadParent(index, place);
-    }
-
-    /// @dev The scope in which an entry is met: that of the call which its trigger answers, the one around the scope that was
-    ///      reverted, else none: a trigger begins.
-    function _frame(Core memory c, EntryView memory e) private pure returns (uint256 scopeAt, uint256 length) {
-        if (e.trigger.kind == RESULT) return (c.entries[e.replyTo].next.scopeAt, c.entries[e.replyTo].next.scopeLength);
-        if (e.trigger.kind == REVERT_CONTINUE) return (e.trigger.scopeAt, e.trigger.scopeLength - 1);
-    }
-
-    /// @notice CALL or TRY_CALL.
-    function isCall(ActionView memory a) internal pure returns (bool) {
-        return a.kind <= TRY_CALL;
-    }
-
-    /// @notice Whether the scope of `inner` is that of `outer` or one inside it.
-    function isWithin(bytes memory data, ActionView memory outer, bytes memory innerData, ActionView memory inner)
-        internal
-        pure
-        returns (bool)
-    {
-        uint256 length = outer.scopeLength;
-        return inner.scopeLength >= length
-            && scopePath(data, outer.scopeAt, length) == scopePath(innerData, inner.scopeAt, length);
-    }
-
-    function sameScope(bytes memory data, ActionView memory a, bytes memory otherData, ActionView memory b)
-        internal
-        pure
-        returns (bool)
-    {
-        return a.scopeLength == b.scopeLength && isWithin(data, a, otherData, b);
-    }
-
-    /// @notice The first `length` items of a scope as one number, the last item lowest; at most 7 of 32 bits.
-    function scopePath(bytes memory data, uint256 scopeAt, uint256 length) internal pure returns (uint256) {
-        return _word(data, scopeAt) >> (256 - 32 * length);
-    }
-
-    /// @notice Reads one packed action at `offset`; refuses unused fields that are not zero.
-    function readAction(bytes memory data, uint256 offset) internal pure returns (ActionView memory a) {
-        _read(data, offset, a);
-    }
-
-    function _read(bytes memory data, uint256 offset, ActionView memory a) private pure {
-        if (offset + MIN_ACTION_BYTES > data.length) revert Truncated(offset);
-        _fill(data, offset, a);
-        if (a.kind > REVERT_CONTINUE) revert BadKind(offset, a.kind);
-        if (a.scopeLength > MAX_SCOPE) revert ScopeTooLong(offset, a.scopeLength);
-        // a wrong length field lies past the end and so does what it leads to
-        if (a.dataAt > data.length) revert Truncated(a.dataAt);
-        if (a.dataLength > MAX_ACTION_DATA) revert DataTooLong(offset, a.dataLength);
-        if (a.end > data.length) revert Truncated(a.dataAt);
-        _requireFields(a, offset);
-    }
-
-    /// @notice A packed action that is known to be well-formed: read by readAction before, or packed by the caller.
-    function viewAction(bytes memory data, uint256 offset) internal pure returns (ActionView memory a) {
-        _fill(data, offset, a);
-    }
-
-    function _fill(bytes memory data, uint256 offset, ActionView memory a) private pure {
-        uint256 word = _word(data, offset);
-        a.start = offset;
-        a.kind = uint8(word >> 248);
-        a.flags = uint8(word >> 240);
-        a.rollupId = uint64(word >> 176);
-        a.destination = address(uint160(word >> 16));
-        word = _word(data, offset + 30);
-        a.value = uint128(word >> 128);
-        a.gasLimit = uint64(word >> 64);
-        a.sourceRollup = uint64(word);
-        word = _word(data, offset + 62);
-        a.sourceAddress = address(uint160(word >> 96));
-        a.scopeLength = uint8(word >> 88);
-        unchecked {
-            // offsets into memory, far below 2^64
-            a.scopeAt = offset + 83;
-            a.dataAt = a.scopeAt + 4 * a.scopeLength + 2;
-            a.dataLength = uint16(_word(data, a.dataAt - 2) >> 240);
-            a.end = a.dataAt + a.dataLength;
+            PackedAction.kind(core, undone) != PackedAction.REVERT
+                || PackedAction.rollupId(core, undone) != PackedAction.rollupId(core, trigger)
+                || !PackedAction.sameScope(core, undone, trigger)
+        ) revert BadRevertOf(index, undoneIndex);
+        uint256 wanted = parent(core, place);
+        if (wanted == NONE) revert BadParent(index, NONE);
+        uint256 above = undoneIndex;
+        while (above != wanted) {
+            above = parent(core, places[above]);
+            if (above == NONE) revert BadParent(index, wanted);
         }
+        uint256 opener = places[above];
+        uint256 length = PackedAction.scopeLength(core, trigger);
+        (uint256 frame, uint256 frameLength) = _frame(core, places, opener);
+        if (
+            owner(opener) != owner(place) || !PackedAction.isWithin(core, trigger, nextAt(opener))
+                || (frameLength >= length
+                    && PackedAction.scopePath(core, frame, length) == PackedAction.scopePath(core, trigger, length))
+        ) revert BadParent(index, above);
     }
 
-    /// @dev Each kind has the fields that it needs and no others (SPEC §5.1).
-    function _requireFields(ActionView memory a, uint256 offset) private pure {
-        uint8 kind = a.kind;
-        uint8 allowed = kind == RESULT ? 1 : kind == TRY_CALL ? 2 : 0;
-        if (a.flags & ~allowed != 0) revert BadActionFlags(offset, a.flags);
-        if (kind == CALL) return;
-        if (kind == TRY_CALL) {
-            if (a.gasLimit == 0) revert MissingGas(offset);
-            return;
+    /// @dev The scope in which an entry is met, as the first items of an action's: that of the call which its trigger answers, the
+    ///      one around the scope that was reverted, else none: a trigger begins.
+    function _frame(bytes memory core, uint256[] memory places, uint256 place)
+        private
+        pure
+        returns (uint256 start, uint256 length)
+    {
+        start = triggerAt(place);
+        uint8 kind = PackedAction.kind(core, start);
+        if (kind == PackedAction.RESULT) {
+            start = nextAt(places[replyTo(core, place)]);
+            return (start, PackedAction.scopeLength(core, start));
         }
-        // REVERT and REVERT_CONTINUE: a rollup about its own frames
-        bool isOwn = kind >= REVERT;
-        bool unused = a.value != 0 || (kind != L2TX && a.gasLimit != 0) || (!isOwn && a.scopeLength != 0)
-            || (kind != RESULT && (a.destination != address(0) || a.sourceAddress != address(0)))
-            || (kind == L2TX && a.sourceRollup != 0) || (isOwn && a.dataLength != 0);
-        if (unused) revert UnusedFieldSet(offset);
-        if (!isOwn) return;
-        if (a.scopeLength == 0) revert MissingScope(offset);
-        if (a.sourceRollup != a.rollupId) revert NotOwnFrame(offset, a.sourceRollup);
+        if (kind == PackedAction.REVERT_CONTINUE) return (start, PackedAction.scopeLength(core, start) - 1);
     }
 
-    function _position(uint64[] memory lockset, uint64 id, uint256 index) private pure returns (uint256) {
-        for (uint256 i = 0; i < lockset.length; i++) {
-            if (lockset[i] == id) return i;
+    function _position(bytes memory core, uint64 id, uint256 index) private pure returns (uint256) {
+        uint256 n = memberCount(core);
+        for (uint256 i = 0; i < n; i++) {
+            if (memberId(core, i) == id) return i;
         }
         revert OwnerNotInLockset(index, id);
     }
 
-    function _fieldElement(bytes memory data, uint256 offset) private pure returns (bytes32) {
-        uint256 value = _word(data, offset);
-        if (value >= FIELD) revert NotFieldElement(value);
-        return bytes32(value);
+    // --- actions
+
+    /// @notice Checks the packed action at an offset; refuses unused fields that are not zero.
+    /// @return end the offset after it
+    function checkAction(bytes memory data, uint256 start) internal pure returns (uint256 end) {
+        if (start + PackedAction.MIN_BYTES > data.length) revert Truncated(start);
+        uint8 kind = PackedAction.kind(data, start);
+        if (kind > PackedAction.REVERT_CONTINUE) revert BadKind(start, kind);
+        uint256 scope = PackedAction.scopeLength(data, start);
+        if (scope > PackedAction.MAX_SCOPE) revert ScopeTooLong(start, scope);
+        // a wrong length field lies past the end and so does what it leads to
+        uint256 begins = PackedAction.dataAt(data, start);
+        if (begins > data.length) revert Truncated(begins);
+        uint256 length = PackedAction.dataLength(data, begins);
+        if (length > PackedAction.MAX_DATA) revert DataTooLong(start, length);
+        end = begins + length;
+        if (end > data.length) revert Truncated(begins);
+        _requireFields(data, start, kind, scope, length);
     }
 
-    /// @dev 32 bytes at an offset. Callers check bounds for the bits they use; what lies past the end is never used.
-    function _word(bytes memory data, uint256 offset) private pure returns (uint256 word) {
-        assembly ("memory-safe") {
-            word := mload(add(add(data, 32), offset))
+    /// @dev Each kind has the fields that it needs and no others (SPEC §5.1).
+    function _requireFields(bytes memory data, uint256 start, uint8 kind, uint256 scope, uint256 length) private pure {
+        uint8 flags = PackedAction.flags(data, start);
+        uint8 allowed =
+            kind == PackedAction.RESULT ? PackedAction.FAILED : kind == PackedAction.TRY_CALL ? PackedAction.OPAQUE : 0;
+        if (flags & ~allowed != 0) revert BadActionFlags(start, flags);
+        if (kind == PackedAction.CALL) return;
+        uint64 gasLimit = PackedAction.gasLimit(data, start);
+        if (kind == PackedAction.TRY_CALL) {
+            if (gasLimit == 0) revert MissingGas(start);
+            return;
         }
+        // REVERT and REVERT_CONTINUE: a rollup about its own frames
+        bool isOwn = kind >= PackedAction.REVERT;
+        bool isTransaction = kind == PackedAction.L2TX;
+        bool unused = PackedAction.value(data, start) != 0 || (!isTransaction && gasLimit != 0) || (!isOwn && scope != 0)
+            || (isOwn && length != 0);
+        if (kind != PackedAction.RESULT && !unused) {
+            unused = PackedAction.destination(data, start) != address(0)
+                || PackedAction.sourceAddress(data, start) != address(0)
+                || (isTransaction && PackedAction.sourceRollup(data, start) != 0);
+        }
+        if (unused) revert UnusedFieldSet(start);
+        if (!isOwn) return;
+        if (scope == 0) revert MissingScope(start);
+        uint64 source = PackedAction.sourceRollup(data, start);
+        if (source != PackedAction.rollupId(data, start)) revert NotOwnFrame(start, source);
+    }
+
+    function _requireField(uint256 value) private pure {
+        if (value >= FIELD) revert NotFieldElement(value);
     }
 }

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {ActionHash} from "./ActionHash.sol";
 import {CoreCodec} from "./CoreCodec.sol";
 import {IRollupsExecution} from "./interfaces/IRollupsExecution.sol";
+import {PackedAction} from "./PackedAction.sol";
 import {ProxyFactory} from "./ProxyFactory.sol";
 import {ReturnData} from "./ReturnData.sol";
 import {Transient} from "./Transient.sol";
@@ -32,48 +33,49 @@ abstract contract Flow is ProxyFactory {
     {
         _rollup(rollupId);
         if (msg.value > type(uint128).max) revert ValueTooLarge(msg.value);
-        if (data.length > CoreCodec.MAX_ACTION_DATA) revert CoreCodec.DataTooLong(0, data.length);
+        if (data.length > PackedAction.MAX_DATA) revert CoreCodec.DataTooLong(0, data.length);
         return bytes.concat(
-            abi.encodePacked(CoreCodec.CALL, uint8(0), rollupId, destination, uint128(msg.value)),
+            abi.encodePacked(PackedAction.CALL, uint8(0), rollupId, destination, uint128(msg.value)),
             abi.encodePacked(uint64(0), uint64(0), source, uint8(0), uint16(data.length), data)
         );
     }
 
     /// @dev A trigger whose failure is the caller's revert, unless it is a transaction of the rollup, which is done either way.
-    function _fire(bytes memory data, CoreCodec.ActionView memory a, bytes32 pin, bool listed)
+    function _fire(bytes memory data, uint256 start, bytes32 pin, bool listed)
         internal
         returns (bool failed, bytes memory answer)
     {
-        (failed, answer) = _trigger(data, a, pin, listed);
-        if (failed && a.kind != CoreCodec.L2TX) revert CallReverted(answer);
+        (failed, answer) = _trigger(data, start, pin, listed);
+        if (failed && PackedAction.kind(data, start) != PackedAction.L2TX) revert CallReverted(answer);
     }
 
-    /// @dev Runs a trigger up to its RESULT. `data` holds the packed action that `a` views.
-    function _trigger(bytes memory data, CoreCodec.ActionView memory a, bytes32 pin, bool listed)
+    /// @dev Runs a trigger up to its RESULT. `data` holds the packed action at `start`.
+    function _trigger(bytes memory data, uint256 start, bytes32 pin, bool listed)
         private
         returns (bool failed, bytes memory answer)
     {
-        bytes32 actionHash = ActionHash.hash(data, a, 0);
-        bytes32 coreId = pin == 0 ? _resolve(a.rollupId, actionHash, a.kind != CoreCodec.L2TX) : pin;
+        bytes32 actionHash = ActionHash.hash(data, start, 0);
+        uint64 rollupId = PackedAction.rollupId(data, start);
+        bool isCall = PackedAction.isCall(data, start);
+        bytes32 coreId = pin == 0 ? _resolve(rollupId, actionHash, isCall) : pin;
         (bool found, Table memory t) = _tableOf(coreId);
-        if (!found) revert ExecutionNotFound(actionHash, _slice(data, a.start, a.end - a.start));
-        bytes32[] memory outer = _enter(t, a, listed);
+        if (!found) revert ExecutionNotFound(actionHash, PackedAction.copy(data, start));
+        bytes32[] memory outer = _enter(t, data, start, listed);
         uint256 midsBefore = _midCount;
-        _moveEther(a.sourceRollup, a.rollupId, a.value);
-        bytes memory record = _run(t, 0, _consume(t, actionHash, data, a));
+        _moveEther(PackedAction.sourceRollup(data, start), rollupId, PackedAction.value(data, start));
+        bytes memory record = _run(t, 0, _consume(t, actionHash, data, start));
         // suspended frames are resumed by whoever began them. Here, and not when all is done: a caller that takes failures takes this
         // one too, and its flow goes on
         if (_midCount != midsBefore) revert FlowNotFinal(_midCount);
         _leave(t, outer);
-        CoreCodec.ActionView memory result = CoreCodec.viewAction(record, RECORD_HEADER);
-        return (result.flags & 1 != 0, _slice(record, result.dataAt, result.dataLength));
+        return (PackedAction.flags(record, RECORD_HEADER) & PackedAction.FAILED != 0, PackedAction.payload(record, RECORD_HEADER));
     }
 
     /// @dev Starts a frame. Entering a table that is not running makes it the table of its members, and asks for its executor:
     ///      transient tables only he can have loaded in this transaction; a stored one, or a transaction of a rollup, which names
     ///      no source, he must fire himself.
     /// @return outer sessions to restore, empty if the table was running already
-    function _enter(Table memory t, CoreCodec.ActionView memory a, bool listed)
+    function _enter(Table memory t, bytes memory data, uint256 start, bool listed)
         private
         returns (bytes32[] memory outer)
     {
@@ -82,10 +84,12 @@ abstract contract Flow is ProxyFactory {
         if (Transient.get(active) == RUNNING) return outer;
         if (t.triggersFixed && !listed) revert TriggersFixed(t.coreId);
         if (t.executor != address(0)) {
-            bool isTransaction = a.kind == CoreCodec.L2TX;
-            address who = isTransaction ? msg.sender : a.sourceAddress;
+            bool isTransaction = PackedAction.kind(data, start) == PackedAction.L2TX;
+            address who = isTransaction ? msg.sender : PackedAction.sourceAddress(data, start);
             bool mustBe = isTransaction || t.lane == LANE_PERSISTENT;
-            if (mustBe && (who != t.executor || a.sourceRollup != 0)) revert NotExecutor(who, t.executor);
+            if (mustBe && (who != t.executor || PackedAction.sourceRollup(data, start) != 0)) {
+                revert NotExecutor(who, t.executor);
+            }
         }
         Transient.set(active, RUNNING);
         outer = new bytes32[](t.lockset.length);
@@ -111,39 +115,37 @@ abstract contract Flow is ProxyFactory {
     ///      first `length` of that action's own scope.
     /// @return the record whose next action lies outside, or is the RESULT
     function _run(Table memory t, uint256 length, bytes memory record) private returns (bytes memory) {
-        CoreCodec.ActionView memory a = CoreCodec.viewAction(record, RECORD_HEADER);
-        uint256 path = CoreCodec.scopePath(record, a.scopeAt, length);
-        while (
-            a.kind != CoreCodec.RESULT && a.scopeLength >= length
-                && CoreCodec.scopePath(record, a.scopeAt, length) == path
-        ) {
-            if (a.scopeLength > length) record = _inScope(t, length + 1, record, a);
-            else if (a.kind == CoreCodec.REVERT) _undo(record, a);
-            else record = _exchange(t, record, a);
-            a = CoreCodec.viewAction(record, RECORD_HEADER);
+        uint256 start = RECORD_HEADER;
+        uint256 path = PackedAction.scopePath(record, start, length);
+        while (true) {
+            uint8 kind = PackedAction.kind(record, start);
+            uint256 scope = PackedAction.scopeLength(record, start);
+            bool isInside = scope >= length && PackedAction.scopePath(record, start, length) == path;
+            if (kind == PackedAction.RESULT || !isInside) return record;
+            if (scope > length) record = _inScope(t, length + 1, record);
+            else if (kind == PackedAction.REVERT) _undo(record);
+            else record = _exchange(t, record);
         }
+        // not reached; without it the compiler warns
         return record;
     }
 
     /// @dev Opens one more scope. If it is reverted, nothing of what happened in it is left but the word of it, and the rollup's
     ///      REVERT_CONTINUE is met at the roots that were live before.
-    function _inScope(Table memory t, uint256 length, bytes memory record, CoreCodec.ActionView memory a)
-        private
-        returns (bytes memory)
-    {
+    function _inScope(Table memory t, uint256 length, bytes memory record) private returns (bytes memory) {
         (bool ok, bytes memory answer) =
             _callSelf(abi.encodeCall(IRollupsExecution.newScope, (t.coreId, length, record)));
         if (ok) return abi.decode(answer, (bytes));
         if (answer.length != 68 || bytes4(answer) != UndoScope.selector) _bubble(answer);
-        (uint256 index, bytes32 link) = abi.decode(_slice(answer, 4, 64), (uint256, bytes32));
-        emit ScopeReverted(t.coreId, uint16(index), a.sourceRollup);
-        bytes memory scope = _slice(record, a.scopeAt, 4 * length);
+        (uint256 index, bytes32 link) = abi.decode(PackedAction.slice(answer, 4, 64), (uint256, bytes32));
+        uint64 rollupId = PackedAction.sourceRollup(record, RECORD_HEADER);
+        emit ScopeReverted(t.coreId, uint16(index), rollupId);
+        bytes memory scope = PackedAction.slice(record, PackedAction.scopeAt(RECORD_HEADER), 4 * length);
         bytes memory action = bytes.concat(
-            abi.encodePacked(CoreCodec.REVERT_CONTINUE, uint8(0), a.sourceRollup, address(0), uint128(0), uint64(0)),
-            abi.encodePacked(a.sourceRollup, address(0), uint8(length), scope, uint16(0))
+            abi.encodePacked(PackedAction.REVERT_CONTINUE, uint8(0), rollupId, address(0), uint128(0), uint64(0)),
+            abi.encodePacked(rollupId, address(0), uint8(length), scope, uint16(0))
         );
-        CoreCodec.ActionView memory follows = CoreCodec.viewAction(action, 0);
-        return _consume(t, ActionHash.hash(action, follows, link), action, follows);
+        return _consume(t, ActionHash.hash(action, 0, link), action, 0);
     }
 
     /// @inheritdoc IRollupsExecution
@@ -158,40 +160,39 @@ abstract contract Flow is ProxyFactory {
     }
 
     /// @dev Ends the scope that is open: to be called only in the frame of newScope that opened it.
-    function _undo(bytes memory record, CoreCodec.ActionView memory a) private pure {
+    function _undo(bytes memory record) private pure {
         (uint16 index,, bytes32 newRoot) = _head(record);
-        revert UndoScope(index, ActionHash.continueLink(ActionHash.hash(record, a, 0), newRoot));
+        bytes32 revertHash = ActionHash.hash(record, RECORD_HEADER, 0);
+        revert UndoScope(index, ActionHash.continueLink(revertHash, newRoot));
     }
 
     // --- calls
 
-    /// @dev Makes a rollup's call and meets its answer.
-    function _exchange(Table memory t, bytes memory record, CoreCodec.ActionView memory a)
-        private
-        returns (bytes memory)
-    {
+    /// @dev Makes a rollup's call, the next action in `record`, and meets its answer.
+    function _exchange(Table memory t, bytes memory record) private returns (bytes memory) {
+        uint256 start = RECORD_HEADER;
         bool failed;
         bytes memory answer;
-        if (a.rollupId == 0) (failed, answer) = _callL1(record, a);
-        else if (a.kind == CoreCodec.TRY_CALL) (failed, answer) = _try(_slice(record, a.start, a.end - a.start));
-        else (, answer) = _fire(record, a, 0, false);
-        if (failed && a.flags & 2 != 0) answer = "";
-        bytes memory result = _resultOf(a, failed, answer);
-        CoreCodec.ActionView memory r = CoreCodec.viewAction(result, 0);
-        return _consume(t, ActionHash.hash(result, r, ActionHash.hash(record, a, 0)), result, r);
+        if (PackedAction.rollupId(record, start) == 0) (failed, answer) = _callL1(record, start);
+        else if (PackedAction.kind(record, start) == PackedAction.TRY_CALL) (failed, answer) = _try(PackedAction.copy(record, start));
+        else (, answer) = _fire(record, start, 0, false);
+        if (failed && PackedAction.flags(record, start) & PackedAction.OPAQUE != 0) answer = "";
+        bytes memory result = _resultOf(record, start, failed, answer);
+        return _consume(t, ActionHash.hash(result, 0, ActionHash.hash(record, start, 0)), result, 0);
     }
 
     /// @dev A call to L1, by the proxy of its source. That of a TRY_CALL may fail: then nothing of it is left and its value is back.
-    function _callL1(bytes memory data, CoreCodec.ActionView memory a)
-        private
-        returns (bool failed, bytes memory answer)
-    {
-        _moveEther(a.sourceRollup, 0, a.value);
-        address proxy = getOrCreateProxy(a.sourceAddress, a.sourceRollup);
-        bytes memory payload = abi.encodePacked(a.destination, a.gasLimit, _slice(data, a.dataAt, a.dataLength));
+    function _callL1(bytes memory data, uint256 start) private returns (bool failed, bytes memory answer) {
+        uint256 value = PackedAction.value(data, start);
+        uint64 source = PackedAction.sourceRollup(data, start);
+        uint64 gasLimit = PackedAction.gasLimit(data, start);
+        bool isTry = PackedAction.kind(data, start) == PackedAction.TRY_CALL;
+        _moveEther(source, 0, value);
+        address proxy = getOrCreateProxy(PackedAction.sourceAddress(data, start), source);
+        bytes memory payload =
+            abi.encodePacked(PackedAction.destination(data, start), gasLimit, PackedAction.payload(data, start));
         // whoever sends the transaction chooses its gas, and must not choose the branch with it
-        if (a.kind == CoreCodec.TRY_CALL) _requireGas(uint256(a.gasLimit) + a.gasLimit / 63 + PROXY_RESERVE);
-        uint256 value = a.value;
+        if (isTry) _requireGas(uint256(gasLimit) + gasLimit / 63 + PROXY_RESERVE);
         uint256 size;
         // assembly: a callee's return data must not be copied without bound
         assembly ("memory-safe") {
@@ -199,15 +200,23 @@ abstract contract Flow is ProxyFactory {
             size := returndatasize()
         }
         if (!failed) {
-            if (size > CoreCodec.MAX_ACTION_DATA) revert AnswerTooLong(size);
-            return (false, ReturnData.head(CoreCodec.MAX_ACTION_DATA));
+            if (size > PackedAction.MAX_DATA) revert AnswerTooLong(size);
+            return (false, ReturnData.head(PackedAction.MAX_DATA));
         }
         answer = ReturnData.head(MAX_REVERT_DATA);
-        // a missing entry deeper down is no answer: it is the planner's business and comes through as it is
-        if (answer.length >= 4 && bytes4(answer) == ExecutionNotFound.selector) _bubble(answer);
-        if (a.kind == CoreCodec.CALL) revert CallFailed(answer);
-        _moveEther(0, a.sourceRollup, a.value);
-        if (answer.length > CoreCodec.MAX_ACTION_DATA) answer = _slice(answer, 0, CoreCodec.MAX_ACTION_DATA);
+        if (_isUnavailable(answer)) _bubble(answer);
+        if (!isTry) revert CallFailed(answer);
+        _moveEther(0, source, value);
+        if (answer.length > PackedAction.MAX_DATA) answer = PackedAction.slice(answer, 0, PackedAction.MAX_DATA);
+    }
+
+    /// @dev Whether a callee failed because a table deeper down is not there, or not for this flow. That is the business of whoever sends
+    ///      the transaction, or of who came before it, and no answer: it comes through as it is.
+    function _isUnavailable(bytes memory answer) private pure returns (bool) {
+        if (answer.length < 4) return false;
+        bytes4 what = bytes4(answer);
+        return what == ExecutionNotFound.selector || what == TriggersFixed.selector || what == NotExecutor.selector
+            || what == ForcedFirst.selector || what == TimeSkew.selector;
     }
 
     /// @dev The gas that a call made next will have, if all is given to it.
@@ -222,7 +231,12 @@ abstract contract Flow is ProxyFactory {
         (bool ok, bytes memory answer) = _callSelf(abi.encodeCall(IRollupsExecution.attempt, (action)));
         if (ok) return (false, abi.decode(answer, (bytes)));
         if (bytes4(answer) != TriedCallFailed.selector) _bubble(answer);
-        return (true, abi.decode(_slice(answer, 4, answer.length - 4), (bytes)));
+        return (true, _reasonOf(answer));
+    }
+
+    /// @dev What a TriedCallFailed carries.
+    function _reasonOf(bytes memory answer) private pure returns (bytes memory) {
+        return abi.decode(PackedAction.slice(answer, 4, answer.length - 4), (bytes));
     }
 
     /// @inheritdoc IRollupsExecution
@@ -230,7 +244,7 @@ abstract contract Flow is ProxyFactory {
         _requireSelf();
         bytes memory data = action;
         bool failed;
-        (failed, answer) = _trigger(data, CoreCodec.viewAction(data, 0), 0, false);
+        (failed, answer) = _trigger(data, 0, 0, false);
         if (failed) revert TriedCallFailed(answer);
     }
 
@@ -241,7 +255,7 @@ abstract contract Flow is ProxyFactory {
         if (ok) return (0, abi.decode(answer, (bytes)));
         _claimable[msg.sender] += msg.value;
         if (bytes4(answer) != TriedCallFailed.selector) return (2, answer);
-        return (1, abi.decode(_slice(answer, 4, answer.length - 4), (bytes)));
+        return (1, _reasonOf(answer));
     }
 
     function _callSelf(bytes memory data) private returns (bool ok, bytes memory answer) {
@@ -258,34 +272,33 @@ abstract contract Flow is ProxyFactory {
     // --- entries
 
     /// @dev Meets an action at the live roots: moves its owner's root and returns the record, which holds the next action.
-    function _consume(Table memory t, bytes32 actionHash, bytes memory data, CoreCodec.ActionView memory a)
+    function _consume(Table memory t, bytes32 actionHash, bytes memory data, uint256 start)
         private
         returns (bytes memory record)
     {
-        uint64 epoch = 0;
-        bytes32[] memory stamps = new bytes32[](t.lockset.length);
-        for (uint256 i = 0; i < stamps.length; i++) {
-            Rollup storage member = _rollups[t.lockset[i]];
-            uint64 memberEpoch = _epoch(member);
-            if (t.lockset[i] == a.rollupId) epoch = memberEpoch;
-            stamps[i] = ActionHash.stamp(member.stateRoot, memberEpoch);
-        }
-        record = _takeRecord(t, ActionHash.key(t.coreId, actionHash, keccak256(abi.encodePacked(stamps))));
-        if (record.length == 0) revert ExecutionNotFound(actionHash, _slice(data, a.start, a.end - a.start));
+        uint64 rollupId = PackedAction.rollupId(data, start);
+        (bytes32 key, uint64 epoch) = _keyOf(t, actionHash, rollupId);
+        record = _takeRecord(t, key);
+        if (record.length == 0) revert ExecutionNotFound(actionHash, PackedAction.copy(data, start));
 
-        bool isForced = a.kind == CoreCodec.L2TX && a.gasLimit != 0;
-        bytes32 dataHash = isForced ? ActionHash.slice(data, a.dataAt, a.dataLength) : bytes32(0);
-        _checkForced(t.coreId, t.lane, a.rollupId, isForced ? a.gasLimit : 0, dataHash);
+        uint64 item = 0;
+        bytes32 dataHash;
+        if (PackedAction.isForced(data, start)) {
+            item = PackedAction.gasLimit(data, start);
+            dataHash = keccak256(PackedAction.payload(data, start));
+        }
+        _checkForced(t.coreId, t.lane, rollupId, item, dataHash);
         (uint16 index, bool mid, bytes32 newRoot) = _head(record);
-        Rollup storage owner = _rollups[a.rollupId];
+        Rollup storage owner = _rollups[rollupId];
         if (owner.stateRoot != newRoot) {
-            if (t.l2Time < owner.lastL2Time) revert TimeSkew(t.l2Time, owner.lastL2Time, block.timestamp);
+            uint64 lastL2Time = owner.lastL2Time;
+            if (t.l2Time < lastL2Time) revert TimeSkew(t.l2Time, lastL2Time, block.timestamp);
             owner.stateRoot = newRoot;
             // not after the block that loaded the table
-            if (t.l2Time != owner.lastL2Time) owner.lastL2Time = uint40(t.l2Time);
+            if (t.l2Time != lastL2Time) owner.lastL2Time = uint40(t.l2Time);
         }
-        _setMid(a.rollupId, mid);
-        emit ExecutionConsumed(t.coreId, index, a.rollupId, newRoot, epoch);
+        _setMid(rollupId, mid);
+        emit ExecutionConsumed(t.coreId, index, rollupId, newRoot, epoch);
     }
 
     function _head(bytes memory record) private pure returns (uint16 index, bool mid, bytes32 newRoot) {
@@ -298,34 +311,28 @@ abstract contract Flow is ProxyFactory {
     }
 
     function _setMid(uint64 rollupId, bool mid) private {
-        if (_isMid(rollupId) == mid) return;
-        Transient.set(_midSlot(rollupId), bytes32(uint256(mid ? 1 : 0)));
+        bytes32 slot = _midSlot(rollupId);
+        if ((Transient.get(slot) != 0) == mid) return;
+        Transient.set(slot, bytes32(uint256(mid ? 1 : 0)));
         if (mid) _midCount++;
         else _midCount--;
     }
 
-    /// @dev The packed RESULT that answers a call: it goes back from the call's target to its source.
-    function _resultOf(CoreCodec.ActionView memory call, bool failed, bytes memory answer)
+    /// @dev The packed RESULT that answers the call at `start`: it goes back from the call's target to its source.
+    function _resultOf(bytes memory data, uint256 start, bool failed, bytes memory answer)
         private
         pure
         returns (bytes memory)
     {
         return bytes.concat(
-            abi.encodePacked(CoreCodec.RESULT, failed, call.sourceRollup, call.sourceAddress, uint128(0), uint64(0)),
-            abi.encodePacked(call.rollupId, call.destination, uint8(0), uint16(answer.length), answer)
+            abi.encodePacked(PackedAction.RESULT, failed, uint224(PackedAction.source(data, start)), uint192(0)),
+            abi.encodePacked(uint224(PackedAction.target(data, start)), uint8(0), uint16(answer.length), answer)
         );
     }
 
     function _bubble(bytes memory reason) internal pure {
         assembly ("memory-safe") {
             revert(add(reason, 32), mload(reason))
-        }
-    }
-
-    function _slice(bytes memory data, uint256 offset, uint256 length) internal pure returns (bytes memory part) {
-        part = new bytes(length);
-        assembly ("memory-safe") {
-            mcopy(add(part, 32), add(add(data, 32), offset), length)
         }
     }
 }

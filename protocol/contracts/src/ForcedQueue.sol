@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
+import {ActionHash} from "./ActionHash.sol";
 import {TableStore} from "./TableStore.sol";
 import {Transient} from "./Transient.sol";
 
@@ -40,7 +41,7 @@ abstract contract ForcedQueue is TableStore {
         if (msg.value > type(uint96).max) revert ValueTooLarge(msg.value);
         index = r.forcedTail++;
         _forced[rollupId][index] = Forced(keccak256(transaction), uint64(block.number), uint96(msg.value));
-        if (index == r.forcedHead) r.forcedDue = uint48(block.number + wait);
+        if (index == r.forcedHead) r.forcedDue = uint48(_due(r, block.number + wait));
         emit ForcedQueued(rollupId, index, msg.sender, msg.value, transaction);
     }
 
@@ -75,11 +76,9 @@ abstract contract ForcedQueue is TableStore {
         delete _forced[rollupId][head];
         uint64 next = head + 1;
         r.forcedHead = next;
+        r.forcedPause = uint64(block.number + FORCED_GAP);
         uint256 due = 0;
-        if (next != r.forcedTail) {
-            due = _forced[rollupId][next].queuedAt + uint256(r.forceBlocks);
-            if (due < block.number + FORCED_GAP) due = block.number + FORCED_GAP;
-        }
+        if (next != r.forcedTail) due = _due(r, _forced[rollupId][next].queuedAt + uint256(r.forceBlocks));
         r.forcedDue = uint48(due);
         address payee =
             lane == LANE_TRANSIENT ? address(uint160(uint256(Transient.get(_payeeSlot(coreId))))) : _payees[coreId];
@@ -88,7 +87,13 @@ abstract contract ForcedQueue is TableStore {
         emit ForcedTaken(rollupId, head, coreId, payee, bounty);
     }
 
+    /// @dev Not sooner than FORCED_GAP after the one before.
+    function _due(Rollup storage r, uint256 wanted) private view returns (uint256) {
+        uint256 pause = r.forcedPause;
+        return wanted < pause ? pause : wanted;
+    }
+
     function _payeeSlot(bytes32 coreId) private pure returns (bytes32) {
-        return keccak256(abi.encode(D_PAYEE, coreId));
+        return ActionHash.pair(D_PAYEE, coreId);
     }
 }

@@ -26,6 +26,8 @@ abstract contract RollupRegistry is IRollupsTypes {
         uint32 forceBlocks;
         uint64 forcedHead;
         uint64 forcedTail;
+        /// no forced transaction is due before this block: one was taken shortly before
+        uint64 forcedPause;
     }
 
     struct SystemFamily {
@@ -33,10 +35,14 @@ abstract contract RollupRegistry is IRollupsTypes {
         bytes32 family;
     }
 
+    /// @dev Most rollups have one system: it lies in the two words that are read anyway.
     struct StoredConfig {
         uint64 effectiveFrom;
         uint8 threshold;
-        SystemFamily[] systems;
+        uint8 count;
+        address system;
+        bytes32 family;
+        SystemFamily[] further;
     }
 
     uint64 internal _rollupCount;
@@ -79,7 +85,11 @@ abstract contract RollupRegistry is IRollupsTypes {
 
     function _configHash(uint64 rollupId, uint64 epoch) internal view returns (bytes32) {
         (Config memory c,) = _config(rollupId, epoch);
-        return ActionHash.config(c);
+        bytes32[] memory systems = new bytes32[](c.systems.length);
+        for (uint256 i = 0; i < systems.length; i++) {
+            systems[i] = bytes32(uint256(uint160(c.systems[i])));
+        }
+        return ActionHash.config(c.threshold, systems, c.families);
     }
 
     function _config(uint64 rollupId, uint64 epoch)
@@ -88,15 +98,20 @@ abstract contract RollupRegistry is IRollupsTypes {
         returns (Config memory c, uint64 effectiveFrom)
     {
         StoredConfig storage stored = _configs[rollupId][epoch];
-        uint256 count = stored.systems.length;
+        uint256 count = stored.count;
         c.systems = new address[](count);
         c.families = new bytes32[](count);
         for (uint256 i = 0; i < count; i++) {
-            c.systems[i] = stored.systems[i].system;
-            c.families[i] = stored.systems[i].family;
+            (c.systems[i], c.families[i]) = _systemOf(stored, i);
         }
         c.threshold = stored.threshold;
         effectiveFrom = stored.effectiveFrom;
+    }
+
+    function _systemOf(StoredConfig storage stored, uint256 place) internal view returns (address, bytes32) {
+        if (place == 0) return (stored.system, stored.family);
+        SystemFamily storage s = stored.further[place - 1];
+        return (s.system, s.family);
     }
 
     // --- ether
@@ -127,7 +142,7 @@ abstract contract RollupRegistry is IRollupsTypes {
     }
 
     function _midSlot(uint64 rollupId) internal pure returns (bytes32) {
-        return keccak256(abi.encode(D_MID, rollupId));
+        return ActionHash.pair(D_MID, bytes32(uint256(rollupId)));
     }
 
     function _isMid(uint64 rollupId) internal view returns (bool) {

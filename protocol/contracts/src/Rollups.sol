@@ -6,6 +6,7 @@ import {CoreCodec} from "./CoreCodec.sol";
 import {Flow} from "./Flow.sol";
 import {IProofMarket} from "./interfaces/IProofMarket.sol";
 import {IRollupsExecution} from "./interfaces/IRollupsExecution.sol";
+import {PackedAction} from "./PackedAction.sol";
 import {ProofMarket} from "./ProofMarket.sol";
 import {TableReader} from "./TableReader.sol";
 
@@ -60,26 +61,36 @@ contract Rollups is Flow {
         _requireIdle();
         precheck(expects);
         if (triggers.length % 2 != 0) revert MalformedTriggers(triggers.length);
-        Load memory l = _open(core, LANE_TRANSIENT);
+        bytes memory data = core;
+        Load memory l = _open(data, LANE_TRANSIENT);
+        _checkSender(data, triggers);
+        bool isFresh = !l.known || _standsOnLiveRoots(data);
+        if (isFresh) _checkLive(data);
+        _read(l, proofs);
         _checkTriggers(l, triggers);
-        (address payee, bytes32 agreementHash, bytes32 systemsHash) = _load(l, proofs);
+        // also of somebody's copy in this transaction, of which entries may be gone and whose members may resolve elsewhere since
+        if (isFresh) _store(l);
         // a load that fires nothing does not show that the user was served, so it does not pay: settleLoaded does
+        bytes32 agreementHash = l.proven.agreementHash;
         if (settlement.length != 0 ? agreementHash == 0 : agreementHash != 0 && triggers.length != 0) {
             revert SettlementMismatch(agreementHash, settlement.length);
         }
-        if (triggers.length == 0) _rememberLoader(l.coreId, payee, agreementHash, systemsHash);
-        else if (agreementHash != 0) {
-            MARKET.settle{gas: SETTLE_GAS}(l.coreId, agreementHash, payee, systemsHash, settlement);
+        if (triggers.length == 0) {
+            _rememberLoader(l.coreId, l.proven);
+        } else if (agreementHash != 0) {
+            MARKET.settle{gas: SETTLE_GAS}(
+                l.coreId, agreementHash, l.proven.payee, l.proven.systemsHash, settlement
+            );
         }
         results = new bytes[](triggers.length / 2);
         for (uint256 i = 0; i < results.length; i++) {
-            CoreCodec.ActionView memory a = CoreCodec.viewAction(l.data, l.plan.triggers[_index(triggers, i)]);
-            (, results[i]) = _fire(l.data, a, l.coreId, true);
+            uint256 start = CoreCodec.triggerAt(l.plan.places[_index(triggers, i)]);
+            (, results[i]) = _fire(data, start, l.coreId, true);
         }
     }
 
     /// @inheritdoc IRollupsExecution
-    function loadL2Executions(Execution[] calldata, bytes calldata proof)
+    function loadL2Executions(Execution[] calldata executions, bytes calldata proof)
         external
         payable
         override
@@ -88,18 +99,25 @@ contract Rollups is Flow {
         _requireIdle();
         (bool ok, bytes memory packed) = address(READER).staticcall(msg.data);
         if (!ok) _bubble(packed);
-        Load memory l = _open(abi.decode(packed, (bytes)), LANE_PERSISTENT);
-        uint256 bond = BOND_PER_ENTRY * l.plan.keys.length;
+        bytes memory data = abi.decode(packed, (bytes));
+        uint256 bond = BOND_PER_ENTRY * executions.length;
         if (msg.value != bond) revert WrongValue(bond, msg.value);
-        bool atLiveRoot = true;
-        if (l.copied) {
-            _claimable[msg.sender] += bond;
-            atLiveRoot = _join(l.coreId, l.plan.keys[0], l.header);
+        Load memory l = _open(data, LANE_PERSISTENT);
+        if (l.known) {
+            l.plan = READER.plan(data, l.coreId, _configsAt(data, uint64(block.timestamp)), address(MARKET));
         } else {
+            _checkLive(data);
             // the reader has found the header inside `proof`
-            _load(l, proof[CoreCodec.HEADER_BYTES + 40 * uint256(uint8(proof[1])):]);
+            _read(l, proof[CoreCodec.HEADER_BYTES + CoreCodec.MEMBER_BYTES * CoreCodec.memberCount(data):]);
         }
-        if (atLiveRoot && l.plan.openAction != 0) _offer(l.header.lockset[0], l.plan.openAction, l.coreId);
+        bool atLiveRoot = true;
+        if (l.known) {
+            _claimable[msg.sender] += bond;
+            atLiveRoot = _join(l.coreId, l.plan.keys[0], data);
+        } else {
+            _store(l);
+        }
+        if (atLiveRoot && l.plan.openAction != 0) _offer(CoreCodec.memberId(data, 0), l.plan.openAction, l.coreId);
         return l.coreId;
     }
 
@@ -120,6 +138,7 @@ contract Rollups is Flow {
         override
         returns (bytes memory)
     {
+        _requirePin(coreId);
         return _begin(_callFromL1(rollupId, destination, msg.sender, data), coreId);
     }
 
@@ -160,6 +179,7 @@ contract Rollups is Flow {
         override
         returns (bool success, bytes memory answer)
     {
+        _requirePin(coreId);
         return _execute(rollupId, transaction, 0, coreId);
     }
 
@@ -173,7 +193,12 @@ contract Rollups is Flow {
     }
 
     function _begin(bytes memory action, bytes32 pin) private returns (bytes memory answer) {
-        (, answer) = _fire(action, CoreCodec.viewAction(action, 0), pin, false);
+        (, answer) = _fire(action, 0, pin, false);
+    }
+
+    /// @dev No table has the id 0, which would stand for any.
+    function _requirePin(bytes32 coreId) private pure {
+        if (coreId == 0) revert NoSuchTable(coreId);
     }
 
     /// @dev A transaction begins outside of any flow: it names no source, so that anybody could slip it into somebody else's.
@@ -184,12 +209,12 @@ contract Rollups is Flow {
     {
         _requireIdle();
         _rollup(rollupId);
-        if (transaction.length > CoreCodec.MAX_ACTION_DATA) revert CoreCodec.DataTooLong(0, transaction.length);
+        if (transaction.length > PackedAction.MAX_DATA) revert CoreCodec.DataTooLong(0, transaction.length);
         bytes memory action = bytes.concat(
-            abi.encodePacked(CoreCodec.L2TX, uint8(0), rollupId, address(0), uint128(0), gas, uint64(0)),
+            abi.encodePacked(PackedAction.L2TX, uint8(0), rollupId, address(0), uint128(0), gas, uint64(0)),
             abi.encodePacked(address(0), uint8(0), uint16(transaction.length), transaction)
         );
-        (bool failed, bytes memory answer) = _fire(action, CoreCodec.viewAction(action, 0), pin, false);
+        (bool failed, bytes memory answer) = _fire(action, 0, pin, false);
         return (!failed, answer);
     }
 
@@ -200,41 +225,49 @@ contract Rollups is Flow {
         bytes data;
         bytes32 coreId;
         uint8 lane;
-        /// live in this lane already: nothing is stored again, and times and roots, which the first load's triggers may have
-        /// moved, are not asked again
-        bool copied;
-        CoreCodec.Core header;
-        uint64[] epochs;
+        /// live in this lane already
+        bool known;
         TableReader.Plan plan;
+        TableReader.Proven proven;
     }
 
-    /// @dev Formats and rules.
     function _open(bytes memory data, uint8 lane) private view returns (Load memory l) {
+        CoreCodec.checkHeader(data);
         l.data = data;
         l.lane = lane;
         l.coreId = ActionHash.coreId(data);
-        l.copied = _isLive(l.coreId, lane);
-        (l.header,) = CoreCodec.decodeHeader(data);
-        l.epochs = _epochsAt(l.header.lockset, uint64(block.timestamp));
-        l.plan = READER.plan(data, l.coreId, l.epochs, address(MARKET));
+        l.known = _isLive(l.coreId, lane);
+    }
+
+    function _checkSender(bytes memory data, bytes calldata triggers) private view {
+        address executor = CoreCodec.executor(data);
+        if (executor != address(0) && msg.sender != executor) revert NotExecutor(msg.sender, executor);
+        bytes32 wanted = CoreCodec.triggersHash(data);
+        if (wanted == 0) return;
+        bytes32 triggersHash = keccak256(triggers);
+        if (triggersHash != wanted) revert WrongTriggers(wanted, triggersHash);
+    }
+
+    /// @dev Rules and proofs.
+    function _read(Load memory l, bytes calldata proofs) private view {
+        bytes memory configs = _configsAt(l.data, uint64(block.timestamp));
+        (l.plan, l.proven) = READER.read(l.data, l.coreId, configs, proofs, address(MARKET));
     }
 
     function _checkTriggers(Load memory l, bytes calldata triggers) private view {
-        address executor = l.header.executor;
-        if (executor != address(0) && msg.sender != executor) revert NotExecutor(msg.sender, executor);
-        bytes32 wanted = l.header.triggersHash;
-        bytes32 triggersHash = keccak256(triggers);
-        if (wanted != 0 && triggersHash != wanted) revert WrongTriggers(wanted, triggersHash);
+        bytes memory data = l.data;
         uint256 sum = 0;
         for (uint256 i = 0; i < triggers.length / 2; i++) {
             uint256 index = _index(triggers, i);
-            if (index >= l.plan.triggers.length) revert NotATrigger(index);
-            CoreCodec.ActionView memory a = CoreCodec.viewAction(l.data, l.plan.triggers[index]);
-            if (a.kind != CoreCodec.L2TX) {
-                if (a.kind != CoreCodec.CALL || a.sourceRollup != 0) revert NotATrigger(index);
-                if (a.sourceAddress != msg.sender) revert NotTriggerSource(index, a.sourceAddress);
+            if (index >= l.plan.places.length) revert NotATrigger(index);
+            uint256 start = CoreCodec.triggerAt(l.plan.places[index]);
+            uint8 kind = PackedAction.kind(data, start);
+            if (kind != PackedAction.L2TX) {
+                if (kind != PackedAction.CALL || PackedAction.sourceRollup(data, start) != 0) revert NotATrigger(index);
+                address source = PackedAction.sourceAddress(data, start);
+                if (source != msg.sender) revert NotTriggerSource(index, source);
             }
-            sum += a.value;
+            sum += PackedAction.value(data, start);
         }
         if (msg.value != sum) revert WrongValue(sum, msg.value);
     }
@@ -243,25 +276,28 @@ contract Rollups is Flow {
         return uint16(bytes2(triggers[2 * i:2 * i + 2]));
     }
 
-    /// @dev Times, roots, proofs; then stores.
-    function _load(Load memory l, bytes calldata proofs)
-        private
-        returns (address payee, bytes32 agreementHash, bytes32 systemsHash)
-    {
-        if (!l.copied) _checkLive(l.header);
-        (payee, agreementHash, systemsHash) =
-            READER.check(l.data, l.coreId, l.header.lockset, l.epochs, proofs);
-        if (l.copied) return (payee, agreementHash, systemsHash);
-        _storePlan(l.coreId, l.plan, l.lane);
-        if (l.plan.takesForced) _rememberPayee(l.coreId, l.lane, payee);
-        _announce(l.coreId, l.header, l.plan.keys.length, l.lane);
-        emit TableLoaded(l.coreId, l.lane, l.data, payee, agreementHash);
+    function _store(Load memory l) private {
+        _storeEntries(l.data, l.coreId, l.plan, l.lane);
+        if (l.plan.takesForced) _rememberPayee(l.coreId, l.lane, l.proven.payee);
+        _announce(l.coreId, l.data, l.plan.keys.length, l.lane);
+        if (!l.known) emit TableLoaded(l.coreId, l.lane, l.data, l.proven.payee, l.proven.agreementHash);
     }
 
-    function _epochsAt(uint64[] memory lockset, uint64 time) private view returns (uint64[] memory epochs) {
-        epochs = new uint64[](lockset.length);
-        for (uint256 i = 0; i < lockset.length; i++) {
-            epochs[i] = _epochAt(lockset[i], time);
+    /// @dev The members' configurations in force at `time`, as the reader takes them.
+    function _configsAt(bytes memory core, uint64 time) private view returns (bytes memory packed) {
+        uint256 n = CoreCodec.memberCount(core);
+        for (uint256 i = 0; i < n; i++) {
+            uint64 rollupId = CoreCodec.memberId(core, i);
+            uint64 epoch = _epochAt(rollupId, time);
+            StoredConfig storage stored = _configs[rollupId][epoch];
+            uint8 count = stored.count;
+            packed = abi.encodePacked(
+                packed, rollupId, epoch, stored.threshold, count, stored.system, stored.family
+            );
+            for (uint256 k = 1; k < count; k++) {
+                (address system, bytes32 family) = _systemOf(stored, k);
+                packed = abi.encodePacked(packed, system, family);
+            }
         }
     }
 
@@ -273,10 +309,10 @@ contract Rollups is Flow {
         returns (bytes32 coreId, address payee, bytes32 agreementHash, bytes32 systemsHash)
     {
         bytes memory data = core;
-        (CoreCodec.Core memory c,) = CoreCodec.decodeHeader(data);
+        CoreCodec.checkHeader(data);
         coreId = ActionHash.coreId(data);
-        (payee, agreementHash, systemsHash) =
-            READER.check(data, coreId, c.lockset, _epochsAt(c.lockset, time), proofs);
+        TableReader.Proven memory p = READER.check(data, coreId, _configsAt(data, time), proofs);
+        return (coreId, p.payee, p.agreementHash, p.systemsHash);
     }
 
     /// @inheritdoc IRollupsExecution

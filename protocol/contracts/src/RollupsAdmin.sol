@@ -6,6 +6,7 @@ import {IProofMarket} from "./interfaces/IProofMarket.sol";
 import {IRollupsAdmin} from "./interfaces/IRollupsAdmin.sol";
 import {IRollupsExecution} from "./interfaces/IRollupsExecution.sol";
 import {ForcedQueue} from "./ForcedQueue.sol";
+import {TableReader} from "./TableReader.sol";
 import {Transient} from "./Transient.sol";
 
 /// @title The part of Rollups that no flow runs through: registry, removal of tables, payouts, views (SPEC §8).
@@ -109,13 +110,16 @@ contract RollupsAdmin is ForcedQueue, IRollupsAdmin {
         if (count == 0 || count > MAX_SYSTEMS || newConfig.families.length != count) revert BadConfig(1);
         if (newConfig.threshold == 0 || newConfig.threshold > count) revert BadConfig(2);
         StoredConfig storage stored = _configs[rollupId][epoch];
-        delete stored.systems;
+        delete stored.further;
         stored.effectiveFrom = effectiveFrom;
         stored.threshold = newConfig.threshold;
+        stored.count = uint8(count);
+        stored.system = newConfig.systems[0];
+        stored.family = newConfig.families[0];
         for (uint256 i = 0; i < count; i++) {
             if (i != 0 && newConfig.systems[i] <= newConfig.systems[i - 1]) revert BadConfig(3);
             if (newConfig.systems[i].code.length == 0) revert BadConfig(4);
-            stored.systems.push(SystemFamily(newConfig.systems[i], newConfig.families[i]));
+            if (i != 0) stored.further.push(SystemFamily(newConfig.systems[i], newConfig.families[i]));
         }
     }
 
@@ -159,7 +163,9 @@ contract RollupsAdmin is ForcedQueue, IRollupsAdmin {
         address loader = stored.loader;
         if (stored.blockLoaded == 0) revert NoSuchTable(coreId);
         bool expired = _isExpired(stored);
-        if (!expired && !stored.closed && (msg.sender != loader || stored.shared)) revert NotCleanable(coreId);
+        // a live one only as a whole: with a hole it would pass for a loaded one
+        bool mayEnd = msg.sender == loader && !stored.shared && keys.length == stored.remaining;
+        if (!expired && !stored.closed && !mayEnd) revert NotCleanable(coreId);
         for (uint256 i = 0; i < keys.length; i++) {
             if (stored.records[keys[i]].length == 0) revert WrongKey(keys[i]);
             delete stored.records[keys[i]];
@@ -178,6 +184,7 @@ contract RollupsAdmin is ForcedQueue, IRollupsAdmin {
         _requireIdle();
         if (_isLive(coreId, LANE_TRANSIENT)) {
             _ownLoad(coreId);
+            if (!_dropLoader(coreId)) return;
             (, Table memory t) = _tableOf(coreId);
             for (uint256 i = 0; i < t.lockset.length; i++) {
                 if (_session(t.lockset[i]) == coreId) _setSession(t.lockset[i], 0);
@@ -200,11 +207,13 @@ contract RollupsAdmin is ForcedQueue, IRollupsAdmin {
     /// @inheritdoc IRollupsAdmin
     function settleLoaded(bytes32 coreId, bytes calldata settlement) external override {
         _requireIdle();
-        (address payee, bytes32 agreementHash, bytes32 systemsHash) = _ownLoad(coreId);
-        if (agreementHash == 0 || settlement.length == 0) revert SettlementMismatch(agreementHash, settlement.length);
+        TableReader.Proven memory p = _ownLoad(coreId);
+        if (p.agreementHash == 0 || settlement.length == 0) {
+            revert SettlementMismatch(p.agreementHash, settlement.length);
+        }
         if (Transient.get(_activeSlot(coreId)) != FINISHED) revert NotRun(coreId);
         IProofMarket market = IProofMarket(IRollupsExecution(address(this)).market());
-        market.settle{gas: SETTLE_GAS}(coreId, agreementHash, payee, systemsHash, settlement);
+        market.settle{gas: SETTLE_GAS}(coreId, p.agreementHash, p.payee, p.systemsHash, settlement);
     }
 
     /// @inheritdoc IRollupsAdmin

@@ -2,11 +2,12 @@
 pragma solidity 0.8.37;
 
 import {CoreCodec} from "./CoreCodec.sol";
+import {PackedAction} from "./PackedAction.sol";
 import {IGroth16ProofSystem} from "./interfaces/IGroth16ProofSystem.sol";
 
 /// @title A rollup's own view of a core as field elements (SPEC §6).
-/// @notice Every word is below the field order by construction: endpoints have 224 bits, the scope word 227, values and halves of
-///         data words 128, and roots were checked by the decoder.
+/// @notice Every word is below the field order by construction: endpoints have 224 bits, values and halves of data words 128, and roots
+///         were checked by the decoder. The scope word is 0, because no action with a scope has a statement.
 library StatementWords {
     uint256 private constant HEADER_WORDS = 4;
     uint256 private constant ENTRY_WORDS = 3;
@@ -17,134 +18,129 @@ library StatementWords {
     /// @dev What the loops carry.
     struct Sheet {
         bytes core;
-        uint256[] words;
-        /// index of the word to write next; what is skipped stays 0
-        uint256 next;
+        uint256[] places;
         uint8 tier;
         uint256 dataWords;
     }
 
-    /// @param core packed core, already decoded into `c`
-    function lay(bytes memory core, CoreCodec.Core memory c, uint64 rollupId, uint8 tier)
+    /// @param core packed core
+    /// @param places its entries, as the decoder found them
+    /// @return words all of the tier
+    /// @return used how many of them, from the first, may be other than 0
+    function lay(bytes memory core, uint256[] memory places, uint64 rollupId, uint8 tier)
         internal
         pure
-        returns (uint256[] memory)
+        returns (uint256[] memory words, uint256 used)
     {
         if (2 * uint256(tier) >= SHAPES.length) revert IGroth16ProofSystem.UnknownTier(0, tier);
-        uint256 places = uint8(SHAPES[2 * uint256(tier)]);
-        uint256 dataWords = uint8(SHAPES[2 * uint256(tier) + 1]);
-        uint256 size = HEADER_WORDS + places * (ENTRY_WORDS + 2 * (RECORD_WORDS + 2 * dataWords));
-        Sheet memory s = Sheet(core, new uint256[](size), HEADER_WORDS, tier, dataWords);
-        uint256 member = _member(c.lockset, rollupId);
-        uint256[] memory ordinals = new uint256[](c.entries.length);
+        uint256 limit = uint8(SHAPES[2 * uint256(tier)]);
+        Sheet memory s = Sheet(core, places, tier, uint8(SHAPES[2 * uint256(tier) + 1]));
+        uint256 stride = ENTRY_WORDS + 2 * (RECORD_WORDS + 2 * s.dataWords);
+        words = new uint256[](HEADER_WORDS + limit * stride);
+        uint256 member = _member(core, rollupId);
+        uint256[] memory ordinals = new uint256[](places.length);
         uint256 own = 0;
-        for (uint256 i = 0; i < c.entries.length; i++) {
-            if (c.entries[i].owner != member) continue;
-            if (++own > places) continue;
+        uint256 first;
+        assembly ("memory-safe") {
+            first := add(words, 32)
+        }
+        used = HEADER_WORDS;
+        for (uint256 i = 0; i < places.length; i++) {
+            if (CoreCodec.owner(places[i]) != member) continue;
+            if (++own > limit) continue;
             ordinals[i] = own;
-            _requireProvable(c.entries[i].trigger, i);
-            _requireProvable(c.entries[i].next, i);
-            s.next = HEADER_WORDS + (own - 1) * (ENTRY_WORDS + 2 * (RECORD_WORDS + 2 * dataWords));
-            _entry(s, c, i, member, ordinals);
+            _entry(s, first + 32 * used, i, ordinals);
+            used += stride;
         }
-        if (own == 0 || own > places) revert IGroth16ProofSystem.DoesNotFitTier(tier, own, places);
-        s.words[0] = rollupId;
-        s.words[1] = c.l2Time;
-        s.words[2] = uint160(c.feeRecipient);
-        s.words[3] = own;
-        return s.words;
+        if (own == 0 || own > limit) revert IGroth16ProofSystem.DoesNotFitTier(tier, own, limit);
+        words[0] = rollupId;
+        words[1] = CoreCodec.l2Time(core);
+        words[2] = uint160(CoreCodec.feeRecipient(core));
+        words[3] = own;
     }
 
-    /// @dev What the circuit does not know it cannot have shown: the words alone would leave the meaning of the kind to the prover.
-    function _requireProvable(CoreCodec.ActionView memory a, uint256 index) private pure {
-        if (a.kind != CoreCodec.CALL && a.kind != CoreCodec.RESULT) {
-            revert IGroth16ProofSystem.UnsupportedKind(index, a.kind);
-        }
-        if (a.scopeLength != 0) revert IGroth16ProofSystem.UnsupportedScope(index);
-    }
-
-    function _member(uint64[] memory lockset, uint64 rollupId) private pure returns (uint256) {
-        for (uint256 i = 0; i < lockset.length; i++) {
-            if (lockset[i] == rollupId) return i;
+    function _member(bytes memory core, uint64 rollupId) private pure returns (uint256) {
+        uint256 n = CoreCodec.memberCount(core);
+        for (uint256 i = 0; i < n; i++) {
+            if (CoreCodec.memberId(core, i) == rollupId) return i;
         }
         revert IGroth16ProofSystem.NotInLockset(rollupId);
     }
 
-    function _entry(
-        Sheet memory s,
-        CoreCodec.Core memory c,
-        uint256 index,
-        uint256 member,
-        uint256[] memory ordinals
-    ) private pure {
-        CoreCodec.EntryView memory e = c.entries[index];
-        uint256 reply = e.replyTo == CoreCodec.NONE ? 0 : ordinals[e.replyTo];
-        _put(s, (e.mid ? 1 : 0) + 2 * reply);
-        _put(s, uint256(_rootBefore(c, index, member)));
-        _put(s, uint256(e.newRoot));
-        _record(s, e.trigger);
-        _record(s, e.next);
+    /// @param to where in memory its words lie
+    function _entry(Sheet memory s, uint256 to, uint256 index, uint256[] memory ordinals) private pure {
+        uint256 place = s.places[index];
+        uint256 replyTo = CoreCodec.replyTo(s.core, place);
+        uint256 reply = replyTo == CoreCodec.NONE ? 0 : ordinals[replyTo];
+        unchecked {
+            _put(to, 0, CoreCodec.mid(s.core, place) + 2 * reply);
+            _put(to, 1, uint256(_rootBefore(s, place)));
+            _put(to, 2, uint256(CoreCodec.newRoot(s.core, place)));
+            to += 32 * ENTRY_WORDS;
+            _record(s, to, CoreCodec.triggerAt(place), index);
+            _record(s, to + 32 * (RECORD_WORDS + 2 * s.dataWords), CoreCodec.nextAt(place), index);
+        }
     }
 
-    /// @dev A member's root on which an entry stands: that of the nearest ancestor that it owns, else the header's.
-    function _rootBefore(CoreCodec.Core memory c, uint256 index, uint256 member) private pure returns (bytes32) {
-        uint256 ancestor = c.entries[index].parent;
+    /// @dev The owner's root on which an entry stands: that of the nearest ancestor that it owns, else the header's.
+    function _rootBefore(Sheet memory s, uint256 place) private pure returns (bytes32) {
+        uint256 owner = CoreCodec.owner(place);
+        uint256 ancestor = CoreCodec.parent(s.core, place);
         while (ancestor != CoreCodec.NONE) {
-            CoreCodec.EntryView memory e = c.entries[ancestor];
-            if (e.owner == member) return e.newRoot;
-            ancestor = e.parent;
+            uint256 above = s.places[ancestor];
+            if (CoreCodec.owner(above) == owner) return CoreCodec.newRoot(s.core, above);
+            ancestor = CoreCodec.parent(s.core, above);
         }
-        return c.preRoots[member];
+        return CoreCodec.preRoot(s.core, owner);
     }
 
-    function _record(Sheet memory s, CoreCodec.ActionView memory a) private pure {
-        uint256 start = s.next;
-        _put(s, a.kind + 256 * uint256(a.flags));
-        _put(s, (uint256(a.rollupId) << 160) | uint160(a.destination));
-        _put(s, (uint256(a.sourceRollup) << 160) | uint160(a.sourceAddress));
-        _put(s, a.value);
-        _put(s, a.gasLimit);
-        _put(s, _scope(s.core, a));
-        bool isAnswer = a.kind == CoreCodec.RESULT;
-        uint256 selector = isAnswer ? 0 : _load(s.core, a.dataAt, a.dataLength) >> 224;
-        _put(s, (a.dataLength << 32) | selector);
-        uint256 skipped = isAnswer ? 0 : a.dataLength < 4 ? a.dataLength : 4;
-        uint256 length = a.dataLength - skipped;
-        uint256 count = (length + 31) / 32;
-        if (count > s.dataWords) revert IGroth16ProofSystem.DoesNotFitTier(s.tier, count, s.dataWords);
-        for (uint256 k = 0; k < count; k++) {
-            uint256 word = _load(s.core, a.dataAt + skipped + 32 * k, length - 32 * k);
-            _put(s, word >> 128);
-            _put(s, uint128(word));
+    /// @param to where in memory its words lie
+    function _record(Sheet memory s, uint256 to, uint256 start, uint256 index) private pure {
+        bytes memory core = s.core;
+        uint256 kind = PackedAction.kind(core, start);
+        // what the circuit does not know it cannot have shown: the words alone would leave the meaning of the kind to the prover
+        if (kind != PackedAction.CALL && kind != PackedAction.RESULT) {
+            revert IGroth16ProofSystem.UnsupportedKind(index, uint8(kind));
         }
-        s.next = start + RECORD_WORDS + 2 * s.dataWords;
-    }
-
-    function _scope(bytes memory core, CoreCodec.ActionView memory a) private pure returns (uint256 word) {
-        word = a.scopeLength << 224;
-        for (uint256 i = 0; i < a.scopeLength; i++) {
-            word |= (_load(core, a.scopeAt + 4 * i, 4) >> 224) << (32 * i);
+        if (PackedAction.scopeLength(core, start) != 0) revert IGroth16ProofSystem.UnsupportedScope(index);
+        uint256 begins = PackedAction.dataAt(core, start);
+        uint256 length = PackedAction.dataLength(core, begins);
+        unchecked {
+            _put(to, 0, kind + 256 * uint256(PackedAction.flags(core, start)));
+            _put(to, 1, PackedAction.target(core, start));
+            _put(to, 2, PackedAction.source(core, start));
+            _put(to, 3, PackedAction.value(core, start));
+            _put(to, 4, PackedAction.gasLimit(core, start));
+            uint256 meta = length << 32;
+            if (kind == PackedAction.CALL) {
+                meta |= _cut(core, begins, length) >> 224;
+                uint256 selector = length < 4 ? length : 4;
+                begins += selector;
+                length -= selector;
+            }
+            _put(to, 6, meta);
+            uint256 count = (length + 31) / 32;
+            if (count > s.dataWords) revert IGroth16ProofSystem.DoesNotFitTier(s.tier, count, s.dataWords);
+            to += 32 * RECORD_WORDS;
+            for (uint256 k = 0; k < count; k++) {
+                uint256 word = _cut(core, begins + 32 * k, length - 32 * k);
+                _put(to, 2 * k, word >> 128);
+                _put(to, 2 * k + 1, uint128(word));
+            }
         }
     }
 
     /// @dev In assembly because it runs 60 times for a small table: with bounds checks 6,000 gas more. The place is inside: an entry
     ///      is only laid if the tier has a place for it, and a record only writes data that the tier has words for.
-    function _put(Sheet memory s, uint256 word) private pure {
-        uint256[] memory words = s.words;
-        uint256 index = s.next;
+    function _put(uint256 to, uint256 index, uint256 word) private pure {
         assembly ("memory-safe") {
-            mstore(add(add(words, 32), mul(index, 32)), word)
-        }
-        unchecked {
-            s.next = index + 1;
+            mstore(add(to, mul(index, 32)), word)
         }
     }
 
     /// @dev Up to 32 bytes, left-aligned, zero behind `length`.
-    function _load(bytes memory data, uint256 offset, uint256 length) private pure returns (uint256 word) {
-        assembly ("memory-safe") {
-            word := mload(add(add(data, 32), offset))
-        }
+    function _cut(bytes memory data, uint256 offset, uint256 length) private pure returns (uint256 word) {
+        word = PackedAction.word(data, offset);
         if (length < 32) word &= ~(type(uint256).max >> (8 * length));
     }
 }

@@ -4,109 +4,150 @@ pragma solidity 0.8.37;
 import {ActionHash} from "./ActionHash.sol";
 import {CoreCodec} from "./CoreCodec.sol";
 import {IRollupsTypes} from "./interfaces/IRollupsTypes.sol";
+import {PackedAction} from "./PackedAction.sol";
 import {ProofCheck} from "./ProofCheck.sol";
 
-/// @title Everything about a load that needs no state: rules, proofs, the keys and records that a lane stores, and the way from the
+/// @title Everything about a load that needs no state: rules, proofs, the keys that a lane stores entries under, and the way from the
 ///        ABI form of a table to its packed core.
 /// @notice A contract of its own, without state, only because Rollups would not fit the size limit of EIP-170 with it.
 contract TableReader is ProofCheck {
-    /// @notice A *record* is what consuming an entry needs, `index u16 | mid u8 | newRoot b32 | next action`.
+    /// @notice What a load stores.
     struct Plan {
         bytes32[] keys;
-        bytes[] records;
-        /// where each entry's trigger begins in the core
-        uint256[] triggers;
+        /// where each entry lies in the core, as CoreCodec says it
+        uint256[] places;
         /// the trigger's action hash if the table is complete after one entry that anybody may meet, else 0
         bytes32 openAction;
         /// whether an entry takes from a forced queue
         bool takesForced;
     }
 
-    /// @notice Checks every rule of SPEC §5.2 and computes what a load stores.
+    /// @notice What the proofs speak of beside the core.
+    struct Proven {
+        address payee;
+        bytes32 agreementHash;
+        /// keccak of the members' configHashes in order
+        bytes32 systemsHash;
+    }
+
+    /// @notice Checks every rule of SPEC §5.2 and the proofs, and computes what a load stores.
+    /// @param configs of the members, as the caller has them in force (ProofCheck)
     /// @param forbidden besides the caller, a destination that no call may have
-    function plan(bytes calldata core, bytes32 coreId, uint64[] calldata epochs, address forbidden)
+    function read(bytes calldata core, bytes32 coreId, bytes calldata configs, bytes calldata proofs, address forbidden)
         external
+        view
+        returns (Plan memory p, Proven memory proven)
+    {
+        bytes memory data = core;
+        p = _plan(data, coreId, configs, forbidden);
+        proven = _proven(data, coreId, configs, proofs);
+    }
+
+    /// @notice The same without proofs.
+    function plan(bytes calldata core, bytes32 coreId, bytes calldata configs, address forbidden)
+        external
+        view
+        returns (Plan memory)
+    {
+        return _plan(core, coreId, configs, forbidden);
+    }
+
+    /// @notice Checks the proofs alone.
+    function check(bytes calldata core, bytes32 coreId, bytes calldata configs, bytes calldata proofs)
+        external
+        view
+        returns (Proven memory)
+    {
+        return _proven(core, coreId, configs, proofs);
+    }
+
+    function _proven(bytes memory core, bytes32 coreId, bytes calldata configs, bytes calldata proofs)
+        private
+        view
+        returns (Proven memory)
+    {
+        (Claim memory c, bytes32 systemsHash) = _checkProofs(core, coreId, configs, proofs);
+        return Proven(c.payee, c.agreementHash, systemsHash);
+    }
+
+    function _plan(bytes memory core, bytes32 coreId, bytes calldata configs, address forbidden)
+        private
         view
         returns (Plan memory p)
     {
-        bytes memory data = core;
-        CoreCodec.Core memory c = CoreCodec.decode(data);
-        uint256 count = c.entries.length;
+        p.places = CoreCodec.decode(core);
+        uint256 count = p.places.length;
         p.keys = new bytes32[](count);
-        p.records = new bytes[](count);
-        p.triggers = new uint256[](count);
         bytes32[][] memory following = new bytes32[][](count);
-        bytes32[] memory live = new bytes32[](epochs.length);
-        for (uint256 i = 0; i < live.length; i++) {
-            live[i] = ActionHash.stamp(c.preRoots[i], epochs[i]);
-        }
+        (bytes32[] memory live, uint64[] memory epochs) = _liveStamps(core, configs);
         for (uint256 i = 0; i < count; i++) {
-            CoreCodec.EntryView memory e = c.entries[i];
-            _checkDestination(e.next, i, forbidden);
-            bytes32[] memory before = e.parent == CoreCodec.NONE ? live : following[e.parent];
-            if (e.trigger.kind == CoreCodec.L2TX && e.trigger.gasLimit != 0) p.takesForced = true;
-            bytes32 actionHash = ActionHash.hash(data, e.trigger, _link(data, c, e));
-            p.keys[i] = ActionHash.key(coreId, actionHash, keccak256(abi.encodePacked(before)));
-            p.records[i] = _record(core, e, i);
-            p.triggers[i] = e.trigger.start;
-            following[i] = _replace(before, e.owner, ActionHash.stamp(e.newRoot, epochs[e.owner]));
-            if (i == 0 && _isOpen(c)) p.openAction = actionHash;
+            uint256 place = p.places[i];
+            uint256 trigger = CoreCodec.triggerAt(place);
+            _checkDestination(core, CoreCodec.nextAt(place), i, forbidden);
+            uint256 parent = CoreCodec.parent(core, place);
+            bytes32[] memory before = parent == CoreCodec.NONE ? live : following[parent];
+            if (PackedAction.isForced(core, trigger)) p.takesForced = true;
+            bytes32 actionHash = ActionHash.hash(core, trigger, _link(core, p.places, place));
+            p.keys[i] = ActionHash.key(coreId, actionHash, ActionHash.list(before));
+            uint256 owner = CoreCodec.owner(place);
+            following[i] = _replace(before, owner, ActionHash.stamp(CoreCodec.newRoot(core, place), epochs[owner]));
+            if (i == 0 && count == 1 && _isOpen(core, place)) p.openAction = actionHash;
         }
         _checkDistinct(p.keys);
     }
 
-    /// @notice Verifies the proofs of a core against the caller's configurations.
-    /// @return payee as the proofs have it
-    /// @return agreementHash as the proofs have it
-    /// @return systemsHash keccak of the members' configHashes in order
-    function check(
-        bytes calldata core,
-        bytes32 coreId,
-        uint64[] calldata lockset,
-        uint64[] calldata epochs,
-        bytes calldata proofs
-    ) external view returns (address payee, bytes32 agreementHash, bytes32 systemsHash) {
-        Subject memory s = Subject(coreId, lockset, epochs, address(0), 0);
-        systemsHash = _checkProofs(core, s, proofs);
-        return (s.payee, s.agreementHash, systemsHash);
+    function _liveStamps(bytes memory core, bytes calldata configs)
+        private
+        pure
+        returns (bytes32[] memory live, uint64[] memory epochs)
+    {
+        uint256 n = CoreCodec.memberCount(core);
+        live = new bytes32[](n);
+        epochs = new uint64[](n);
+        uint256 start = 0;
+        for (uint256 i = 0; i < n; i++) {
+            epochs[i] = uint64(_word(configs, start) >> 128);
+            live[i] = ActionHash.stamp(CoreCodec.preRoot(core, i), epochs[i]);
+            start = _endOfConfig(configs, start);
+        }
     }
 
     /// @dev SPEC §5.1
-    function _link(bytes memory data, CoreCodec.Core memory c, CoreCodec.EntryView memory e)
-        private
-        pure
-        returns (bytes32)
-    {
-        if (e.trigger.kind == CoreCodec.RESULT) return ActionHash.hash(data, c.entries[e.replyTo].next, 0);
-        if (e.trigger.kind != CoreCodec.REVERT_CONTINUE) return 0;
-        CoreCodec.EntryView memory undone = c.entries[e.revertOf];
-        return ActionHash.continueLink(ActionHash.hash(data, undone.next, 0), undone.newRoot);
+    function _link(bytes memory core, uint256[] memory places, uint256 place) private pure returns (bytes32) {
+        uint8 kind = PackedAction.kind(core, CoreCodec.triggerAt(place));
+        if (kind == PackedAction.RESULT) {
+            return ActionHash.hash(core, CoreCodec.nextAt(places[CoreCodec.replyTo(core, place)]), 0);
+        }
+        if (kind != PackedAction.REVERT_CONTINUE) return 0;
+        uint256 undone = places[CoreCodec.revertOf(core, place)];
+        bytes32 revertHash = ActionHash.hash(core, CoreCodec.nextAt(undone), 0);
+        return ActionHash.continueLink(revertHash, CoreCodec.newRoot(core, undone));
     }
 
     /// @dev Two ways for one rollup's call to make the market or Rollups act are refused, for every proof system.
-    function _checkDestination(CoreCodec.ActionView memory next, uint256 index, address forbidden) private view {
-        if (!CoreCodec.isCall(next) || next.rollupId != 0) return;
-        if (next.destination == msg.sender || next.destination == forbidden) {
-            revert IRollupsTypes.ForbiddenDestination(index, next.destination);
+    function _checkDestination(bytes memory core, uint256 next, uint256 index, address forbidden) private view {
+        if (!PackedAction.isCall(core, next) || PackedAction.rollupId(core, next) != 0) return;
+        address destination = PackedAction.destination(core, next);
+        if (destination == msg.sender || destination == forbidden) {
+            revert IRollupsTypes.ForbiddenDestination(index, destination);
         }
     }
 
-    /// @dev Rule 6. At most 256 entries; a table of that size costs far more to store.
+    /// @dev Rule 6. In assembly because it compares each with each: 15 entries cost 10,000 gas with bounds checks.
     function _checkDistinct(bytes32[] memory keys) private pure {
-        for (uint256 i = 1; i < keys.length; i++) {
-            bytes32 key = keys[i];
-            for (uint256 k = 0; k < i; k++) {
-                if (keys[k] == key) revert IRollupsTypes.DuplicateKey(i);
+        uint256 found = 0;
+        assembly ("memory-safe") {
+            let first := add(keys, 32)
+            let end := add(first, mul(mload(keys), 32))
+            for { let place := add(first, 32) } lt(place, end) { place := add(place, 32) } {
+                let key := mload(place)
+                for { let other := first } lt(other, place) { other := add(other, 32) } {
+                    if eq(mload(other), key) { found := shr(5, sub(place, first)) }
+                }
+                if found { break }
             }
         }
-    }
-
-    function _record(bytes calldata core, CoreCodec.EntryView memory e, uint256 index)
-        private
-        pure
-        returns (bytes memory)
-    {
-        return abi.encodePacked(uint16(index), e.mid, e.newRoot, core[e.next.start:e.next.end]);
+        if (found != 0) revert IRollupsTypes.DuplicateKey(found);
     }
 
     function _replace(bytes32[] memory stamps, uint256 place, bytes32 stamp)
@@ -121,14 +162,15 @@ contract TableReader is ProofCheck {
     }
 
     /// @dev Only a table that is complete after one entry may capture a trigger that did not name it.
-    function _isOpen(CoreCodec.Core memory c) private pure returns (bool) {
-        return c.executor == address(0) && c.triggersHash == 0 && c.lockset.length == 1 && c.entries.length == 1
-            && CoreCodec.isCall(c.entries[0].trigger) && c.entries[0].next.kind == CoreCodec.RESULT;
+    function _isOpen(bytes memory core, uint256 place) private pure returns (bool) {
+        return CoreCodec.executor(core) == address(0) && CoreCodec.triggersHash(core) == 0
+            && CoreCodec.memberCount(core) == 1 && PackedAction.isCall(core, CoreCodec.triggerAt(place))
+            && PackedAction.kind(core, CoreCodec.nextAt(place)) == PackedAction.RESULT;
     }
 
     /// @notice Same name and arguments as IRollups.loadL2Executions, so that its call data can be passed on as it is.
     /// @param proof `header | proofs`
-    /// @return core the packed core; its rules are checked by `plan`
+    /// @return core the packed core; its rules are checked by `read`
     function loadL2Executions(IRollupsTypes.Execution[] calldata executions, bytes calldata proof)
         external
         pure
@@ -152,8 +194,8 @@ contract TableReader is ProofCheck {
     }
 
     function _action(IRollupsTypes.Action calldata a, uint256 offset) private pure returns (bytes memory) {
-        if (a.data.length > CoreCodec.MAX_ACTION_DATA) revert CoreCodec.DataTooLong(offset, a.data.length);
-        if (a.scope.length > CoreCodec.MAX_SCOPE) revert CoreCodec.ScopeTooLong(offset, a.scope.length);
+        if (a.data.length > PackedAction.MAX_DATA) revert CoreCodec.DataTooLong(offset, a.data.length);
+        if (a.scope.length > PackedAction.MAX_SCOPE) revert CoreCodec.ScopeTooLong(offset, a.scope.length);
         bytes memory scope;
         for (uint256 i = 0; i < a.scope.length; i++) {
             scope = abi.encodePacked(scope, a.scope[i]);

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {ActionHash} from "./ActionHash.sol";
 import {CoreCodec} from "./CoreCodec.sol";
+import {PackedAction} from "./PackedAction.sol";
 import {RollupRegistry} from "./RollupRegistry.sol";
 import {TableReader} from "./TableReader.sol";
 import {Transient} from "./Transient.sol";
@@ -23,7 +24,8 @@ abstract contract TableStore is RollupRegistry {
     bytes32 private constant D_SESSION = keccak256("unveto/session/1");
     bytes32 private constant D_OPEN = keccak256("unveto/open/1");
     bytes32 private constant D_ACTIVE = keccak256("unveto/active/1");
-    bytes32 private constant D_CLAIM = keccak256("unveto/loader/1");
+    bytes32 private constant D_LOADER = keccak256("unveto/loader/1");
+    bytes32 private constant D_LOADERS = keccak256("unveto/loaders/1");
 
     /// @dev what `_activeSlot` holds while a flow runs in the table, and after one has ended well; 0 before
     bytes32 internal constant RUNNING = bytes32(uint256(1));
@@ -62,38 +64,62 @@ abstract contract TableStore is RollupRegistry {
 
     // --- load
 
-    /// @dev Stores the records of a plan under their keys.
-    function _storePlan(bytes32 coreId, TableReader.Plan memory p, uint8 lane) internal {
+    /// @dev Stores what consuming each entry needs, its *record*, under the entry's key:
+    ///      `index u16 | mid u8 | newRoot b32 | next action`.
+    function _storeEntries(bytes memory core, bytes32 coreId, TableReader.Plan memory p, uint8 lane) internal {
         mapping(bytes32 => bytes) storage records = _tables[coreId].records;
         for (uint256 i = 0; i < p.keys.length; i++) {
-            if (lane == LANE_TRANSIENT) Transient.putBytes(p.keys[i], p.records[i]);
-            else records[p.keys[i]] = p.records[i];
+            uint256 place = p.places[i];
+            uint256 next = CoreCodec.nextAt(place);
+            uint256 length = CoreCodec.endAt(place) - next;
+            uint256 head = i << 8 | CoreCodec.mid(core, place);
+            bytes32 newRoot = CoreCodec.newRoot(core, place);
+            if (lane == LANE_TRANSIENT) Transient.putRecord(p.keys[i], head, newRoot, core, next, length);
+            else records[p.keys[i]] = abi.encodePacked(uint24(head), newRoot, PackedAction.slice(core, next, length));
         }
     }
 
     /// @dev Times and pre-roots against the chain.
-    function _checkLive(CoreCodec.Core memory c) internal view {
-        if (block.timestamp < c.notBefore) revert NotYetValid(c.notBefore, block.timestamp);
-        if (block.timestamp > c.validUntil) revert TableExpired(c.validUntil, block.timestamp);
-        if (c.l2Time > block.timestamp || block.timestamp > uint256(c.l2Time) + MAX_SKEW) {
-            revert TimeSkew(c.l2Time, 0, block.timestamp);
+    function _checkLive(bytes memory core) internal view {
+        (uint64 notBefore, uint64 validUntil) = (CoreCodec.notBefore(core), CoreCodec.validUntil(core));
+        if (block.timestamp < notBefore) revert NotYetValid(notBefore, block.timestamp);
+        if (block.timestamp > validUntil) revert TableExpired(validUntil, block.timestamp);
+        uint64 l2Time = CoreCodec.l2Time(core);
+        if (l2Time > block.timestamp || block.timestamp > uint256(l2Time) + MAX_SKEW) {
+            revert TimeSkew(l2Time, 0, block.timestamp);
         }
-        for (uint256 i = 0; i < c.lockset.length; i++) {
-            Rollup storage r = _rollup(c.lockset[i]);
-            if (c.l2Time < r.lastL2Time) revert TimeSkew(c.l2Time, r.lastL2Time, block.timestamp);
-            if (c.preRoots[i] != r.stateRoot) revert StaleTable(c.lockset[i], c.preRoots[i], r.stateRoot);
+        uint256 n = CoreCodec.memberCount(core);
+        for (uint256 i = 0; i < n; i++) {
+            uint64 id = CoreCodec.memberId(core, i);
+            Rollup storage r = _rollup(id);
+            if (l2Time < r.lastL2Time) revert TimeSkew(l2Time, r.lastL2Time, block.timestamp);
+            bytes32 preRoot = CoreCodec.preRoot(core, i);
+            if (preRoot != r.stateRoot) revert StaleTable(id, preRoot, r.stateRoot);
         }
+    }
+
+    /// @dev Whether all pre-roots are live.
+    function _standsOnLiveRoots(bytes memory core) internal view returns (bool) {
+        uint256 n = CoreCodec.memberCount(core);
+        for (uint256 i = 0; i < n; i++) {
+            if (_rollups[CoreCodec.memberId(core, i)].stateRoot != CoreCodec.preRoot(core, i)) return false;
+        }
+        return true;
     }
 
     /// @dev Removes and returns the record of a key, empty if there is none.
     function _takeRecord(Table memory t, bytes32 key) internal returns (bytes memory record) {
-        if (t.lane == LANE_TRANSIENT) return Transient.takeBytes(key);
+        if (t.lane == LANE_TRANSIENT) return Transient.takeRecord(key);
         StoredTable storage stored = _tables[t.coreId];
         record = stored.records[key];
         if (record.length == 0) return record;
         delete stored.records[key];
         _claimable[stored.loader] += BOND_PER_ENTRY;
         _forget(t.coreId, stored, 1);
+    }
+
+    function _hasRecord(Table memory t, bytes32 key) internal view returns (bool) {
+        return t.lane == LANE_TRANSIENT ? Transient.get(key) != 0 : _tables[t.coreId].records[key].length != 0;
     }
 
     function _forget(bytes32 coreId, StoredTable storage stored, uint256 count) internal {
@@ -105,26 +131,32 @@ abstract contract TableStore is RollupRegistry {
     // --- tables by id
 
     /// @dev Writes the table itself; in the transient lane its members' triggers resolve in it from now on.
-    function _announce(bytes32 coreId, CoreCodec.Core memory c, uint256 count, uint8 lane) internal {
+    function _announce(bytes32 coreId, bytes memory core, uint256 count, uint8 lane) internal {
+        bool isFixed = CoreCodec.triggersHash(core) != 0;
         if (lane == LANE_TRANSIENT) {
-            bytes memory info = abi.encode(c.executor, c.triggersHash != 0, c.l2Time, c.lockset);
-            Transient.putBytes(_infoSlot(coreId), info);
-            for (uint256 i = 0; i < c.lockset.length; i++) {
-                _setSession(c.lockset[i], coreId);
+            uint256 n = CoreCodec.memberCount(core);
+            uint256 info = uint256(uint160(CoreCodec.executor(core))) << 96 | uint256(CoreCodec.l2Time(core)) << 32
+                | n << 1 | (isFixed ? 1 : 0);
+            bytes32 slot = _infoSlot(coreId);
+            Transient.set(slot, bytes32(info));
+            for (uint256 i = 0; i < n; i++) {
+                uint64 id = CoreCodec.memberId(core, i);
+                Transient.set(bytes32(uint256(slot) + 1 + i), bytes32(uint256(id)));
+                _setSession(id, coreId);
             }
             return;
         }
         // a fixed list of triggers needs the one call that fires them all
-        if (c.triggersHash != 0) revert TriggersFixed(coreId);
+        if (isFixed) revert TriggersFixed(coreId);
         StoredTable storage stored = _tables[coreId];
-        stored.executor = c.executor;
-        stored.l2Time = c.l2Time;
+        stored.executor = CoreCodec.executor(core);
+        stored.l2Time = CoreCodec.l2Time(core);
         stored.remaining = uint32(count);
         stored.loader = msg.sender;
-        stored.notBefore = c.notBefore;
-        stored.validUntil = c.validUntil;
+        stored.notBefore = CoreCodec.notBefore(core);
+        stored.validUntil = CoreCodec.validUntil(core);
         stored.blockLoaded = uint64(block.number);
-        stored.lockset = c.lockset;
+        stored.lockset = CoreCodec.lockset(core);
     }
 
     function _isLive(bytes32 coreId, uint8 lane) internal view returns (bool) {
@@ -134,10 +166,18 @@ abstract contract TableStore is RollupRegistry {
     /// @dev The live table of an id, the transient lane first. `found` is false for none, also for one outside its validity.
     function _tableOf(bytes32 coreId) internal view returns (bool found, Table memory t) {
         t.coreId = coreId;
-        bytes memory info = Transient.getBytes(_infoSlot(coreId));
-        if (info.length != 0) {
+        bytes32 slot = _infoSlot(coreId);
+        uint256 info = uint256(Transient.get(slot));
+        if (info != 0) {
+            // as _announce packs it; at least one member makes it other than 0
             t.lane = LANE_TRANSIENT;
-            (t.executor, t.triggersFixed, t.l2Time, t.lockset) = abi.decode(info, (address, bool, uint64, uint64[]));
+            t.executor = address(uint160(info >> 96));
+            t.l2Time = uint64(info >> 32);
+            t.triggersFixed = info & 1 != 0;
+            t.lockset = new uint64[](uint32(info) >> 1);
+            for (uint256 i = 0; i < t.lockset.length; i++) {
+                t.lockset[i] = uint64(uint256(Transient.get(bytes32(uint256(slot) + 1 + i))));
+            }
             return (true, t);
         }
         StoredTable storage stored = _tables[coreId];
@@ -150,25 +190,51 @@ abstract contract TableStore is RollupRegistry {
         return (true, t);
     }
 
+    /// @dev The key of an action at the live roots, and the epoch of the rollup that would own the entry.
+    function _keyOf(Table memory t, bytes32 actionHash, uint64 rollupId)
+        internal
+        view
+        returns (bytes32 key, uint64 epoch)
+    {
+        bytes32[] memory stamps = new bytes32[](t.lockset.length);
+        for (uint256 i = 0; i < stamps.length; i++) {
+            Rollup storage member = _rollups[t.lockset[i]];
+            uint64 memberEpoch = _epoch(member);
+            if (t.lockset[i] == rollupId) epoch = memberEpoch;
+            stamps[i] = ActionHash.stamp(member.stateRoot, memberEpoch);
+        }
+        key = ActionHash.key(t.coreId, actionHash, ActionHash.list(stamps));
+    }
+
     /// @dev The table in which a trigger of this rollup resolves: the one loaded last in this transaction (or entered by the
-    ///      running flow), else an open one if `open`. 0 for none.
+    ///      running flow), else an open one if `open`. 0 for none. One that does not run, and has no such entry, hides no open one.
     function _resolve(uint64 rollupId, bytes32 actionHash, bool open) internal view returns (bytes32 coreId) {
         coreId = _session(rollupId);
-        if (coreId != 0 || !open) return coreId;
-        coreId = _offers[_openKey(rollupId, actionHash)];
-        if (_isBehind(_tables[coreId], rollupId)) return 0;
+        if (!open) return coreId;
+        if (coreId != 0) {
+            if (Transient.get(_activeSlot(coreId)) == RUNNING) return coreId;
+            (bool found, Table memory t) = _tableOf(coreId);
+            (bytes32 key,) = _keyOf(t, actionHash, rollupId);
+            if (found && _hasRecord(t, key)) return coreId;
+        }
+        bytes32 offered = _offers[_openKey(rollupId, actionHash)];
+        return offered == 0 || _isBehind(_tables[offered], rollupId) ? coreId : offered;
     }
 
     function _session(uint64 rollupId) internal view returns (bytes32) {
-        return Transient.get(keccak256(abi.encode(D_SESSION, rollupId)));
+        return Transient.get(_sessionSlot(rollupId));
     }
 
     function _setSession(uint64 rollupId, bytes32 coreId) internal {
-        Transient.set(keccak256(abi.encode(D_SESSION, rollupId)), coreId);
+        Transient.set(_sessionSlot(rollupId), coreId);
+    }
+
+    function _sessionSlot(uint64 rollupId) private pure returns (bytes32) {
+        return ActionHash.pair(D_SESSION, bytes32(uint256(rollupId)));
     }
 
     function _infoSlot(bytes32 coreId) private pure returns (bytes32) {
-        return keccak256(abi.encode(D_INFO, coreId));
+        return ActionHash.pair(D_INFO, coreId);
     }
 
     /// @dev Whether a stored table can never be met again and anybody is paid for removing it.
@@ -183,32 +249,44 @@ abstract contract TableStore is RollupRegistry {
     /// @dev A load of a core that is stored already leaves it as it is.
     /// @param key of its first entry in the epochs in force
     /// @return whether a trigger at the live root of the first member would meet that entry
-    function _join(bytes32 coreId, bytes32 key, CoreCodec.Core memory c) internal returns (bool) {
+    function _join(bytes32 coreId, bytes32 key, bytes memory core) internal returns (bool) {
         StoredTable storage stored = _tables[coreId];
         if (_isOver(stored)) revert TableOver(coreId);
         if (msg.sender != stored.loader && !stored.shared) stored.shared = true;
-        return stored.records[key].length != 0 && _rollup(c.lockset[0]).stateRoot == c.preRoots[0];
+        return stored.records[key].length != 0
+            && _rollup(CoreCodec.memberId(core, 0)).stateRoot == CoreCodec.preRoot(core, 0);
     }
 
     // --- tables that their loader runs by calls of its own, in the transaction of the load
 
-    /// @dev Of a load that fired nothing. The last such load counts, so that nobody's earlier copy of it gets in the way.
-    function _rememberLoader(bytes32 coreId, address payee, bytes32 agreementHash, bytes32 systemsHash) internal {
-        Transient.putBytes(_loaderSlot(coreId), abi.encode(msg.sender, payee, agreementHash, systemsHash));
+    /// @dev Of a load that fired nothing. Each account's load is its own, so that nobody's copy of it gets in the way.
+    function _rememberLoader(bytes32 coreId, TableReader.Proven memory p) internal {
+        bytes32 slot = _loaderSlot(coreId, msg.sender);
+        bytes32 count = ActionHash.pair(D_LOADERS, coreId);
+        if (Transient.get(slot) == 0) Transient.set(count, bytes32(uint256(Transient.get(count)) + 1));
+        Transient.set(slot, bytes32(uint256(1)));
+        Transient.set(bytes32(uint256(slot) + 1), bytes32(uint256(uint160(p.payee))));
+        Transient.set(bytes32(uint256(slot) + 2), p.agreementHash);
+        Transient.set(bytes32(uint256(slot) + 3), p.systemsHash);
     }
 
-    /// @dev Reverts unless the caller is that loader.
-    function _ownLoad(bytes32 coreId)
-        internal
-        view
-        returns (address payee, bytes32 agreementHash, bytes32 systemsHash)
-    {
-        bytes memory load = Transient.getBytes(_loaderSlot(coreId));
-        address loader;
-        if (load.length != 0) {
-            (loader, payee, agreementHash, systemsHash) = abi.decode(load, (address, address, bytes32, bytes32));
-        }
-        if (msg.sender != loader) revert NotLoader(coreId, loader);
+    /// @dev Reverts unless the caller is such a loader.
+    function _ownLoad(bytes32 coreId) internal view returns (TableReader.Proven memory p) {
+        bytes32 slot = _loaderSlot(coreId, msg.sender);
+        if (Transient.get(slot) == 0) revert NotLoader(coreId, msg.sender);
+        p.payee = address(uint160(uint256(Transient.get(bytes32(uint256(slot) + 1)))));
+        p.agreementHash = Transient.get(bytes32(uint256(slot) + 2));
+        p.systemsHash = Transient.get(bytes32(uint256(slot) + 3));
+    }
+
+    /// @dev The caller is done with its load.
+    /// @return whether nobody else's load of the core is left
+    function _dropLoader(bytes32 coreId) internal returns (bool) {
+        Transient.set(_loaderSlot(coreId, msg.sender), 0);
+        bytes32 count = ActionHash.pair(D_LOADERS, coreId);
+        uint256 left = uint256(Transient.get(count)) - 1;
+        Transient.set(count, bytes32(left));
+        return left == 0;
     }
 
     /// @dev In the transient lane.
@@ -216,12 +294,12 @@ abstract contract TableStore is RollupRegistry {
         Transient.set(_infoSlot(coreId), 0);
     }
 
-    function _loaderSlot(bytes32 coreId) private pure returns (bytes32) {
-        return keccak256(abi.encode(D_CLAIM, coreId));
+    function _loaderSlot(bytes32 coreId, address loader) private pure returns (bytes32) {
+        return ActionHash.pair(ActionHash.pair(D_LOADER, coreId), bytes32(uint256(uint160(loader))));
     }
 
     function _activeSlot(bytes32 coreId) internal pure returns (bytes32) {
-        return keccak256(abi.encode(D_ACTIVE, coreId));
+        return ActionHash.pair(D_ACTIVE, coreId);
     }
 
     // --- open lookup

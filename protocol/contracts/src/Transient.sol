@@ -16,36 +16,50 @@ library Transient {
         }
     }
 
-    /// @notice Stores non-empty bytes: the length at `slot`, the words behind it.
-    function putBytes(bytes32 slot, bytes memory data) internal {
+    /// @notice Stores a record: its length and head at `slot`, the new root and the packed action behind it.
+    /// @param head 24 bits
+    /// @param core holds the action, `length` bytes from `offset`
+    function putRecord(
+        bytes32 slot,
+        uint256 head,
+        bytes32 newRoot,
+        bytes memory core,
+        uint256 offset,
+        uint256 length
+    ) internal {
         assembly ("memory-safe") {
-            let length := mload(data)
-            tstore(slot, length)
-            let end := add(add(data, 32), length)
-            for { let offset := add(data, 32) } lt(offset, end) { offset := add(offset, 32) } {
+            tstore(slot, or(shl(24, length), head))
+            tstore(add(slot, 1), newRoot)
+            slot := add(slot, 2)
+            let from := add(add(core, 32), offset)
+            for { let end := add(from, length) } lt(from, end) { from := add(from, 32) } {
+                tstore(slot, mload(from))
                 slot := add(slot, 1)
-                tstore(slot, mload(offset))
             }
         }
     }
 
-    /// @notice Reads what putBytes stored; empty if there is nothing.
-    function getBytes(bytes32 slot) internal view returns (bytes memory data) {
-        uint256 length = uint256(get(slot));
-        if (length == 0) return data;
-        data = new bytes(length);
+    /// @notice Reads and removes what putRecord stored: `head (3 bytes) | newRoot | action`; empty if there is nothing. Only the first
+    ///         word is cleared.
+    function takeRecord(bytes32 slot) internal returns (bytes memory record) {
         assembly ("memory-safe") {
-            let end := add(add(data, 32), length)
-            for { let offset := add(data, 32) } lt(offset, end) { offset := add(offset, 32) } {
-                slot := add(slot, 1)
-                mstore(offset, tload(slot))
+            let first := tload(slot)
+            if first {
+                tstore(slot, 0)
+                record := mload(64)
+                let length := shr(24, first)
+                mstore(record, add(length, 35))
+                mstore(add(record, 32), shl(232, first))
+                mstore(add(record, 35), tload(add(slot, 1)))
+                slot := add(slot, 2)
+                let to := add(record, 67)
+                let end := add(to, length)
+                for {} lt(to, end) { to := add(to, 32) } {
+                    mstore(to, tload(slot))
+                    slot := add(slot, 1)
+                }
+                mstore(64, and(add(to, 31), not(31)))
             }
         }
-    }
-
-    /// @notice Reads and removes what putBytes stored. Only the length is cleared.
-    function takeBytes(bytes32 slot) internal returns (bytes memory data) {
-        data = getBytes(slot);
-        if (data.length != 0) set(slot, 0);
     }
 }

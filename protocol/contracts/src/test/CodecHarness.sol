@@ -8,9 +8,9 @@ import {CoreCodec} from "../CoreCodec.sol";
 contract CodecHarness {
     function hashAction(bytes calldata packed, bytes32 link) external pure returns (bytes32) {
         bytes memory data = packed;
-        CoreCodec.ActionView memory a = CoreCodec.readAction(data, 0);
-        if (a.end != data.length) revert CoreCodec.TrailingBytes(a.end);
-        return ActionHash.hash(data, a, link);
+        uint256 end = CoreCodec.checkAction(data, 0);
+        if (end != data.length) revert CoreCodec.TrailingBytes(end);
+        return ActionHash.hash(data, 0, link);
     }
 
     function decodeCore(bytes calldata core) external pure returns (bytes32 coreId) {

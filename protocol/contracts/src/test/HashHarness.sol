@@ -10,9 +10,9 @@ contract HashHarness {
         hashes = new bytes32[](packed.length);
         for (uint256 i = 0; i < packed.length; i++) {
             bytes memory data = packed[i];
-            CoreCodec.ActionView memory a = CoreCodec.readAction(data, 0);
-            if (a.end != data.length) revert CoreCodec.TrailingBytes(a.end);
-            hashes[i] = ActionHash.hash(data, a, links[i]);
+            uint256 end = CoreCodec.checkAction(data, 0);
+            if (end != data.length) revert CoreCodec.TrailingBytes(end);
+            hashes[i] = ActionHash.hash(data, 0, links[i]);
         }
     }
 
@@ -21,10 +21,10 @@ contract HashHarness {
         lasts = new bytes32[](packed.length);
         for (uint256 i = 0; i < packed.length; i++) {
             bytes memory data = packed[i];
-            CoreCodec.Core memory c = CoreCodec.decode(data);
+            uint256[] memory places = CoreCodec.decode(data);
             ids[i] = ActionHash.coreId(data);
             // what was read last: a shift anywhere before shows here
-            lasts[i] = ActionHash.hash(data, c.entries[c.entries.length - 1].next, 0);
+            lasts[i] = ActionHash.hash(data, CoreCodec.nextAt(places[places.length - 1]), 0);
         }
     }
 }
