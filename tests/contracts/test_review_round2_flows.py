@@ -113,7 +113,6 @@ def ending(made: Setup, bundle: Contract, *what: Core | Step) -> int:
     return root
 
 
-@open_("a table that nobody can enter is taken for the callee's failure")
 def test_no_sender_chooses_a_callees_failure_by_a_table_of_fixed_triggers(
     made: Setup, bundle: Contract, actor: Contract
 ) -> None:
@@ -125,7 +124,6 @@ def test_no_sender_chooses_a_callees_failure_by_a_table_of_fixed_triggers(
     assert ending(made, bundle, hostile, core, execute(made)) != bad
 
 
-@open_("an overdue queue of another rollup is taken for the callee's failure")
 def test_no_sender_chooses_a_callees_failure_by_leaving_a_forced_transaction(
     made: Setup, bundle: Contract, actor: Contract
 ) -> None:
@@ -162,12 +160,12 @@ def test_the_room_that_a_limit_needs_because_a_table_may_be_stored(
 # -- entries that are missing from a live table ------------------------------------------------------------------------
 
 
-@open_("the loader of a live table removes some of its entries")
 def test_a_table_with_a_hole_does_not_pass_for_a_loaded_one(made: Setup) -> None:
-    """Mallory loads the user's core first and takes an entry out; the user's load neither changes nor heals it."""
+    """Mallory loads the user's core first and would take an entry out; the user's load neither changes nor heals it."""
     core = table(made, 2)
     load(made, core, sender=made.stranger)
-    clean(made, core, made.stranger, slice(0, 1))
+    with expect_revert("NotCleanable"):
+        clean(made, core, made.stranger, slice(0, 1))
     load(made, core)
     pinned(made, core)
     assert made.root(1) == 1001
@@ -220,7 +218,6 @@ def test_the_counts_of_a_table_are_bounded_where_the_format_says(made: Setup) ->
     assert send(made, raw, made.proofs(full), encode_expects(()), b"") is not None
 
 
-@open_("id 0 is taken for no id")
 def test_a_pinned_call_without_an_id_meets_nothing(made: Setup) -> None:
     """A dapp whose stored id is still 0 asked for one table, not for whichever is offered."""
     load(made, table(made))
@@ -299,7 +296,6 @@ def test_a_configuration_switches_in_its_second_and_not_before(made: Setup) -> N
 # -- forced transactions -----------------------------------------------------------------------------------------------
 
 
-@open_("an empty queue forgets when the last was taken")
 def test_no_forced_transaction_is_due_sooner_than_the_gap_after_the_one_before(made: Setup) -> None:
     """With a short wait, whoever queues one in each block would keep the head overdue for ever."""
     create_with_queue(made, 1)

@@ -60,7 +60,6 @@ def asks(made: Setup, consumer: Contract) -> Step:
     return consumer.address, 0, call_data("Consumer", "ask", proxy_of(made, PROGRAM, 1).hex, ASKS)
 
 
-@open_("a transient table hides offers for the rest of the transaction")
 def test_a_table_that_another_user_leaves_open_hides_no_registered_response(made: Setup, bundle: Contract) -> None:
     """Mallory needs no prover: any other registered response, loaded again as a transient copy, will do."""
     one, two = dapp(made), dapp(made)
@@ -71,7 +70,6 @@ def test_a_table_that_another_user_leaves_open_hides_no_registered_response(made
     assert two.view("lastAnswer") == RESPONSE
 
 
-@open_("a table that has fired its triggers stays in the session, and nobody can close it")
 def test_a_table_that_has_fired_its_triggers_hides_no_registered_response(made: Setup, bundle: Contract) -> None:
     """No malice is needed: a user fires its table, then uses a dapp for which a response waits."""
     consumer = dapp(made)
@@ -86,7 +84,6 @@ def alices(made: Setup, alice: Contract, **changes: Address) -> Core:
     return made.open_core([direct(made, 1, 1001, source=alice.address)], **changes)
 
 
-@open_("a copied load does not make its table the last loaded")
 def test_a_copy_loaded_before_does_not_lead_a_users_calls_to_another_table(made: Setup, bundle: Contract) -> None:
     """Mallory loads Alice's core, then another of the same rollup; Alice's own load comes last."""
     alice, mallory = made.world.deploy("Bundle"), made.world.deploy("Bundle")
@@ -96,7 +93,6 @@ def test_a_copy_loaded_before_does_not_lead_a_users_calls_to_another_table(made:
     assert made.root(1) == 1001
 
 
-@open_("a copied load does not store what was consumed of it")
 def test_a_copy_loaded_before_does_not_use_up_a_users_entry(made: Setup, bundle: Contract, actor: Contract) -> None:
     """A public contract reads rollup 1; who made it read before Alice has used up the entry of her table."""
     alice, mallory = made.world.deploy("Bundle"), made.world.deploy("Bundle")
@@ -106,7 +102,6 @@ def test_a_copy_loaded_before_does_not_use_up_a_users_entry(made: Setup, bundle:
     assert actor.view("played", ACT) == 2
 
 
-@open_("the last loader of a core is the only one")
 @pytest.mark.parametrize("closing", [False, True])
 def test_a_copy_loaded_by_a_callee_takes_nobodys_table_away(made: Setup, closing: bool) -> None:
     """A hook of Alice's bundle loads her core again: she could not close it, or the hook closes it before her call."""
