@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from node.commands import Commands
 from node.commands.arguments import call_bytes, endpoint_of, hexadecimal, slot_of, wei
+from node.commands.vm_proof import prove_trial
 from node.errors import NotFound, UsageError
 from node.output import Output
 from protocol.actions import ActionKind
 from protocol.constants import STEP_LIMIT
-from protocol.types import split_endpoint
+from protocol.types import Address, split_endpoint
 from protocol.vm.assembler import assemble, included_names
 from protocol.vm.disassembler import disassemble
 from protocol.vm.isa import PROGRAM_MAGIC, Program, decode_program, encode_program
@@ -57,6 +59,15 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--time", type=int, default=0, metavar="SECONDS", help="what TIME gives")
     run.add_argument("--max-steps", type=int, default=DEFAULT_STEPS, metavar="N", help="give up after N steps")
     run.add_argument("--trace", action="store_true", help="print each step")
+    run.add_argument(
+        "--with",
+        dest="others",
+        action="append",
+        default=[],
+        metavar="ADDRESS=FILE",
+        help="another program of the same rollup, for ICALL; repeat it for more",
+    )
+    run.add_argument("--prove", action="store_true", help="then prove the trial with a developer key, and verify")
     run.set_defaults(run=run_run)
 
 
@@ -104,6 +115,13 @@ def _assembled(path: Path, raw: bytes) -> Program:
     return assemble(source, includes)
 
 
+def _other(text: str) -> tuple[Address, Program]:
+    where, found, path = text.partition("=")
+    if not found:
+        raise UsageError(problem=f"--with is ADDRESS=FILE, not {text!r}")
+    return split_endpoint(endpoint_of(where))[1], _program(Path(path))
+
+
 def _answer(text: str) -> bytes | None:
     return None if text == FAILED_ANSWER else hexadecimal("--answer", text)
 
@@ -122,25 +140,28 @@ def run_run(args: argparse.Namespace, out: Output) -> int:
         value=wei(args.value),
         caller=TRIAL_CALLER if args.caller is None else endpoint_of(args.caller),
         slots=dict(slot_of(each) for each in args.slot),
+        others=dict(_other(each) for each in args.others),
         answers=tuple(_answer(each) for each in args.answer),
         l2_time=args.time,
         budget=args.max_steps,
     )
-    _show(runs, args.trace, len(args.answer), out)
+    proven = prove_trial(runs, l2_time=args.time, out=out) if args.prove else {}
+    _show(runs, args.trace, len(args.answer), proven, out)
     return 0
 
 
-def _show(runs: tuple[EntryRun, ...], trace: bool, answers: int, out: Output) -> None:
+def _show(runs: tuple[EntryRun, ...], trace: bool, answers: int, proven: Mapping[str, object], out: Output) -> None:
     last = runs[-1]
+    spare = answers - sum(run.trigger.kind is ActionKind.RESULT for run in runs)
     for number, run in enumerate(runs):
         out.say(f"{run.trigger.kind.name.lower()}: {run.outcome.value} after {run.step_count} steps")
         if trace:
             for line in trace_lines(run):
                 out.say("  " + line)
-        if run.outcome.value == "XCALL" and number == len(runs) - 1:
+        if run.suspended is not None and number == len(runs) - 1:
             out.say("the program waits for an answer: give --answer")
-    if answers > len(runs) - 1:
-        out.say(f"{answers - len(runs) + 1} answers were not asked for")
+    if spare:
+        out.say(f"{spare} answers were not asked for")
     action = last.next_action
     if action.kind is ActionKind.RESULT:
         out.say(f"{'failed' if action.failed else 'answered'}: 0x{action.data.hex()}")
@@ -152,8 +173,9 @@ def _show(runs: tuple[EntryRun, ...], trace: bool, answers: int, out: Output) ->
             "failed": action.failed,
             "data": "0x" + action.data.hex(),
             "steps": sum(run.step_count for run in runs),
-            "unused_answers": answers - len(runs) + 1,
+            "unused_answers": spare,
             "runs": [_run_json(run, trace) for run in runs],
+            **proven,
         }
     )
 

@@ -49,6 +49,21 @@ def test_source_and_program_file_run_alike(add: str, tmp_path: Path, capsys: pyt
     assert run(capsys, program, "--data", "0x1003e2d2" + word(41)) == data
 
 
+def test_programs_call_each_other(add: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The other one at its address, its constants in a file beside it."""
+    (tmp_path / "where.inc").write_text(".const ADDER = endpoint(1, 0x77)")
+    caller = tmp_path / "caller.uvm"
+    caller.write_text(
+        '.include where.inc\nLDF f1, ADDER\nLDI r1, 6\nOUT r11, r1, 0\nICALL f1, r11, selector("add(uint256)"), 1\n'
+        "RETLO r1, 0\nOUT r11, r1, 0\nRETURN 1"
+    )
+    other = "0x" + "00" * 19 + "77"
+    data = run(capsys, str(caller), "--data", "", "--trace", "--with", f"{other}={add}")
+    assert data["data"] == "0x" + word(7)
+    assert sum(line.startswith("-- 0x") for line in data["runs"][0]["trace"]) == 3
+    assert run(capsys, str(caller), "--data", "", "--with", "0x77", status=1)["error"]["code"] == "NOD-002"
+
+
 def test_a_program_that_fails_is_a_result(add: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A refusal of the program, and a trap by name."""
     refused = run(capsys, add, "--call", "other()")
