@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-import numpy as np
-
 from proving import errors
 from proving.build import build
 
@@ -94,20 +92,51 @@ class Bytes(ctypes.Structure):
     _fields_ = (("data", ctypes.c_void_p), ("size", ctypes.c_size_t))
 
 
+class _PyBuffer(ctypes.Structure):
+    """`Py_buffer` of CPython's stable interface."""
+
+    _fields_ = (
+        ("buf", ctypes.c_void_p), ("obj", ctypes.py_object), ("len", ctypes.c_ssize_t), ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int), ("ndim", ctypes.c_int), ("format", ctypes.c_char_p), ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p), ("suboffsets", ctypes.c_void_p), ("internal", ctypes.c_void_p),
+    )  # fmt: skip
+
+
+_get_buffer = ctypes.pythonapi.PyObject_GetBuffer
+_get_buffer.argtypes = (ctypes.py_object, ctypes.POINTER(_PyBuffer), ctypes.c_int)
+_release_buffer = ctypes.pythonapi.PyBuffer_Release
+_release_buffer.argtypes = (ctypes.POINTER(_PyBuffer),)
+_PYBUF_SIMPLE, _PYBUF_WRITABLE = 0, 1
+
+
+class _Held:
+    """An export of an object's memory. ctypes finds addresses of writable buffers only, and numpy is slow to import."""
+
+    def __init__(self, owner: Data, flags: int) -> None:
+        self._buffer = _PyBuffer()
+        _get_buffer(owner, ctypes.byref(self._buffer), flags)
+
+    def __del__(self, release: Callable[[object], None] = _release_buffer) -> None:
+        release(ctypes.byref(self._buffer))  # nothing happens when there was no export
+
+    def bytes(self) -> Bytes:
+        size = self._buffer.len
+        out = Bytes(self._buffer.buf if size else None, size)
+        out.owner = self
+        return out
+
+
 def view(buffer: Data) -> Bytes:
     """The address of a buffer for reading; the returned object holds a reference to it."""
-    array = np.frombuffer(buffer, dtype=np.uint8)
-    out = Bytes(array.ctypes.data if array.size else None, array.size)
-    out.owner = array
-    return out
+    return _Held(buffer, _PYBUF_SIMPLE).bytes()
 
 
 def writable(buffer: bytearray | memoryview) -> Bytes:
     """The address of a buffer the core may write to."""
-    array = np.frombuffer(buffer, dtype=np.uint8)
-    if not array.flags.writeable:
-        raise ValueError("the core cannot write to a read-only buffer")
-    return view(buffer)
+    try:
+        return _Held(buffer, _PYBUF_WRITABLE).bytes()
+    except BufferError as error:
+        raise ValueError("the core cannot write to a read-only buffer") from error
 
 
 class R1csArg(ctypes.Structure):

@@ -77,6 +77,7 @@ class PreparedKey:
             section = image[offset : offset + size]
             if len(section) != size or _checksum(section, options) != checksum:
                 raise PreparedKeyDamaged(f"section {name} is cut short or does not fit its checksum")
+            release_pages(section)  # the proof reads its sections one after the other
             sections[name] = section
         return cls(radix_bits=radix_bits, n_wires=wires, n_public=public, domain=domain, sections=sections)
 
@@ -196,9 +197,13 @@ def _points(
 
 
 def release_pages(data: Data) -> None:
-    """Gives back the memory of a part of a mapped file that will not be read again; anything else stays as it is."""
-    source = memoryview(data).obj
-    if not isinstance(source, mmap.mmap) or not hasattr(source, "madvise"):
+    """Gives back the memory of a part of a mapped file that will not be read again soon; anything else stays as it is.
+
+    Files are mapped for reading only. An anonymous mapping would lose what it holds.
+    """
+    part = memoryview(data)
+    source = part.obj
+    if not part.readonly or not isinstance(source, mmap.mmap) or not hasattr(source, "madvise"):
         return
     begin = view(data).data - view(memoryview(source)).data
     first, last = -(-begin // mmap.PAGESIZE), (begin + len(data)) // mmap.PAGESIZE

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import mmap
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
-
-import numpy as np
 
 from proving.bn254 import R
 from proving.native import DEFAULT_OPTIONS, Data, Options, Progress, SetupOutputArg, load, view, writable
@@ -99,7 +98,7 @@ def make_key(
         "l_undivided": 64 * private,
         "h_monomial": 64 * domain.value,
     }
-    buffers = {name: np.empty(size, dtype=np.uint8).data for name, size in sizes.items()}
+    buffers = {name: _zero_pages(size) for name, size in sizes.items()}
     output = SetupOutputArg(*(writable(buffer) for buffer in buffers.values()))
     packed = b"".join(
         value.to_bytes(32, "little") for value in (secrets.tau, secrets.alpha, secrets.beta, secrets.delta)
@@ -122,6 +121,11 @@ def make_key(
     )
     circuit_hash = hash_uncontributed(key, buffers["l_undivided"], buffers["h_monomial"])
     return replace(key, circuit_hash=circuit_hash, contributions=(_contribution(key, circuit_hash),))
+
+
+def _zero_pages(size: int) -> memoryview:
+    """Memory that costs nothing until it is written."""
+    return memoryview(mmap.mmap(-1, max(size, 1)))[:size]
 
 
 def hash_uncontributed(key: Zkey, l_undivided: Data, h_monomial: Data) -> bytes:

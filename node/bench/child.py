@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import mmap
 import random
 import resource
 import sys
@@ -87,7 +88,8 @@ def msm(job: dict[str, Any]) -> dict[str, Any]:
     evm, section = bytearray(size * count), bytearray(size * count)
     load().call("probe_fixed_base", options, group, view(_packed(multiples)), writable(evm))
     load().call("points_evm_to_zkey", options, group, view(evm), writable(section))
-    points, places, found = bytearray(size * count), bytearray(4 * count), ctypes.c_uint32()
+    # Points on cache lines, as in a prepared key.
+    points, places, found = memoryview(mmap.mmap(-1, size * count)), bytearray(4 * count), ctypes.c_uint32()
     load().call(
         "prepare_points", options, group, radix_bits(options), view(section), 0, writable(points), writable(places),
         ctypes.byref(found),

@@ -8,8 +8,7 @@ namespace unveto {
 template <class F>
 class BatchAdder {
  public:
-  explicit BatchAdder(std::size_t capacity)
-      : capacity_(capacity), jobs_(capacity), denominators_(capacity), scratch_(capacity) {}
+  explicit BatchAdder(std::size_t capacity) : capacity_(capacity), jobs_(capacity) {}
 
   bool is_full() const { return size_ == capacity_; }
 
@@ -30,32 +29,34 @@ class BatchAdder {
       run = target->y.dbl();
       rise = square.dbl() + square;
     }
-    denominators_[size_] = run;
-    jobs_[size_++] = {target, rise, addend.x};
+    // The product grows while the next addend is on its way from memory.
+    jobs_[size_++] = {target, run, rise, addend.x, product_};
+    product_ = product_ * run;
     return true;
   }
 
   void flush() {
-    batch_invert(denominators_.data(), scratch_.data(), size_);
-    for (std::size_t i = 0; i < size_; ++i) {
+    F inverse = product_.inv();
+    for (std::size_t i = size_; i-- > 0;) {
       const Job& job = jobs_[i];
       Affine<F>& t = *job.target;
-      const F slope = job.rise * denominators_[i];
+      const F slope = job.rise * (inverse * job.before);
+      inverse = inverse * job.run;
       const F x = slope.sqr() - t.x - job.addend_x;
       t = {x, slope * (t.x - x) - t.y};
     }
-    size_ = 0;
+    size_ = 0, product_ = F::one();
   }
 
  private:
   struct Job {
     Affine<F>* target;
-    F rise, addend_x;
+    F run, rise, addend_x, before /* the product of earlier runs */;
   };
 
   std::size_t capacity_, size_ = 0;
+  F product_ = F::one();
   SecretVector<Job> jobs_;  // sums of secret multiples pass through here
-  SecretVector<F> denominators_, scratch_;
 };
 
 }  // namespace unveto

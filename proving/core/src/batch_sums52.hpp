@@ -9,7 +9,7 @@
 // Any points may meet: a round whose product of denominators is zero in some lane, and every round while some sum is
 // infinity, is done carefully, with doublings and cancellations told apart lane by lane. Random points never get there.
 #pragma once
-#include "aligned.hpp"
+#include "batch_sums.hpp"
 #include "tower52.hpp"
 
 #if defined(UNVETO_HAS_IFMA_PATH)
@@ -21,9 +21,6 @@ template <class V>
 inline constexpr std::size_t kPointWords = 2 * V::kValueWords;
 template <class V>
 inline constexpr std::size_t kPointBytes = 8 * kPointWords<V>;
-
-// A point to add: its position in an array of packed points, and whether to negate it.
-constexpr u32 entry_of(u32 position, bool negative) { return position << 1 | u32(negative); }
 
 UNVETO_IFMA_INLINE void to_columns(__m512i rows[8], Vec<FqParams>& low, Vec<FqParams>& high) {
   transpose(rows);
@@ -68,19 +65,25 @@ UNVETO_IFMA_INLINE void store_points(u64* points, const u32* positions, unsigned
   }
 }
 
-// Lists of entries to sum, longest first; entry k of list i is entries[start[i] + k], its sum goes to position target[i].
-struct Lists {
-  const u32 *start, *length, *target;
-  std::size_t n;
-};
-
 template <class V>
 class BatchSums {
  public:
+  using Field = typename V::Single;
+  static constexpr std::size_t kPointWords = ifma::kPointWords<V>;
+
   BatchSums() : groups_((kGroups + kChains) * kParts * W) {}
   ~BatchSums() {
     wipe(inverse_, sizeof inverse_), wipe(start_, sizeof start_), wipe(position_, sizeof position_);
     wipe(negative_, sizeof negative_), wipe(infinite_, sizeof infinite_);
+  }
+
+  static Affine<Field> unpacked(const u64* words) {
+    using Fq = Fe<FqParams, Ifma>;
+    Affine<Field> p;
+    Fq* coordinate = reinterpret_cast<Fq*>(&p);
+    for (std::size_t i = 0; i < kPointWords / 4; ++i)
+      coordinate[i] = Fq::from_limbs(words + 4 * i) * Fq::from_limbs(kFrom260.v);  // 2^260 to 2^256
+    return p;
   }
 
   // points: what entries point into; sums: where targets point into. The two may be one array if targets are no entries.
@@ -107,6 +110,7 @@ class BatchSums {
   }
 
  private:
+  static constexpr auto kFrom260 = Constants52<FqParams>::words_of_power_of_two(252);
   static constexpr std::size_t W = V::kWords;
   static constexpr std::size_t kGroups = 7680 / W;  // a segment's scratch, 300 KiB, stays in the second-level cache
   static constexpr std::size_t kLists = kGroups * kLanes;

@@ -1,9 +1,8 @@
-// The four sums of a proof: a z, b2 z and l z over the witness, h q over the quotient.
+// The four sums of a proof: a z, b2 z and l z over the witness, h q over the quotient. The sums over the witness share its
+// digits and their order.
 #pragma once
-#include <functional>
-
-#include "msm.hpp"
 #include "quotient.hpp"
+#include "sorted_msm.hpp"
 
 namespace unveto {
 
@@ -13,43 +12,45 @@ struct Sums {
   Xyzz<Fq2<B>> b2;
 };
 
-// Paths with a vector unit have their own: specialise this class before Engine is instantiated.
+// How a path adds up batches of points. Paths with a vector unit specialise this before Engine is instantiated.
+template <class F>
+struct BatchOf {
+  using Type = PlainSums<F>;
+};
+
 template <class B>
 struct MultiExponentiation {
+  using Batch1 = typename BatchOf<Fe<FqParams, B>>::Type;
+  using Batch2 = typename BatchOf<Fq2<B>>::Type;
+  using Space = Workspace<Batch1, Batch2>;
+
   // progress(done, total) is called on the calling thread.
   template <class Progress>
   static Sums<B> run(const Context& ctx, const ProvingKey& key, const Scalars& z, const Scalars& quotient, Progress&& progress) {
-    using Fq = Fe<FqParams, B>;
-    Part<Fq2<B>> b2(ctx, key.b2, z);
-    Part<Fq> h(ctx, key.h, quotient), a(ctx, key.a, z), l(ctx, key.l, z);
+    const ScalarDigits z_digits(ctx, z.bytes, z.size, sorted_width(z.size));
+    const ScalarDigits q_digits(ctx, quotient.bytes, quotient.size, sorted_width(quotient.size));
+    SortedMsm<Batch2, Space> b2(z_digits, z.size, key.b2);
+    SortedMsm<Batch1, Space> a(z_digits, z.size, key.a), l(z_digits, z.size, key.l), h(q_digits, quotient.size, key.h);
+    const SharedOrder<Space> over_z(ctx, z_digits, {&b2, &a, &l}), over_q(ctx, q_digits, {&h});
+    Workspaces<Space> spaces;
     // The dearest tasks first, so that no thread is left with a long one at the end.
-    std::vector<std::function<void()>> tasks;
-    const auto add = [&](auto& part) {
-      for (std::size_t w = 0; w < part.msm.tasks(); ++w) tasks.push_back([&part, w] { part.msm.run(w); });
-    };
-    add(b2), add(h), add(a), add(l);
-    ctx.run_tasks(tasks.size(), [&](std::size_t i) { tasks[i](); }, [&](std::size_t done) { progress(done, tasks.size()); });
-    return {a.msm.result(), l.msm.result(), h.msm.result(), b2.msm.result()};
+    const std::size_t first = over_z.tasks(), total = first + over_q.tasks();
+    ctx.run_tasks(total, [&](std::size_t task) {
+      spaces.with([&](Space& space) { task < first ? over_z.run(task, space) : over_q.run(task - first, space); });
+    }, [&](std::size_t done) { progress(done, total); });
+    return {a.result(), l.result(), h.result(), b2.result()};
   }
 
   // One sum, for probes. F: the field of the points' coordinates.
   template <class F>
   static Xyzz<F> one(const Context& ctx, const PointSet& set, const Scalars& scalars) {
-    Part<F> part(ctx, set, scalars);
-    ctx.run_tasks(part.msm.tasks(), [&](std::size_t w) { part.msm.run(w); });
-    return part.msm.result();
+    const ScalarDigits digits(ctx, scalars.bytes, scalars.size, sorted_width(scalars.size));
+    SortedMsm<typename BatchOf<F>::Type, Space> sum(digits, scalars.size, set);
+    const SharedOrder<Space> order(ctx, digits, {&sum});
+    Workspaces<Space> spaces;
+    ctx.run_tasks(order.tasks(), [&](std::size_t task) { spaces.with([&](Space& space) { order.run(task, space); }); });
+    return sum.result();
   }
-
- private:
-  template <class F>
-  struct Part {
-    Digits digits;
-    Msm<F> msm;
-
-    Part(const Context& ctx, const PointSet& set, const Scalars& scalars)
-        : digits(ctx, set.size, best_width(set.size), [&](std::size_t i, u64* limbs) { std::memcpy(limbs, scalars[set.scalar(i)], 32); }),
-          msm(digits, {set.points, set.size * sizeof(Affine<F>)}) {}
-  };
 };
 
 }  // namespace unveto

@@ -1,5 +1,5 @@
-// Multi-scalar multiplication in vectors: Pippenger's bucket method (ePrint 2012/549 §4) with signed digits, where every
-// addition but the last few hundred of a window is a batched affine one (batch_sums52.hpp).
+// Multi-scalar multiplication: Pippenger's bucket method (ePrint 2012/549 §4) with signed digits, where every addition but
+// the last few hundred of a window is a batched affine one (batch_sums.hpp, batch_sums52.hpp).
 //
 // A unit of work is a run of windows of one set of scalars. It sorts the scalars' entries by bucket once and then serves
 // each set of bases that belongs to these scalars: the buckets are summed, then the rows and columns of the buckets laid
@@ -9,12 +9,10 @@
 #include <mutex>
 
 #include "key.hpp"
-#include "keyed_sums52.hpp"
+#include "keyed_sums.hpp"
 #include "scalar_digits.hpp"
 
-#if defined(UNVETO_HAS_IFMA_PATH)
-
-namespace unveto::ifma {
+namespace unveto {
 
 // Entries sorted by key, where a key is a bucket of one of the unit's windows.
 struct Order {
@@ -23,15 +21,16 @@ struct Order {
   std::size_t n_keys;
 };
 
-// What a thread needs for one unit after the other.
+// What a thread needs for one unit after the other. Batch1, Batch2: PlainSums or ifma::BatchSums of the two groups.
+template <class Batch1, class Batch2>
 struct Workspace {
   AlignedBuffer<u32> entries, offsets, chosen_entries, chosen_offsets, cell_entries, cell_offsets;
-  KeyedSums<Vec<FqParams>> sums_1, edge_sums_1;
-  KeyedSums<Vec2> sums_2, edge_sums_2;
+  KeyedSums<Batch1> sums_1, edge_sums_1;
+  KeyedSums<Batch2> sums_2, edge_sums_2;
 
-  template <class V>
-  std::pair<KeyedSums<V>&, KeyedSums<V>&> sums() {
-    if constexpr (std::is_same_v<V, Vec2>)
+  template <class Batch>
+  std::pair<KeyedSums<Batch>&, KeyedSums<Batch>&> sums() {
+    if constexpr (std::is_same_v<Batch, Batch2>)
       return {sums_2, edge_sums_2};
     else
       return {sums_1, edge_sums_1};
@@ -39,34 +38,35 @@ struct Workspace {
 };
 
 // One sum over bases, as seen by the units of its scalars.
+template <class Space>
 class AnySum {
  public:
   virtual ~AnySum() = default;
   // Adds what the windows from first_window on contribute.
-  virtual void add(const Order& order, Workspace& space, unsigned first_window, unsigned n_windows) = 0;
+  virtual void add(const Order& order, Space& space, unsigned first_window, unsigned n_windows) = 0;
 };
 
-template <class V>
-class VectorMsm : public AnySum {
+template <class Batch, class Space>
+class SortedMsm : public AnySum<Space> {
  public:
-  using F = typename V::Single;
+  using F = typename Batch::Field;
 
-  VectorMsm(const ScalarDigits& digits, std::size_t n_scalars, const PointSet& set)
+  SortedMsm(const ScalarDigits& digits, std::size_t n_scalars, const PointSet& set)
       : digits_(digits), set_(set), position_(n_scalars, kMissing), windows_(digits.windows(), Xyzz<F>::infinity()) {
     for (std::size_t i = 0; i < set.size; ++i) position_[set.scalar(i)] = u32(i);
     is_complete_ = set.size == n_scalars;
     for (std::size_t i = 0; i < n_scalars; ++i) is_complete_ &= position_[i] == i;
   }
 
-  void add(const Order& order, Workspace& space, unsigned first_window, unsigned n_windows) override {
+  void add(const Order& order, Space& space, unsigned first_window, unsigned n_windows) override {
     if (set_.size == 0) return;
-    auto [buckets, edges] = space.sums<V>();
+    auto [buckets, edges] = space.template sums<Batch>();
     const Order own = is_complete_ ? order : chosen(order, space);
     const u64* sums = buckets.sum(set_.points, own.entries, own.offsets, own.n_keys);
     const std::size_t n_edges = list_edges(sums, n_windows, space);
     u64* edge_sums = edges.sum(reinterpret_cast<const u8*>(sums), space.cell_entries.data(), space.cell_offsets.data(), n_edges);
     for (unsigned w = 0; w < n_windows; ++w) {
-      const Xyzz<F> sum = weighted(edge_sums + w * (rows() + columns()) * kPointWords<V>);
+      const Xyzz<F> sum = weighted(edge_sums + w * (rows() + columns()) * Batch::kPointWords);
       const std::lock_guard<std::mutex> lock(guard_);
       windows_[first_window + w].add(sum);
     }
@@ -86,7 +86,7 @@ class VectorMsm : public AnySum {
   static constexpr u32 kMissing = ~u32{0};
 
   // The entries of the scalars that have a point here, with the point's position instead of the scalar's number.
-  Order chosen(const Order& order, Workspace& space) const {
+  Order chosen(const Order& order, Space& space) const {
     u32* entries = space.chosen_entries.at_least(order.offsets[order.n_keys] + 1);
     u32* offsets = space.chosen_offsets.at_least(order.n_keys + 1);
     u32 to = 0;
@@ -108,7 +108,7 @@ class VectorMsm : public AnySum {
   std::size_t rows() const { return digits_.buckets() / columns() + (columns() > digits_.buckets()); }
 
   // For each window the keys of its rows, then of its columns; empty buckets are left out.
-  std::size_t list_edges(const u64* sums, unsigned n_windows, Workspace& space) const {
+  std::size_t list_edges(const u64* sums, unsigned n_windows, Space& space) const {
     const std::size_t n_rows = rows(), n_columns = columns(), cells = digits_.buckets();
     u32* entries = space.cell_entries.at_least(2 * n_windows * cells);
     u32* offsets = space.cell_offsets.at_least(n_windows * (n_rows + n_columns) + 1);
@@ -116,7 +116,7 @@ class VectorMsm : public AnySum {
     std::size_t key = 0;
     const auto put = [&](std::size_t cell) {
       entries[to] = entry_of(u32(cell), false);
-      to += !KeyedSums<V>::is_infinity(sums, cell);
+      to += !KeyedSums<Batch>::is_infinity(sums, cell);
     };
     for (unsigned w = 0; w < n_windows; ++w) {
       for (std::size_t r = 0; r < n_rows; ++r) {
@@ -137,28 +137,18 @@ class VectorMsm : public AnySum {
     const std::size_t n_rows = rows(), n_columns = columns();
     Xyzz<F> by_row = Xyzz<F>::infinity(), by_column = by_row, suffix = by_row;
     for (std::size_t r = n_rows; r-- > 1;) {
-      suffix.add(unpacked(edge_sums + r * kPointWords<V>));
+      suffix.add(Batch::unpacked(edge_sums + r * Batch::kPointWords));
       by_row.add(suffix);
     }
     suffix = Xyzz<F>::infinity();
     for (std::size_t c = n_columns; c-- > 0;) {
-      suffix.add(unpacked(edge_sums + (n_rows + c) * kPointWords<V>));
+      suffix.add(Batch::unpacked(edge_sums + (n_rows + c) * Batch::kPointWords));
       by_column.add(suffix);
     }
     for (std::size_t k = n_columns; k > 1; k /= 2) by_row = by_row.dbl();
     by_row.add(by_column);
     return by_row;
   }
-
-  static Affine<F> unpacked(const u64* words) {
-    using Fq = Fe<FqParams, Ifma>;
-    Affine<F> p;
-    Fq* coordinate = reinterpret_cast<Fq*>(&p);
-    for (std::size_t i = 0; i < kPointWords<V> / 4; ++i)
-      coordinate[i] = Fq::from_limbs(words + 4 * i) * Fq::from_limbs(kFrom260.v);  // 2^260 to 2^256
-    return p;
-  }
-  static constexpr auto kFrom260 = Constants52<FqParams>::words_of_power_of_two(252);
 
   const ScalarDigits& digits_;
   const PointSet& set_;
@@ -169,9 +159,10 @@ class VectorMsm : public AnySum {
 };
 
 // The units of all sums over one set of scalars. Units may run in any order and side by side.
+template <class Space>
 class SharedOrder {
  public:
-  SharedOrder(const Context& ctx, const ScalarDigits& digits, std::vector<AnySum*> sums) : digits_(digits), sums_(std::move(sums)) {
+  SharedOrder(const Context& ctx, const ScalarDigits& digits, std::vector<AnySum<Space>*> sums) : digits_(digits), sums_(std::move(sums)) {
     per_unit_ = unsigned(std::clamp<std::size_t>(kBucketsPerUnit / digits.buckets(), 1, digits.windows()));
     parts_ = std::min<std::size_t>(digits.buckets(), (ctx.threads() + 3) / 4);
   }
@@ -179,19 +170,19 @@ class SharedOrder {
   std::size_t tasks() const { return (digits_.windows() + per_unit_ - 1) / per_unit_ * parts_; }
 
   // Unit task / parts, the buckets of the part task % parts.
-  void run(std::size_t task, Workspace& space) const {
+  void run(std::size_t task, Space& space) const {
     const unsigned first = unsigned(task / parts_) * per_unit_, n = std::min(per_unit_, digits_.windows() - first);
     const std::size_t part = task % parts_, buckets = digits_.buckets();
     const Order order = sorted(first, n, buckets * part / parts_, buckets * (part + 1) / parts_, space);
     if (order.offsets[order.n_keys] == 0) return;
-    for (AnySum* sum : sums_) sum->add(order, space, first, n);
+    for (AnySum<Space>* sum : sums_) sum->add(order, space, first, n);
   }
 
  private:
   static constexpr std::size_t kBucketsPerUnit = 4096;  // enough lists for full batches
 
   // Counting sort.
-  Order sorted(unsigned first, unsigned n_windows, std::size_t lowest, std::size_t end, Workspace& space) const {
+  Order sorted(unsigned first, unsigned n_windows, std::size_t lowest, std::size_t end, Space& space) const {
     const std::size_t buckets = digits_.buckets(), n_keys = n_windows * buckets;
     u32* offsets = space.offsets.at_least(n_keys + 2);
     std::memset(offsets, 0, (n_keys + 2) * sizeof(u32));
@@ -214,22 +205,23 @@ class SharedOrder {
   }
 
   const ScalarDigits& digits_;
-  std::vector<AnySum*> sums_;
+  std::vector<AnySum<Space>*> sums_;
   unsigned per_unit_;
   std::size_t parts_;
 };
 
 // Workspaces in turn: as many as units that run at the same time.
+template <class Space>
 class Workspaces {
  public:
   template <class Fn>
   void with(Fn&& fn) {
-    std::unique_ptr<Workspace> space;
+    std::unique_ptr<Space> space;
     {
       const std::lock_guard<std::mutex> lock(guard_);
       if (!free_.empty()) space = std::move(free_.back()), free_.pop_back();
     }
-    if (!space) space = std::make_unique<Workspace>();
+    if (!space) space = std::make_unique<Space>();
     fn(*space);
     const std::lock_guard<std::mutex> lock(guard_);
     free_.push_back(std::move(space));
@@ -237,11 +229,11 @@ class Workspaces {
 
  private:
   std::mutex guard_;
-  std::vector<std::unique_ptr<Workspace>> free_;
+  std::vector<std::unique_ptr<Space>> free_;
 };
 
 // The digit width with the least work, for one large-sum addition as the unit.
-inline unsigned vector_width(std::size_t n) {
+inline unsigned sorted_width(std::size_t n) {
   unsigned best = 2;
   double least = 1e300;
   for (unsigned width = 2; width <= ScalarDigits::kMaxWidth; ++width) {
@@ -252,5 +244,4 @@ inline unsigned vector_width(std::size_t n) {
   return best;
 }
 
-}  // namespace unveto::ifma
-#endif
+}  // namespace unveto

@@ -3,13 +3,14 @@
 // Lists longer than a limit are cut into pieces, and the sums of the pieces are added up in the same way one level
 // higher. So a batch stays wide when all points fall on few keys.
 #pragma once
-#include "batch_sums52.hpp"
+#include <cstring>
 
-#if defined(UNVETO_HAS_IFMA_PATH)
+#include "batch_sums.hpp"
 
-namespace unveto::ifma {
+namespace unveto {
 
-template <class V>
+// Batch: PlainSums or ifma::BatchSums.
+template <class Batch>
 class KeyedSums {
  public:
   // The points of key k are entries[offsets[k] .. offsets[k + 1]). Returns n_keys packed points, valid until the next call.
@@ -19,7 +20,7 @@ class KeyedSums {
     std::size_t pieces = 0;
     for (std::size_t k = 0; k < n_keys; ++k)
       for (std::size_t m = offsets[k + 1] - offsets[k]; m > limit_; pieces += m) m = pieces_of(m);
-    u64* sums = sums_.at_least((n_keys + pieces) * kPointWords<V>);
+    u64* sums = sums_.at_least((n_keys + pieces) * Batch::kPointWords);
     level_.clear();
     for (std::size_t k = 0; k < n_keys; ++k) {
       const u32 length = offsets[k + 1] - offsets[k];
@@ -42,7 +43,7 @@ class KeyedSums {
 
   static bool is_infinity(const u64* sums, std::size_t at) {
     u64 any = 0;
-    for (std::size_t i = 0; i < kPointWords<V>; ++i) any |= sums[at * kPointWords<V> + i];
+    for (std::size_t i = 0; i < Batch::kPointWords; ++i) any |= sums[at * Batch::kPointWords + i];
     return any == 0;
   }
 
@@ -53,7 +54,7 @@ class KeyedSums {
     u32 target, start, length;
   };
 
-  static void set_infinity(u64* sums, std::size_t at) { std::memset(sums + at * kPointWords<V>, 0, kPointBytes<V>); }
+  static void set_infinity(u64* sums, std::size_t at) { std::memset(sums + at * Batch::kPointWords, 0, 8 * Batch::kPointWords); }
 
   // Pieces that came to infinity are no points to add.
   void drop_infinity(u64* sums) {
@@ -104,7 +105,7 @@ class KeyedSums {
     }
   }
 
-  BatchSums<V> batch_;
+  Batch batch_;
   AlignedBuffer<u64> sums_;
   SecretVector<List> level_, next_level_, lists_;
   SecretVector<u32> piece_entries_, old_entries_, start_, length_, target_;
@@ -112,5 +113,4 @@ class KeyedSums {
   std::size_t next_slot_ = 0;
 };
 
-}  // namespace unveto::ifma
-#endif
+}  // namespace unveto
