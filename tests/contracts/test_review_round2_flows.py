@@ -6,6 +6,7 @@ that was tried, with those whose property other tests hold already.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -104,10 +105,8 @@ def tried(made: Setup, actor: Contract, failure: bytes, gas: int = 2_000_000) ->
 def ending(made: Setup, bundle: Contract, *what: Core | Step) -> int:
     """Root of rollup 1 after a transaction, whether it reverts or not; nothing is kept."""
     point = made.world.snapshot()
-    try:
+    with suppress(Reverted):
         play(made, bundle, *what)
-    except Reverted:
-        pass
     root = made.root(1)
     made.world.restore(point)
     return root

@@ -11,7 +11,7 @@ import pytest
 
 from protocol.constants import BOND_PER_ENTRY
 from protocol.contracts.artifacts import call_data
-from protocol.table import Core, triggers_hash
+from protocol.table import Core, Entry, triggers_hash
 from protocol.types import Address
 from tests.contracts.test_response_registry import ASKS, RESPONSE, dapp, register, response
 from tests.contracts.test_review_round2_flows import ACT, READ, open_, reading, reads
@@ -25,6 +25,7 @@ from tests.support.rollupworld import (
     PROGRAM,
     Setup,
     abi_executions,
+    answer,
     direct,
     l1_call,
     l2_transaction,
@@ -76,6 +77,18 @@ def test_a_table_that_has_fired_its_triggers_hides_no_registered_response(made: 
     register(made, response(made, l1_call(consumer.address, 1, data=ASKS)))
     own = reading(made, bundle.address)
     play(made, bundle, load_step(made, own, (0,)), asks(made, consumer))
+    assert consumer.view("lastAnswer") == RESPONSE
+
+
+@open_("a table of fixed triggers that does not run is taken for the caller's")
+def test_a_table_that_cannot_be_entered_hides_no_registered_response(made: Setup, bundle: Contract) -> None:
+    """It has an entry for the very call, but only the one load that fires its fixed triggers may enter it."""
+    consumer = dapp(made)
+    call = l1_call(consumer.address, 1, data=ASKS)
+    register(made, response(made, call))
+    entry = Entry(mid=False, new_root=1001, trigger=call, next_action=answer(call))
+    hostile = made.open_core([entry], triggers_hash=triggers_hash(()))
+    play(made, bundle, hostile, asks(made, consumer))
     assert consumer.view("lastAnswer") == RESPONSE
 
 
