@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
 
 from node.chain.evm import Call
+from protocol.constants import NONE
 from protocol.contracts.artifacts import call_data, decode_output
+from protocol.errors import CodedError
 from protocol.hashing import keccak256
 from protocol.load import ProofItem, Proofs, config_hash, lockset_systems_hash
 from protocol.statement import TIER_S, words
-from protocol.table import Entry, encode_core
+from protocol.table import Core, Entry, decode_core, encode_core
 from protocol.types import ZERO_HASH, Address, Hash32, RollupId
 from proving.bn254 import Q
 from proving.reference import (
@@ -29,6 +32,7 @@ from proving.reference import (
     g2_is_on_curve,
     g2_mul,
 )
+from tests.support.cores import oracle_core, two_rollup_core
 from tests.support.evmworld import World
 from tests.support.marketworld import PRICE, Party, agree, digest, paid, settle_bytes
 from tests.support.provenworld import ROLLUP, Proven, proven_world
@@ -131,6 +135,51 @@ def test_points_outside_the_subgroup_are_neither_proofs_nor_keys(proven: Proven)
         with expect_revert("BadKeyPoint"):
             vk = proven.toy.vk[:place] + wrong + proven.toy.vk[place + 128 :]
             proven.system.send("registerKey", vk, sender=proven.made.stranger)
+
+
+# -- statements --------------------------------------------------------------------------------------------------------
+
+
+def own_part(core: Core, rollup_id: RollupId) -> tuple[object, ...]:
+    """What a rollup's proof of a core is about: words of the header, own entries, and the root on which each stands."""
+    place = [member.rollup_id for member in core.lockset].index(rollup_id)
+    roots: list[tuple[int, ...]] = []
+    seen: list[object] = []
+    ordinals: dict[int, int] = {}
+    for index, entry in enumerate(core.entries):
+        before = tuple(m.pre_root for m in core.lockset) if entry.parent == NONE else roots[entry.parent]
+        owner = [member.rollup_id for member in core.lockset].index(entry.trigger.rollup_id)
+        roots.append(before[:owner] + (entry.new_root,) + before[owner + 1 :])
+        if owner == place:
+            ordinals[index] = len(ordinals) + 1
+            seen.append((before[place], entry.new_root, entry.mid, ordinals.get(entry.reply_to, 0)))
+            seen.append((entry.trigger, entry.next_action))
+    return core.l2_time, core.fee_recipient, *seen
+
+
+@pytest.mark.parametrize("base", [oracle_core(), two_rollup_core()], ids=["one rollup", "two rollups"])
+def test_two_tables_with_the_same_words_are_the_same_to_the_rollup(base: Core) -> None:
+    """Thousands of changes: the words of a rollup are equal exactly if its own part is, whatever became of the rest."""
+    rng = random.Random(7)
+    raw = encode_core(base)
+    equal = different = 0
+    for member in base.lockset:
+        if all(entry.trigger.rollup_id != member.rollup_id for entry in base.entries):
+            continue
+        expected = words(base, member.rollup_id, TIER_S)
+        for _ in range(2000):
+            changed = bytearray(raw)
+            for _ in range(rng.choice((1, 1, 2, 4))):
+                changed[rng.randrange(len(raw))] = rng.randrange(256)
+            try:
+                core = decode_core(bytes(changed))
+                found = words(core, member.rollup_id, TIER_S)
+            except CodedError:
+                continue
+            is_same = own_part(core, member.rollup_id) == own_part(base, member.rollup_id)
+            assert (found == expected) is is_same, bytes(changed).hex()
+            equal, different = equal + is_same, different + (not is_same)
+    assert min(equal, different) > 100
 
 
 # -- gas ---------------------------------------------------------------------------------------------------------------

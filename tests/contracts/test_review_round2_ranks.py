@@ -10,6 +10,7 @@ import pytest
 
 from node.chain.evm import Call
 from protocol.agreement import Agreement, by_contract
+from protocol.constants import WITHDRAW_DELAY
 from protocol.contracts.artifacts import call_data
 from protocol.signing import AccountKey
 from protocol.table import Core, Entry, core_id, encode_core
@@ -23,6 +24,7 @@ from tests.support.marketworld import (
     amended,
     claim,
     credit,
+    declined_bytes,
     digest,
     land,
     names,
@@ -154,6 +156,33 @@ def test_a_settlement_that_fails_takes_the_whole_bundle_with_it(made: Setup, who
     with expect_revert("Unfunded"):
         play(made, bundle, load_for(made, core, agreement), call, settle_for(made, who, core, agreement))
     assert made.root(1) == 1000
+
+
+# -- submitters --------------------------------------------------------------------------------------------------------
+
+
+def test_a_stolen_submitter_spends_what_it_may_sign_for_and_no_bond_of_a_requester(made: Setup, who: Party) -> None:
+    """It withdraws nothing, but an agreement and a decline with the thief draw a ticket as its owner would."""
+    hot, thief = AccountKey(b"\x05" * 32), AccountKey(b"\x06" * 32)
+    owner = who.requester.address
+    made.market.send("proposeSubmitter", hot.address, sender=owner)
+    made.market.send("acceptSubmitter", owner, sender=hot.address)
+    spends = Party(requester=hot, prover=thief, payee=thief.address)
+    agreement = agree(made, spends, table(made, who), requester=owner, price_wei=TICKET)
+    packed, declined = settle_bytes(made, spends, agreement), declined_bytes(made, spends, agreement, TICKET)
+    for function in ("requestWithdraw", "withdraw"):
+        with expect_revert("NoTicket"):
+            made.market.send(function, 0, sender=hot.address)
+    point = made.world.snapshot()
+    made.market.send("decline", packed, declined, sender=thief.address)
+    assert (credit(made, thief.address), ticket(made, who.requester)[1:3]) == (TICKET, (0, TICKET))
+    made.world.restore(point)
+    made.market.send("revokeSubmitter", owner, hot.address, sender=owner)
+    made.world.pass_time(WITHDRAW_DELAY + 1)
+    late = agree(made, spends, table(made, who), requester=owner, price_wei=TICKET)
+    with expect_revert("BadSignature"):
+        draw = declined_bytes(made, spends, late, TICKET)
+        made.market.send("decline", settle_bytes(made, spends, late), draw, sender=thief.address)
 
 
 # -- accounts whose code changes (EIP-7702) ----------------------------------------------------------------------------
