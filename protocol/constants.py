@@ -31,6 +31,8 @@ NS_QUEUE: Final = 3
 NS_DEPLOY: Final = 4
 NS_DOMAIN: Final = 5
 MAX_GENESIS_BYTES: Final = 65536
+MAX_BUCKET_LEAVES: Final = 4096
+"""Of one bucket: a light client hashes it in seconds."""
 
 # §4 machine
 INT_BITS: Final = 128
