@@ -18,7 +18,9 @@ from tests.support.delegation import Delegated
 from tests.support.evmworld import Contract, Reverted, World
 from tests.support.marketworld import (
     PRICE,
+    SALT,
     TICKET,
+    TICKET_CLASS,
     Party,
     agree,
     amended,
@@ -85,6 +87,41 @@ def test_who_did_not_deliver_reports_no_honest_failover(made: Setup, who: Party)
     slash(made, who, first, failover=evidence)
     assert ticket(made, who.requester)[2] == ticket(made, who.prover)[2] != 0
     assert credit(made, bytes(20)) == 0
+
+
+def test_an_honest_failover_is_not_reported_with_a_salt_of_ones_own(made: Setup, who: Party) -> None:
+    """Both ranks deliver the same table and the second is paid. Nobody signs the salt: what it opens is no evidence."""
+    core = table(made, who)
+    first, rival = agree(made, who, core), sybil_of(made, who)
+    second = agree(made, rival, core, rank=2)
+    land(made, rival, core, second)
+    assert names(claim(made, who, core, first)) == ["DeliveredUnpaid"]
+    for salt in (SALT, bytes(32), b"\x01" * 32):
+        packed = settle_bytes(made, rival, second, salt=salt), settle_bytes(made, who, first, salt=salt)
+        for changed in (
+            packed,
+            (settle_bytes(made, rival, second), packed[1]),
+            (packed[0], settle_bytes(made, who, first)),
+        ):
+            with expect_revert("NotEquivocation"):
+                made.market.send("slashEquivocation", *changed, core_id(encode_core(core)), sender=who.prover.address)
+    assert ticket(made, who.requester)[2] == TICKET
+
+
+def test_silence_to_two_forced_releases_costs_no_more_than_two_sixteenths(made: Setup, who: Party) -> None:
+    """A prover that has countersigned for two requests on one ticket is away for ten minutes."""
+    made.market.send("deposit", TICKET_CLASS, 1, sender=who.requester.address, value=2 * TICKET)
+    core, long = table(made, who), {"claim_by": made.world.time + 2000}
+    deals = [agree(made, who, core, **long)]
+    deals.append(agree(made, who, core, request_id=b"\x78" * 32, requester_ticket=1, **long))
+    for deal in deals:
+        made.market.send("forceRelease", settle_bytes(made, who, deal), b"box", sender=who.requester.address)
+    made.world.pass_time(601)
+    for deal in deals:
+        with suppress(Reverted):
+            made.market.send("takePeekPenalty", settle_bytes(made, who, deal), sender=made.stranger)
+    left = credit(made, who.prover.address) + sum(ticket(made, who.prover)[1:3])
+    assert 0 < 2 * TICKET - left <= 2 * TICKET // 16
 
 
 def test_ranks_are_paid_once_whatever_is_claimed_landed_and_amended(made: Setup, who: Party) -> None:
