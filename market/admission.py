@@ -29,15 +29,27 @@ class Capability:
     """What its free bond ticket holds; 0 for none."""
 
 
-def admit(request: RequestCommit, capability: Capability, offer: Quote, *, ticket_wei: int | None, now_ms: int) -> None:
+def admit(
+    request: RequestCommit,
+    capability: Capability,
+    offer: Quote,
+    *,
+    ticket_wei: int | None,
+    now_ms: int,
+    is_refused: bool = False,
+) -> None:
     """Raises Skip unless a bid makes sense.
 
     Args:
         ticket_wei: wei in the requester's ticket on L1, None if it is not free.
+        is_refused: whether the requester's standing with us is too low (`market.standing`).
 
     Raises:
-        Skip: FAMILY, TIER, SIZE, NO_CAPACITY, NO_BOND, NO_TICKET, TICKET_TOO_SMALL, CLOSED, TOO_SLOW or CLAIM_WINDOW.
+        Skip: STANDING, FAMILY, TIER, SIZE, NO_CAPACITY, NO_BOND, NO_TICKET, TICKET_TOO_SMALL, CLOSED, TOO_SLOW or
+            CLAIM_WINDOW.
     """
+    if is_refused:
+        raise Skip("STANDING")
     if request.systems_hash not in capability.systems:
         raise Skip("FAMILY")
     if request.tier not in capability.tiers:

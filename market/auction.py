@@ -70,12 +70,19 @@ def judge_price(request: RequestCommit, bid: AwardedBid, max_price_wei: int) -> 
         raise BidVoid("TOO_SLOW", eta_ms=bid.opening.eta_ms, deliver_by=request.deliver_by)
 
 
-def choose(request: RequestCommit, received: Iterable[ReceivedBid], key: SealKeyPair, max_price_wei: int) -> Outcome:
+def choose(
+    request: RequestCommit,
+    received: Iterable[ReceivedBid],
+    key: SealKeyPair,
+    max_price_wei: int,
+    shunned: frozenset[bytes] = frozenset(),
+) -> Outcome:
     """Opens, checks and ranks all bids; the same bids in any order give the same outcome.
 
     Args:
         received: timely bids, at most one per prover.
         max_price_wei: the requester's limit, at most what its ticket holds.
+        shunned: provers that it does not deal with; their bids are void with the reason STANDING.
     """
     bids = sorted(received, key=lambda item: item.prover)
     root = bids_root(item.bid.bid_hash for item in bids)
@@ -83,6 +90,8 @@ def choose(request: RequestCommit, received: Iterable[ReceivedBid], key: SealKey
     void: list[tuple[bytes, str]] = []
     for item in bids:
         try:
+            if item.prover in shunned:
+                raise BidVoid("STANDING")
             opened = open_bid(request, item, key)
             judge_price(request, opened, max_price_wei)
         except BidVoid as refused:

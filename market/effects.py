@@ -30,4 +30,6 @@ class Effect(StrEnum):
     CHECK_PAYLOAD = "check-payload"
     START_PROOF = "start-proof"
     DELIVER_PROOF = "deliver-proof"
+    ASK_FEE = "ask-fee"
+    BUILD_DECLINE = "build-decline"
     BUILD_CLAIM = "build-claim"

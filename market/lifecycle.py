@@ -47,9 +47,12 @@ Prover
 - RECEIPTED: the requester's receipt is stored.
 - OWED: deliverBy has passed and nobody paid; the claim transaction is not signed yet.
 - CLAIMING: the signed claim transaction is stored.
+- DISPUTED: the payload breaks its envelope; our decline is stored, and the requester is asked for the fee of it.
+- FEE_DUE: the decline that both signed is stored.
+- FEE_SENT: the signed transaction that collects the fee is stored.
 - MISSED: we have no proof although we gave our Ack. The bond is at risk until the slash window ends.
-- Ends: SKIPPED, LOST, RELEASED (the requester went silent before our Ack), DECLINED, EARNED, FORFEITED, FORGIVEN,
-UNPAID.
+- Ends: SKIPPED, LOST, RELEASED (the requester went silent before our Ack), DECLINED, COMPENSATED, EARNED, FORFEITED,
+FORGIVEN, UNPAID.
 """
 
 from __future__ import annotations
@@ -131,6 +134,10 @@ class State(StrEnum):
     LOST = "p-lost"
     RELEASED = "p-released"
     DECLINED = "p-declined"
+    DISPUTED = "p-disputed"
+    FEE_DUE = "p-fee-due"
+    FEE_SENT = "p-fee-sent"
+    COMPENSATED = "p-compensated"
     EARNED = "p-paid"
     FORFEITED = "p-slashed"
     FORGIVEN = "p-forgiven"
@@ -194,6 +201,12 @@ class Event(StrEnum):
     CLAIM_SIGNED = "claim-signed"
     CLAIM_FAILED = "claim-failed"
     OUTRUN = "outrun"
+    PAYLOAD_BREAKS = "payload-breaks"
+    FEE_GRANTED = "fee-granted"
+    FEE_REFUSED = "fee-refused"
+    DECLINE_SIGNED = "decline-signed"
+    FEE_SEEN = "fee-seen"
+    FEE_FAILED = "fee-failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +309,13 @@ def _table() -> Iterator[tuple[tuple[State, Event], Step]]:
         (s.HOLDING, e.PAYLOAD_GOOD, s.ACKED, (f.START_PROOF,)),
         (s.HOLDING, e.PAYLOAD_BAD, s.DECLINED, ()),
         (s.HOLDING, e.PAYLOAD_MISSING, s.RELEASED, ()),
+        (s.HOLDING, e.PAYLOAD_BREAKS, s.DISPUTED, (f.ASK_FEE,)),
+        (s.DISPUTED, e.FEE_GRANTED, s.FEE_DUE, (f.BUILD_DECLINE,)),
+        (s.DISPUTED, e.FEE_REFUSED, s.DECLINED, ()),
+        (s.FEE_DUE, e.DECLINE_SIGNED, s.FEE_SENT, (f.SEND_TRANSACTION,)),
+        (s.FEE_DUE, e.FEE_FAILED, s.DECLINED, ()),
+        (s.FEE_SENT, e.FEE_SEEN, s.COMPENSATED, ()),
+        (s.FEE_SENT, e.FEE_FAILED, s.DECLINED, ()),
         (s.ACKED, e.PROOF_STARTED, s.AT_WORK, ()),
         (s.AT_WORK, e.PROOF_MADE, s.PROVED, (f.DELIVER_PROOF,)),
         (s.AT_WORK, e.PROOF_FAILED, s.MISSED, ()),
@@ -425,6 +445,10 @@ def deadline(order: Order) -> tuple[int, Event, str] | None:
             return order.accept_by_ms + GRACE_MS, e.NO_AWARD, "NO_AWARD"
         case s.WON | s.SIGNED | s.HOLDING:
             return order.ack_by * 1000 + GRACE_MS, e.PAYLOAD_MISSING, "NO_PAYLOAD"
+        case s.DISPUTED:
+            return order.deliver_by * 1000 + GRACE_MS, e.FEE_REFUSED, "NO_FEE"
+        case s.FEE_DUE | s.FEE_SENT:
+            return order.claim_by * 1000 + GRACE_MS, e.FEE_FAILED, "CLAIMS_OVER"
         case s.ACKED | s.AT_WORK:
             return order.claim_by * 1000, e.PROOF_FAILED, "TOO_SLOW"
         case s.PROVED | s.RECEIPTED:

@@ -414,6 +414,7 @@ async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TA
             ),
             payee=address_from_text(section.payee) if section.payee else parts.key.address,
             ticket=section.ticket,
+            collect_wei=section.gas_floor_wei,
             bid_delay_ms=section.bid_delay_ms,
         ),
         poll_ms=parts.poll_ms,

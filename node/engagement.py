@@ -6,12 +6,14 @@ this file, `node.requester` and the planner see the plaintext of a table before 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Final, TypeVar
 
 from market.effects import Effect
 from market.lifecycle import Event, Order, Role, State
+from market.payload_check import PayloadRefused, judge_payload
 from node import market_state as kept
 from node.broker import Observe, OrderLoop, Perform, Resender
 from node.frames import FrameWriter
@@ -31,7 +33,7 @@ from node.ports import (
     Verifier,
 )
 from node.store.orders import OrderStore
-from protocol.agreement import Ack, Receipt, by_key, pack_dated
+from protocol.agreement import Ack, Decline, Receipt, by_key, decline_fee, pack_dated
 from protocol.codec import decode_body, encode_body
 from protocol.errors import Ignore, Reject
 from protocol.hashing import keccak256
@@ -39,6 +41,8 @@ from protocol.messages import (
     AckVerdict,
     AwardAccept,
     BidCommit,
+    DeclineReply,
+    DeclineRequest,
     DeliveryReceipt,
     KeyRelease,
     Message,
@@ -49,10 +53,14 @@ from protocol.messages import (
 )
 from protocol.reqresp import AWARD_EXCHANGE, KEY_EXCHANGE
 from protocol.sealing import SealError, payload_info, seal
-from protocol.signing import ack_digest, receipt_digest, recover_signer
+from protocol.signing import ack_digest, decline_digest, receipt_digest, recover_signer
 from protocol.verdicts import WireCode
 
 M = TypeVar("M", bound=Message)
+
+log = logging.getLogger("unveto.engagement")
+
+PAID_VERDICTS: Final = frozenset({AckVerdict.OVERSIZE, AckVerdict.INVALID})
 
 WAIT_FOR_PROOF: Final = frozenset({State.PROVING, State.S_PROVING})
 BEFORE_ACK: Final = frozenset({State.ACCEPTED, State.KEYED, State.S_CALLED, State.S_KEYED})
@@ -218,6 +226,37 @@ class Engagement:
                 core_id=plan.core_id,
                 received_at=now_s,
                 receipt_signature=signature,
+            )
+        )
+
+    async def answer_decline(self, order: Order, message: DeclineRequest, signer: bytes) -> bytes:
+        """Our signature for a decline, if the payload really is not what the request said: we look ourselves.
+
+        Nothing is stored for it: the same question gets the same answer.
+
+        Raises:
+            Reject: it is not the awarded prover's, or asks for what no decline gives.
+        """
+        deal = await self.deal(order)
+        if signer != deal.winner.prover or message.agreement_hash != deal.agreement_hash:
+            raise Reject(WireCode.WRONG_SIGNER, signer=signer)
+        if message.fee_wei > decline_fee(deal.agreement) or message.verdict not in PAID_VERDICTS:
+            raise Reject(WireCode.BAD_VERDICT, fee_wei=message.fee_wei, verdict=message.verdict)
+        market = self._frames.market
+        agreed = Decline(agreement_hash=deal.agreement_hash, verdict=message.verdict, fee_wei=message.fee_wei)
+        digest = decline_digest(market.chain_id, market.contract, agreed)
+        if not _is_by(signer, digest, message.prover_signature):
+            raise Reject(WireCode.BAD_SIGNATURE, signer=signer)
+        plan = await self.plan(order)
+        signature = b""
+        try:
+            judge_payload(deal.request, plan.payload)
+        except PayloadRefused as refused:
+            log.warning("order %s: our payload breaks its envelope: %s", order.order_id.hex()[:8], refused.reason)
+            signature = self._frames.key.sign_digest(digest)
+        return await self._frames.frame(
+            DeclineReply(
+                request_id=message.request_id, agreement_hash=deal.agreement_hash, requester_signature=signature
             )
         )
 

@@ -166,6 +166,11 @@ def slash(settlement: bytes, ack: bytes, failover: bytes) -> bytes:
     return call_data("IProofMarket", "slash", settlement, ack, failover)
 
 
+def decline(settlement: bytes, declined: bytes) -> bytes:
+    """Calldata of ProofMarket.decline."""
+    return call_data("IProofMarket", "decline", settlement, declined)
+
+
 def claim_with_proof(core: bytes, proofs: bytes, settlement: bytes, receipt: bytes) -> bytes:
     """Calldata of ProofMarket.claimWithProof; an empty receipt is none."""
     return call_data("IProofMarket", "claimWithProof", core, proofs, settlement, receipt)

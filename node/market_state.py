@@ -21,6 +21,7 @@ BOX: Final = "box"  # the sealed payload
 ACK: Final = "ack"  # body of PROVER_ACK
 DELIVERY: Final = "delivery"  # body of PROOF_DELIVERY
 RECEIPT: Final = "receipt"  # body of DELIVERY_RECEIPT
+DECLINE: Final = "decline"  # the packed decline that both signed
 ORIGIN: Final = "origin"  # id of the command that asked for the order
 BID: Final = "bid"  # body of our own BID_COMMIT
 # secrets

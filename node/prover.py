@@ -24,7 +24,9 @@ from market.lifecycle import CLAIM_AFTER_S, GRACE_MS, Event, Order, Role, State
 from market.payload_check import PayloadRefused, judge_payload
 from market.pricing import Curve, quote
 from node import market_state as kept
-from node.broker import LAST_RETRY_MS, OrderLoop
+from node.broker import LAST_RETRY_MS, OrderLoop, Resender
+from node.disputes import WATCHED as DISPUTED
+from node.disputes import Disputes
 from node.earnings import WATCHED, Earnings
 from node.frames import FrameWriter
 from node.market_state import Deal, pack_request, unpack_deal, unpack_request
@@ -40,6 +42,7 @@ from node.ports import (
     RunningProof,
     TryAgain,
 )
+from node.standings import Standings
 from node.store.errors import OrderExists
 from node.store.orders import OrderStore
 from protocol.agreement import (
@@ -92,6 +95,8 @@ class Offer:
     """Account that is paid, 20 bytes."""
     ticket: int
     """Number of the bond ticket."""
+    collect_wei: int
+    """What collecting a payment costs; smaller fees are not collected."""
     bid_delay_ms: int
     """Time between seeing a request and bidding."""
 
@@ -129,7 +134,11 @@ class ProvingNode:
         self._able = able
         self._frames = frames
         self._offer = offer
+        self._standings = Standings(store, in_thread, clock)
         self._earnings = Earnings(chain=chain, clock=clock, direct=direct, frames=frames)
+        self._disputes = Disputes(
+            chain=chain, resend=Resender(chain, clock), direct=direct, frames=frames, worth_wei=offer.collect_wei
+        )
         self._working: set[bytes] = set()
         self.loop = OrderLoop(
             Role.PROVER,
@@ -143,13 +152,16 @@ class ProvingNode:
                 Effect.START_PROOF: self._work,
                 Effect.DELIVER_PROOF: self._earnings.deliver,
                 Effect.BUILD_CLAIM: self._earnings.build_claim,
-                Effect.SEND_TRANSACTION: self._earnings.send_claim,
+                Effect.SEND_TRANSACTION: self._send,
+                Effect.ASK_FEE: self._disputes.ask_fee,
+                Effect.BUILD_DECLINE: self._disputes.build_decline,
             },
-            observe=self._earnings.observe,
-            watched=WATCHED,
+            observe=self._observe,
+            watched=WATCHED | DISPUTED,
             poll_ms=poll_ms,
         )
         self._earnings.attach(self.loop)
+        self._disputes.attach(self.loop)
 
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled."""
@@ -165,6 +177,12 @@ class ProvingNode:
             nursery.start_soon(self._read_requests, nursery)
             nursery.start_soon(self._read_awards)
             task_status.started()
+
+    async def _send(self, order: Order) -> None:
+        await (self._disputes.send(order) if order.state in DISPUTED else self._earnings.send_claim(order))
+
+    async def _observe(self, order: Order) -> None:
+        await (self._disputes.observe(order) if order.state in DISPUTED else self._earnings.observe(order))
 
     # -- bidding ---------------------------------------------------------------------------------------------------
 
@@ -203,8 +221,16 @@ class ProvingNode:
             ticket_wei = await self._chain.ticket_wei(requester, request.requester_ticket)
             bond_wei = await self._chain.ticket_wei(self._frames.key.address, self._offer.ticket)
             taken = await self._in_thread(lambda: self._store.tickets_in_use(Role.PROVER, order.order_id))
+            refused = await self._standings.refused(Role.PROVER, frozenset({requester}))
             able = self._able(0 if bond_wei is None or self._offer.ticket in taken else bond_wei)
-            admit(request, able, offered, ticket_wei=ticket_wei, now_ms=self._clock.now_ms())
+            admit(
+                request,
+                able,
+                offered,
+                ticket_wei=ticket_wei,
+                now_ms=self._clock.now_ms(),
+                is_refused=requester in refused,
+            )
         except Skip as skipped:
             await self.loop.happen(order.order_id, Event.SKIP, reason=skipped.reason)
             return
@@ -394,7 +420,7 @@ class ProvingNode:
                     return
                 proofs, prove_ms = made
         except PayloadRefused as refused:
-            await self._decline(order, deal, refused.verdict, refused.reason)
+            await self._decline(order, deal, refused.verdict, refused.reason, Event.PAYLOAD_BREAKS)
             return
         except Refused as refused:
             now = self.loop.order(order.order_id)
@@ -457,7 +483,9 @@ class ProvingNode:
         )
         await self.loop.happen(order.order_id, Event.PAYLOAD_GOOD, document={kept.ACK: encode_body(message)})
 
-    async def _decline(self, order: Order, deal: Deal, verdict: AckVerdict, reason: str) -> None:
+    async def _decline(
+        self, order: Order, deal: Deal, verdict: AckVerdict, reason: str, event: Event = Event.PAYLOAD_BAD
+    ) -> None:
         message = ProverAck(
             request_id=order.order_id,
             agreement_hash=deal.agreement_hash,
@@ -465,9 +493,7 @@ class ProvingNode:
             ack_at=self._clock.now_ms() // 1000,
             ack_signature=b"",
         )
-        await self.loop.happen(
-            order.order_id, Event.PAYLOAD_BAD, reason=reason, document={kept.ACK: encode_body(message)}
-        )
+        await self.loop.happen(order.order_id, event, reason=reason, document={kept.ACK: encode_body(message)})
 
     # -- reading what is stored ------------------------------------------------------------------------------------
 

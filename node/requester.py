@@ -43,14 +43,15 @@ from node.prices import ClearingPrices, class_of
 from node.ready import ReadyTables
 from node.rounds import Replan, Round, Rounds, pack_round, unpack_round
 from node.standby import Standbys
+from node.standings import Standings
 from node.store.orders import OrderStore
 from protocol.agreement import agreement_of, awarded_agreement
 from protocol.codec import decode_body, encode_body
 from protocol.commitments import request_id
 from protocol.errors import Ignore, Reject
-from protocol.messages import Award, BidCommit, Cancel, ProofDelivery, RequestCommit
+from protocol.messages import Award, BidCommit, Cancel, DeclineRequest, ProofDelivery, RequestCommit
 from protocol.payload import payload_commit
-from protocol.reqresp import PROOF_EXCHANGE
+from protocol.reqresp import DECLINE_EXCHANGE, PROOF_EXCHANGE
 from protocol.sealing import SealKeyPair
 from protocol.signing import agreement_digest
 from protocol.table import statement_commit
@@ -133,6 +134,7 @@ class Requester:
         self._rollups = rollups
         self._resend = Resender(chain, clock)
         self._prices = prices
+        self._standings = Standings(store, in_thread, clock)
         self._submitted: set[bytes] = set()
         self._submit = trio.Event()
         self._standbys = Standbys(
@@ -189,6 +191,7 @@ class Requester:
             await nursery.start(self.loop.serve)
             await nursery.start(self._standbys.serve)
             self._direct.serve(PROOF_EXCHANGE, self._answer_delivery)
+            self._direct.serve(DECLINE_EXCHANGE, self._answer_decline)
             self._ready.serve()
             nursery.start_soon(self._read_bids)
             nursery.start_soon(self._prices.serve)
@@ -324,6 +327,7 @@ class Requester:
         us, request = unpack_request(await self._engaged.document(order, kept.REQUEST))
         key = SealKeyPair(await self._engaged.secret(order, kept.SEAL))
         stored = await self._in_thread(lambda: self._store.bids(order.order_id))
+        refused = await self._standings.refused(Role.REQUESTER, frozenset(bid.prover for bid in stored))
         received = [ReceivedBid(prover=bid.prover, bid=decode_body(BidCommit, bid.body)) for bid in stored]
         ticket_wei = await self._chain.ticket_wei(us, request.requester_ticket)
         if ticket_wei is None:
@@ -331,7 +335,7 @@ class Requester:
             return
         allowed_wei = unpack_round(await self._engaged.secret(order, kept.ROUND)).limit_wei
         limit_wei = highest_payable(ticket_wei, allowed_wei)
-        outcome = choose(request, received, key, limit_wei)
+        outcome = choose(request, received, key, limit_wei, refused)
         for prover, reason in outcome.void:
             log.info("order %s: bid of 0x%s is void: %s", order.order_id.hex()[:8], prover.hex(), reason)
         if not outcome.ranked:
@@ -377,12 +381,26 @@ class Requester:
         of_a_rank = await self._standbys.answer_delivery(delivery.request_id, delivery, received.signer)
         if of_a_rank is not None:
             return of_a_rank
-        order = self.loop.order(delivery.request_id)
+        order = await self._awarded(delivery.request_id)
+        return await self._engaged.answer_delivery(order, delivery, received.signer)
+
+    async def _answer_decline(self, data: bytes) -> bytes:
+        received = self._frames.read(data, DeclineRequest, signer=None)
+        message = received.message
+        assert isinstance(message, DeclineRequest)
+        of_a_rank = await self._standbys.answer_decline(message, received.signer)
+        if of_a_rank is not None:
+            return of_a_rank
+        order = await self._awarded(message.request_id)
+        return await self._engaged.answer_decline(order, message, received.signer)
+
+    async def _awarded(self, request_id: bytes) -> Order:
+        order = self.loop.order(request_id)
         if order is None:
-            raise Ignore(WireCode.UNKNOWN_REQUEST, request_id=delivery.request_id)
+            raise Ignore(WireCode.UNKNOWN_REQUEST, request_id=request_id)
         if await self._engaged.optional(order, kept.AWARD) is None:
             raise Reject(WireCode.WRONG_AGREEMENT)
-        return await self._engaged.answer_delivery(order, delivery, received.signer)
+        return order
 
     # -- landing ---------------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from node.store.orders import OrderStore
 from protocol.agreement import rank_times
 from protocol.codec import encode_body
 from protocol.hashing import keccak256
-from protocol.messages import MAX_OPENINGS, Award, ProofDelivery, ReceiptVerdict, StandDown
+from protocol.messages import MAX_OPENINGS, Award, DeclineRequest, ProofDelivery, ReceiptVerdict, StandDown
 
 PROVEN: Final = frozenset({State.VERIFIED, State.TX_STORED, State.TX_SENT, State.LANDED, State.OWING, State.PAID})
 """States of an order that has a proof: whoever comes later is not needed."""
@@ -139,10 +139,23 @@ class Standbys:
         Raises:
             Reject, Ignore: as `Engagement.answer_delivery`.
         """
+        order = await self._under(request_id, delivery.agreement_hash)
+        return None if order is None else await self._engaged.answer_delivery(order, delivery, signer)
+
+    async def answer_decline(self, message: DeclineRequest, signer: bytes) -> bytes | None:
+        """The answer to a decline under the agreement of one of our ranks; None if it is of none.
+
+        Raises:
+            Reject: as `Engagement.answer_decline`.
+        """
+        order = await self._under(message.request_id, message.agreement_hash)
+        return None if order is None else await self._engaged.answer_decline(order, message, signer)
+
+    async def _under(self, request_id: bytes, agreement_hash: bytes) -> Order | None:
         for rank in range(1, MAX_OPENINGS + 1):
             order = self.find(request_id, rank)
-            if order is not None and (await self._engaged.deal(order)).agreement_hash == delivery.agreement_hash:
-                return await self._engaged.answer_delivery(order, delivery, signer)
+            if order is not None and (await self._engaged.deal(order)).agreement_hash == agreement_hash:
+                return order
         return None
 
     # -- effects ---------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from protocol.messages import (
 )
 from protocol.verdicts import WireCode
 
+DECLINE_FEE_DIVISOR: Final = 10  # of the price, by convention of nodes: the market contract takes what both sign
 AGREEMENT_BYTES: Final = 261
 MIN_SETTLEMENT_BYTES: Final = AGREEMENT_BYTES + 32
 KEY_SIGNATURE_BYTES: Final = 66
@@ -256,6 +257,11 @@ def _unpack_amend(data: bytes) -> SignedAmend:
 def pack_dated(unix_s: int, signature: bytes) -> bytes:
     """The bytes in which the market reads an Ack (ackAt) or a Receipt (receivedAt); the signature is packed."""
     return unix_s.to_bytes(8, "big") + signature
+
+
+def decline_fee(agreement: Agreement) -> int:
+    """What a prover may ask for a payload that breaks its envelope, wei."""
+    return agreement.price_wei // DECLINE_FEE_DIVISOR
 
 
 def pack_decline(decline: Decline, requester_signature: bytes, prover_signature: bytes) -> bytes:

@@ -42,6 +42,8 @@ class MessageId(IntEnum):
     CANCEL = 13
     PROVER_AD = 15
     TABLE_REPLY = 17
+    DECLINE_REQUEST = 18
+    DECLINE_REPLY = 19
 
 
 class FieldOutOfRange(ValueError):
@@ -361,6 +363,34 @@ class ProofDelivery(Message):
     prove_ms: U32
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclineRequest(Message):
+    """The prover has declined a payload that is not what its envelope said, and asks for the fee of that."""
+
+    ID: ClassVar[MessageId] = MessageId.DECLINE_REQUEST
+
+    request_id: Hash32
+    agreement_hash: Hash32
+    verdict: U8
+    """OVERSIZE or INVALID."""
+    fee_wei: Wei96
+    """At most `agreement.decline_fee`."""
+    prover_signature: Signature
+    """EIP-712 Decline."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclineReply(Message):
+    """The requester agrees, or says that its payload is what it said."""
+
+    ID: ClassVar[MessageId] = MessageId.DECLINE_REPLY
+
+    request_id: Hash32
+    agreement_hash: Hash32
+    requester_signature: MaybeSignature
+    """EIP-712 Decline; empty: it does not agree."""
+
+
 class ReceiptVerdict(IntEnum):
     """What the requester says about a delivery."""
 
@@ -507,6 +537,8 @@ MESSAGES: Final[dict[MessageId, type[Message]]] = {
         Cancel,
         ProverAd,
         TableReply,
+        DeclineRequest,
+        DeclineReply,
     )
 }
 """Every message that this version can read."""

@@ -35,6 +35,7 @@ from protocol.vm.state import VmState
 from protocol.vm.state_tree import Leaf, needed_nodes, partial_tree
 
 PAYLOAD_VERSION = 1
+PAYLOAD_SALT = slice(1, 33)  # where the salt is in a padded payload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,8 @@ from protocol.messages import (
     MAX_DIRECT_BODY,
     Award,
     AwardAccept,
+    DeclineReply,
+    DeclineRequest,
     DeliveryReceipt,
     KeyRelease,
     Message,
@@ -86,7 +88,12 @@ TABLE_EXCHANGE: Final = Exchange(
 )
 """Sidecar -> announcer: a ready table by id. Answer: its content."""
 
-EXCHANGES: Final = (AWARD_EXCHANGE, KEY_EXCHANGE, PROOF_EXCHANGE, TABLE_EXCHANGE)
+DECLINE_EXCHANGE: Final = Exchange(
+    protocol_id="/unveto/decline/1", request=DeclineRequest, answer=DeclineReply, timeout_ms=5_000
+)
+"""Prover -> requester: a decline that costs the requester a fee. Answer: its signature, or none."""
+
+EXCHANGES: Final = (AWARD_EXCHANGE, KEY_EXCHANGE, PROOF_EXCHANGE, TABLE_EXCHANGE, DECLINE_EXCHANGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from node.store.schema import bids, documents, events, orders, outbox, secrets
 from node.store.vault import Vault
 
 WIPE_AFTER_MS: Final = 600_000  # secrets outlive their order by ten minutes, for questions asked again
+MAX_OUTCOMES: Final = 500
 BULKY: Final = ("box",)  # the sealed payload, up to 4 MiB; its plaintext goes at the same time
 NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 
@@ -56,6 +57,17 @@ class StoredBid:
     prover: bytes
     body: bytes
     received_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """What happened in one order, and who took part."""
+
+    request: bytes
+    """The REQUEST document: the requester's address first."""
+    award: bytes
+    """Body of the award in store; empty before there is one."""
+    history: tuple[LoggedEvent, ...]
 
 
 class OrderStore:
@@ -261,16 +273,36 @@ class OrderStore:
                 select(events).where(_is(events.c, order_id, role)).order_by(events.c.event_id)
             ).all()
         )
-        return tuple(
-            LoggedEvent(
-                at_ms=row.at_ms,
-                state=State(row.state),
-                event=row.event,
-                target=State(row.target),
-                reason=row.reason,
-            )
-            for row in rows
-        )
+        return tuple(_logged(row) for row in rows)
+
+    def outcomes(self, role: Role, since_ms: int) -> tuple[Outcomes, ...]:
+        """The latest orders of a role that have changed since, at most MAX_OUTCOMES; of a requester its runners-up
+        too."""
+        roles = [Role.REQUESTER, Role.STANDBY] if role is Role.REQUESTER else [role]
+        changed = and_(orders.c.role.in_([each.value for each in roles]), orders.c.updated_ms >= since_ms)
+        latest = select(orders.c.order_id, orders.c.role).where(changed).order_by(orders.c.updated_ms.desc())
+
+        def work(connection: Connection) -> tuple[Outcomes, ...]:
+            found = []
+            for row in connection.execute(latest.limit(MAX_OUTCOMES)).all():
+                place = _is(documents.c, row.order_id, Role(row.role))
+                named = select(documents.c.name, documents.c.data).where(
+                    place, documents.c.name.in_(("request", "award"))
+                )
+                kept = {line.name: line.data for line in connection.execute(named).all()}
+                lines = connection.execute(
+                    select(events).where(_is(events.c, row.order_id, Role(row.role))).order_by(events.c.event_id)
+                ).all()
+                found.append(
+                    Outcomes(
+                        request=kept.get("request", b""),
+                        award=kept.get("award", b""),
+                        history=tuple(_logged(line) for line in lines),
+                    )
+                )
+            return tuple(found)
+
+        return self._database.read(work)
 
     def add_bid(self, request_id: bytes, prover: bytes, body: bytes, received_ms: int) -> bool:
         """Stores a prover's first bid for a request; False if it has bid before or bids are closed."""
@@ -364,6 +396,12 @@ def _log(connection: Connection, order: Order, before: State, event: str, now_ms
             target=order.state.value,
             reason=order.reason,
         )
+    )
+
+
+def _logged(row: Row[Any]) -> LoggedEvent:
+    return LoggedEvent(
+        at_ms=row.at_ms, state=State(row.state), event=row.event, target=State(row.target), reason=row.reason
     )
 
 

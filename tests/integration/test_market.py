@@ -5,22 +5,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 
-from market.lifecycle import Order, Role, State
+from market.lifecycle import Event, Order, Role, State
 from node import market_state as kept
 from node.frames import FrameWriter
 from node.ports import Refused
+from node.prover import ProvingNode
 from node.ready import pull_table
 from node.requester import Requester
 from node.store.database import Database
 from node.store.sequences import Sequences
-from protocol.codec import decode_body
-from protocol.messages import DeliveryReceipt, ReadyTable, ReceiptVerdict
-from protocol.reqresp import AWARD_EXCHANGE, KEY_EXCHANGE, PROOF_EXCHANGE
+from protocol.codec import decode_body, encode_body
+from protocol.messages import DeliveryReceipt, ProverAck, ReadyTable, ReceiptVerdict
+from protocol.reqresp import AWARD_EXCHANGE, DECLINE_EXCHANGE, KEY_EXCHANGE, PROOF_EXCHANGE
 from protocol.sealing import SealKeyPair
 from tests.support.market_ledger import BOND_WEI, MARKET, SALT, START_MS, TICKET_WEI, TestClock, let_pass, planned_table
 from tests.support.market_sim import Link, Party, World, inline, memory_folder
@@ -200,6 +202,110 @@ async def test_a_declined_payload_costs_neither_side(folder: Path, autojump_cloc
     assert {"requester": (State.REFUNDED, "DECLINED_STALE"), "prover2": (State.DECLINED, "STALE")} == {
         name: end for name, end in ends(world).items() if name in ("requester", "prover2")
     }
+
+
+async def lying_request(world: World) -> Order:
+    """The envelope says two proofs, the table needs one: a lie about work, in any direction."""
+    node = world.requester.node
+    assert isinstance(node, Requester)
+    return await node.request(replace(planned_table(), proof_count=2), ticket=0)
+
+
+async def test_a_payload_that_breaks_its_envelope_costs_the_fee_that_both_sign(
+    folder: Path, autojump_clock: object
+) -> None:
+    """A tenth of the price to the payee, the rest of the ticket back, no bond touched."""
+    world = World(folder)
+    async with running(world):
+        await lying_request(world)
+        await until_over(world.requester, world.winner)
+
+    assert (State.COMPENSATED, "PROOF_COUNT") == ends(world)["prover2"]
+    assert (State.REFUNDED, "DECLINED_OVERSIZE") == ends(world)["requester"]
+    assert 10**13 == world.ledger.credit_wei[b"payee of prover2____"]
+    assert TICKET_WEI - 10**13 == world.ledger.credit_wei[world.requester.key.address]
+    assert BOND_WEI == world.ledger.tickets[(world.winner.key.address, 0)]
+    assert [] == world.ledger.payments
+
+
+async def test_a_prover_asks_no_fee_for_a_payload_that_is_what_was_said(folder: Path, autojump_clock: object) -> None:
+    """The requester looks at its own payload and does not sign."""
+    world = World(folder)
+    async with running(world):
+        order = await ask(world)
+        node = world.winner.node
+        assert isinstance(node, ProvingNode)
+        with trio.fail_after(LONG_S):
+            while (now := node.loop.order(order.order_id)) is None or now.state is not State.HOLDING:
+                await let_pass(10)
+        deal = kept.unpack_deal(await stored(node, order, kept.REQUEST), await stored(node, order, kept.AWARD))
+        ack = ProverAck(
+            request_id=order.order_id, agreement_hash=deal.agreement_hash, verdict=2, ack_at=0, ack_signature=b""
+        )
+        document = {kept.ACK: encode_body(ack)}
+        await node.loop.happen(order.order_id, Event.PAYLOAD_BREAKS, reason="MADE_UP", document=document)
+        await until_over(world.requester, world.winner)
+
+    assert (State.DECLINED, "NO_FEE") == ends(world)["prover2"]
+    assert TICKET_WEI == world.ledger.tickets[(world.requester.key.address, 0)]
+
+
+async def stored(node: ProvingNode, order: Order, name: str) -> bytes:
+    """A document that is there."""
+    found = await node.loop.document(order.order_id, name)
+    assert found is not None
+    return found
+
+
+async def test_a_requester_that_signs_no_fee_is_left_alone_after_three_strikes(
+    folder: Path, autojump_clock: object
+) -> None:
+    """Without its signature a decline costs it nothing on L1, and its standing here."""
+    world = World(folder)
+    (prover,) = world.provers = world.provers[1:2]
+    world.requester.deaf_to = frozenset({DECLINE_EXCHANGE.protocol_id})
+    seen = []
+    async with running(world):
+        for ticket in range(4):
+            world.ledger.tickets[(world.requester.key.address, ticket)] = TICKET_WEI
+            node = world.requester.node
+            assert isinstance(node, Requester)
+            order = await node.request(replace(planned_table(), proof_count=2), ticket=ticket)
+            with trio.fail_after(LONG_S):
+                while (found := disk_order(prover, order)) is None or not found.is_over:
+                    await let_pass(2_000)
+            seen.append((found.state, found.reason))
+
+    assert [(State.DECLINED, "NO_FEE")] * 3 + [(State.SKIPPED, "STANDING")] == seen
+
+
+def disk_order(party: Party, order: Order) -> Order | None:
+    """A party's own view of an order."""
+    with party.disk() as store:
+        return next((each for each in store.recent(9) if each.order_id == order.order_id), None)
+
+
+async def test_a_prover_that_acknowledges_and_fails_wins_no_second_auction(
+    folder: Path, autojump_clock: object
+) -> None:
+    """Its bid is void for this requester, whatever it asks; the next one proves."""
+    world = World(folder)
+    world.winner.prover.crashes = True
+    world.ledger.tickets[(world.winner.key.address, 0)] = 4 * BOND_WEI
+    async with running(world):
+        await ask(world)
+        await until_over(world.requester, *world.provers)
+        world.ledger.tickets[(world.winner.key.address, 0)] = 4 * BOND_WEI
+        world.ledger.tickets[(world.requester.key.address, 1)] = TICKET_WEI
+        node = world.requester.node
+        assert isinstance(node, Requester)
+        second = await node.request(planned_table(), ticket=1)
+        with trio.fail_after(LONG_S):
+            while (found := disk_order(world.requester, second)) is None or not found.is_over:
+                await let_pass(2_000)
+
+    assert State.PAID is found.state
+    assert 2 * 10**14 == world.ledger.credit_wei[b"payee of prover3____"]
 
 
 async def test_a_witness_that_takes_too_long_is_declined_not_acknowledged(folder: Path, autojump_clock: object) -> None:

@@ -11,12 +11,12 @@ import trio
 from eth_abi.abi import decode
 
 from node.ports import ChainCall, Landing, PlannedTable, Prepared, ProofWork, Refused
-from protocol.agreement import Ack, Agreement, Receipt, Settlement, by_key, claim_window, unpack_settlement
+from protocol.agreement import Ack, Agreement, Decline, Receipt, Settlement, by_key, claim_window, unpack_settlement
 from protocol.gossip import MarketId
 from protocol.hashing import keccak256, selector
 from protocol.messages import RollupProof
 from protocol.payload import Payload, encode_payload, make_witness, smallest_size_log2
-from protocol.signing import ack_digest, agreement_digest, receipt_digest, recover_signer
+from protocol.signing import ack_digest, agreement_digest, decline_digest, receipt_digest, recover_signer
 from protocol.table import core_id, encode_core, statement_commit
 from protocol.types import Hash32, RollupId
 from protocol.vm.rollup import run_core
@@ -93,6 +93,8 @@ class Ledger:
     slashed: set[bytes] = field(default_factory=set)
     delivered: set[bytes] = field(default_factory=set)
     """Agreements of which a valid proof was shown and not paid for."""
+    relieved: set[bytes] = field(default_factory=set)
+    """Agreements that both declined."""
     credit_wei: dict[bytes, int] = field(default_factory=dict)
     payments: list[bytes] = field(default_factory=list)
     """Agreement hashes, one per payment."""
@@ -106,6 +108,9 @@ class Ledger:
         if called == selector("slash(bytes,bytes,bytes)"):
             packed, ack, failover = decode(["bytes"] * 3, data[4:])
             return self._slash(unpack_settlement(packed), ack, failover, now_s)
+        if called == selector("decline(bytes,bytes)"):
+            packed, declined = decode(["bytes"] * 2, data[4:])
+            return self._decline(unpack_settlement(packed), declined, now_s)
         if called == selector("claimWithProof(bytes,bytes,bytes,bytes)"):
             core, proofs, packed, receipt = decode(["bytes"] * 4, data[4:])
             if not _may_claim(unpack_settlement(packed), core_id(core), receipt, now_s):
@@ -158,7 +163,7 @@ class Ledger:
         )
         if (
             now_s <= agreement.claim_by
-            or digest in self.delivered
+            or digest in self.delivered | self.relieved
             or not self._may_slash(agreement, failover)
             or not _signed(digest, settlement)
             or not _by(agreement.prover, ack_digest(MARKET.chain_id, MARKET.contract, signed), ack[8:])
@@ -168,6 +173,28 @@ class Ledger:
         self._credit(agreement.requester, min(held_wei, agreement.bond_wei))
         self._credit(agreement.prover, max(0, held_wei - agreement.bond_wei))
         self.slashed.add(digest)
+        return True
+
+    def _decline(self, settlement: Settlement, declined: bytes, now_s: int) -> bool:
+        """A fee that both signed for, out of the ticket, which is spent by it."""
+        agreement = settlement.agreement
+        digest = agreement_digest(MARKET.chain_id, MARKET.contract, agreement)
+        agreed = Decline(agreement_hash=digest, verdict=declined[0], fee_wei=int.from_bytes(declined[1:13], "big"))
+        both = decline_digest(MARKET.chain_id, MARKET.contract, agreed)
+        if (
+            not agreement.open_from <= now_s <= agreement.claim_by
+            or not _signed(digest, settlement)
+            or not _by(agreement.requester, both, declined[13:79])
+            or not _by(agreement.prover, both, declined[79:])
+            or agreed.fee_wei > agreement.price_wei
+            or digest in self.relieved
+        ):
+            return False
+        self.relieved.add(digest)
+        if agreed.fee_wei:
+            held_wei = self.tickets.pop((agreement.requester, agreement.requester_ticket), 0)
+            self._credit(agreement.payee, agreed.fee_wei)
+            self._credit(agreement.requester, held_wei - agreed.fee_wei)
         return True
 
     def _may_slash(self, agreement: Agreement, failover: bytes) -> bool:

@@ -398,6 +398,7 @@ class Party:
                 ),
                 payee=b"payee of " + self.name.encode().ljust(11, b"_"),
                 ticket=0,
+                collect_wei=1,
                 bid_delay_ms=100,
             ),
             poll_ms=self.poll_ms,

@@ -18,6 +18,8 @@ from protocol.messages import (
     BidCommit,
     BidOpening,
     Cancel,
+    DeclineReply,
+    DeclineRequest,
     DeliveryReceipt,
     KeyRelease,
     Message,
@@ -199,6 +201,8 @@ def samples() -> tuple[Message, ...]:
             prove_p95_ms=12_000,
         ),
         TableReply(table_id=keccak256(b"table"), status=1, content_bytes=0, content_hash=bytes(32)),
+        DeclineRequest(request_id=wanted, agreement_hash=agreed, verdict=1, fee_wei=10**13, prover_signature=signature),
+        DeclineReply(request_id=wanted, agreement_hash=agreed, requester_signature=b""),
     )
 
 

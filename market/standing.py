@@ -1,0 +1,67 @@
+"""What one's own orders say about a counterparty: local, decayed, and enough to be left out (SPEC §10).
+
+Nothing here is heard from others. An outcome counts as much as it cost: a late countersignature little, an Ack without
+a proof a lot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from market.lifecycle import Event, State
+
+HALF_LIFE_MS: Final = 7 * 86_400_000
+LOOK_BACK_MS: Final = 8 * HALF_LIFE_MS  # what is older weighs less than a two hundred and fiftieth
+LIMIT_MILLI: Final = -5_000
+"""Below it a counterparty is not dealt with."""
+
+OF_PROVERS: Final[Mapping[Event, int]] = MappingProxyType(
+    {
+        Event.PAYMENT_SEEN: 1_000,
+        Event.CHOSEN: 1_000,
+        Event.ACCEPT_TIMEOUT: -500,
+        Event.ACK_TIMEOUT: -500,
+        Event.DECLINE_RECEIVED: -500,
+        Event.PROOF_INVALID: -6_000,
+        Event.PROOF_TIMEOUT: -6_000,
+    }
+)
+"""Thousandths for what a requester saw a prover do."""
+
+OF_REQUESTERS: Final[Mapping[State, int]] = MappingProxyType(
+    {
+        State.EARNED: 1_000,
+        State.RELEASED: -250,  # an award without a payload; a runner-up that was let go does not count
+        State.DISPUTED: -2_000,  # a strike: three within days are enough
+        State.UNPAID: -6_000,
+    }
+)
+"""Thousandths for what a prover saw a requester do, by the state that its order came to."""
+
+HARMLESS: Final = frozenset({"NOT_NEEDED", "OUTRUN", "DELIVERED_UNPAID"})
+"""Reasons of ends that are nobody's fault."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One thing that a counterparty did."""
+
+    account: bytes
+    weight_milli: int
+    at_ms: int
+
+
+def standing(outcomes: Iterable[Outcome], account: bytes, now_ms: int) -> int:
+    """Thousandths: the sum of the account's outcomes, each halved every HALF_LIFE_MS, linearly in between."""
+    total = 0
+    for outcome in outcomes:
+        if outcome.account != account:
+            continue
+        halvings, rest_ms = divmod(max(0, now_ms - outcome.at_ms), HALF_LIFE_MS)
+        whole = abs(outcome.weight_milli) >> halvings
+        left = whole - whole * rest_ms // (2 * HALF_LIFE_MS)
+        total += left if outcome.weight_milli > 0 else -left
+    return total
