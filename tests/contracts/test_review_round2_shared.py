@@ -136,42 +136,68 @@ def test_a_table_loaded_by_a_callee_does_not_capture_a_users_calls(made: Setup) 
     assert made.root(1) == 1001
 
 
-@pytest.mark.parametrize("seed", range(16))
-def test_whatever_others_did_before_an_executors_calls_meet_what_it_loaded(
-    made: Setup, bundle: Contract, seed: int
-) -> None:
-    """Two strangers load, close, clean, register and call what they like before, short of moving the root."""
-    rng = random.Random(seed)
-    alice, public = made.world.deploy("Bundle"), made.world.deploy("Player")
-    teach(made, public, ACT, [reads(made)], answer=b"ok")
-    strangers = [made.world.deploy("Player") for _ in range(2)]
-    own = alices(made, alice, executor=Address(alice.address))
-    cores = [
-        own,
-        alices(made, alice),
-        reading(made, public.address),
-        reading(made, public.address, triggers_hash=triggers_hash(())),
-        reading(made, strangers[0].address, 2),
-        made.open_core([direct(made, 1, 1000, READ, strangers[1].address)], (1, 2)),
-    ]
+class Crowd:
+    """Alice and two strangers, who act in her transaction at random, short of moving the root."""
 
-    def mischief() -> Step:
-        core, rollup_id = rng.choice(cores), rng.choice((1, 2))
+    def __init__(self, made: Setup, seed: int) -> None:
+        self.made, self.rng = made, random.Random(seed)
+        self.alice, self.public = made.world.deploy("Bundle"), made.world.deploy("Player")
+        self.strangers = [made.world.deploy("Player") for _ in range(2)]
+        teach(made, self.public, ACT, [reads(made)], answer=b"ok")
+        for stranger in self.strangers:
+            made.world.fund(stranger.address)
+        self.bound = alices(made, self.alice, executor=Address(self.alice.address))
+        self.open = alices(made, self.alice)
+        self.cores = [
+            self.bound,
+            self.open,
+            reading(made, self.public.address),
+            reading(made, self.public.address, triggers_hash=triggers_hash(())),
+            reading(made, self.strangers[0].address, 2),
+            made.open_core([direct(made, 1, 1000, READ, self.strangers[1].address)], (1, 2)),
+        ]
+
+    def act(self) -> Step:
+        """A stranger does one thing."""
+        made, core, rollup_id = self.made, self.rng.choice(self.cores), self.rng.choice((1, 2))
         at, bond = made.rollups.address, BOND_PER_ENTRY * len(core.entries)
         stored = call_data("IRollups", "loadL2Executions", abi_executions(core), load_header(core) + made.proofs(core))
         named = call_data("IRollups", "callL2Pinned", identity(core), rollup_id, PROGRAM, READ)
         attempt = call_data("IRollups", "tryCallL2", rollup_id, PROGRAM, READ, 0)
         cleaned = call_data("IRollups", "cleanup", identity(core), keys(core))
         settled = call_data("IRollups", "settleLoaded", identity(core), b"x")
-        loads = load_step(made, core, ())
-        many = [loads, loads, closes(made, core), (at, bond, stored), (at, 0, named), (at, 3, attempt)]
-        return rng.choice([*many, (at, 0, cleaned), (at, 0, settled), (public.address, 0, ACT)])
+        loads, closing = load_step(made, core, ()), closes(made, core)
+        many = [loads, loads, closing, closing, (at, bond, stored), (at, 0, named), (at, 3, attempt)]
+        return self.rng.choice([*many, (at, 0, cleaned), (at, 0, settled), (self.public.address, 0, ACT)])
 
-    for stranger in strangers:
-        made.world.fund(stranger.address)
-        teach(made, stranger, ACT, [(*mischief(), True) for _ in range(rng.randrange(1, 7))])
-    mine = bundled(alice, load_step(made, own, ()), call_l2(made, 1, b""), closes(made, own))
-    play(made, bundle, *((each.address, 0, ACT) for each in strangers), mine)
+    def hook(self) -> Step:
+        """A stranger is called, and does several things, of which each may fail."""
+        stranger, part = self.rng.choice(self.strangers), self.rng.randbytes(4)
+        teach(self.made, stranger, part, [(*self.act(), True) for _ in range(self.rng.randrange(1, 7))])
+        return stranger.address, 0, part
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_whatever_others_did_before_an_executors_calls_meet_what_it_loaded(
+    made: Setup, bundle: Contract, seed: int
+) -> None:
+    crowd = Crowd(made, seed)
+    loads, end = load_step(made, crowd.bound, ()), closes(made, crowd.bound)
+    mine = bundled(crowd.alice, loads, call_l2(made, 1, b""), end)
+    play(made, bundle, crowd.hook(), crowd.hook(), mine)
+    assert made.root(1) == 1001
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_callees_do_a_pinned_call_meets_its_table_which_its_loader_closes(
+    made: Setup, bundle: Contract, seed: int
+) -> None:
+    """Also without an executor: strangers load the same core, and close it, before and between."""
+    crowd = Crowd(made, seed)
+    loads, end, hook = load_step(made, crowd.open, ()), closes(made, crowd.open), crowd.hook
+    named = call_data("IRollups", "callL2Pinned", identity(crowd.open), 1, PROGRAM, b"")
+    pinned = made.rollups.address, 0, named
+    play(made, bundle, hook(), bundled(crowd.alice, hook(), loads, hook(), hook(), pinned, hook(), end), hook())
     assert made.root(1) == 1001
 
 
