@@ -140,7 +140,7 @@ declined for a fee  +   +   we  wn  +   +   bs  bs  re  re  re  +   +   re  re  
 fee, late           +   +   we  wn  +   +   bs  bs  ex  cl  cl  ex  ex  re  ex  ex  re  re  re  re  rl  rl  nf  ne  +
 switched            +   +   wn  wn  nc  +   bs  bs  sy  +   +   +   +   +   +   +   +   te  te  te  +   +   nf  +   +
 switched, late      +   +   wn  wn  nc  +   bs  bs  sy  cl  cl  ex  ex  +   ex  ex  +   +   fo  ma  rl  rl  nf  +   +
-void                +   +   wn  wn  nc  +   bs  bs  sy  vo  vo  +   +   vo  vo  vo  vo  te  te  te  vo  +   nf  ne  ne
+void                +   +   wn  wn  nc  +   bs  bs  sy  d   d   +   +   vo  vo  vo  vo  te  te  te  vo  +   nf  ne  ne
 void, late          +   +   wn  wn  nc  +   bs  bs  sy  cl  cl  ex  ex  vo  ex  ex  vo  vo  fo  ma  rl  rl  nf  ne  ne
 slashed             +   +   wn  we  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  sl  sl  sl  sl  rl  rl  nf  +   +
 slashed, after all  +   +   wn  we  nc  +   bs  bs  ex  cl  cl  ex  ex  +   ex  ex  sl  tl  tl  tl  rl  rl  nf  +   +

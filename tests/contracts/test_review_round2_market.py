@@ -293,9 +293,6 @@ def test_nothing_follows_an_amend_that_was_recorded(made: Setup, who: Party) -> 
         land(made, who, moved, agreement, packed + b"anything")
 
 
-@pytest.mark.xfail(
-    reason="open: who has signed two Acks is slashed for one and kept from delivering by the other", strict=True
-)
 def test_an_agreement_that_is_void_is_not_slashed_unless_its_prover_can_still_deliver(made: Setup, who: Party) -> None:
     """The requester has two Acks, from before and after a switch: it voids with one and slashes with the other."""
     core, now = table(made, who), made.world.time
@@ -315,7 +312,6 @@ def test_an_agreement_that_is_void_is_not_slashed_unless_its_prover_can_still_de
 # -- tickets and bonds -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(reason="open: a prover that has emptied its ticket pays no peek penalty", strict=True)
 def test_a_prover_does_not_escape_the_peek_penalty_by_emptying_its_ticket(made: Setup, who: Party) -> None:
     """A decline of one wei with itself: the ticket comes home, its bond is not asked for the penalty."""
     agreement = agree(made, who, table(made, who), claim_by=made.world.time + 2000)

@@ -49,9 +49,6 @@ def sybil_of(made: Setup, who: Party) -> Party:
     return Party(requester=who.requester, prover=key, payee=key.address)
 
 
-@pytest.mark.xfail(
-    reason="open: a rank that is amended to any other table draws the ticket without a penalty", strict=True
-)
 def test_who_delivered_what_was_agreed_is_compensated_if_another_table_was_paid(made: Setup, who: Party) -> None:
     """Rank 2, the requester's own, is amended to a table about a state that never was: a claim asks for no live root,
     so its proof, of the smallest tier, was made at leisure. Rank 1 claims in its window and finds the ticket spent."""

@@ -52,8 +52,10 @@ contract Groth16ProofSystem is IGroth16ProofSystem {
     }
 
     /// @dev Points are canonical, on their curves, in the right subgroup and not zero: a zero point would unbind what it
-    ///      multiplies. The curve checks are those of the pairing precompile.
+    ///      multiplies. The curve checks are those of the pairing precompile. Gamma and delta are equal before the setup's second phase:
+    ///      then anybody proves anything from the key alone.
     function _checkPoints(bytes calldata vk) private view {
+        if (keccak256(vk[GAMMA:DELTA]) == keccak256(vk[DELTA:COUNT])) revert BadKeyPoint(3);
         _checkPoint(vk, 0, 64, 0);
         for (uint256 i = 0; i < 3; i++) {
             _checkPoint(vk, BETA + 128 * i, 128, i + 1);

@@ -56,9 +56,7 @@ abstract contract MarketFaults is MarketAgreements {
             _requirePaidLater(a, failover);
         }
         Ticket memory t = _tickets[a.prover][a.proverTicket];
-        // a ticket that paid for another of its prover's faults was promised twice: its bond answers for that
-        bool whole = t.holds & BONDED == 0 || t.holds & FUNDED != 0;
-        if (whole) _requireFunded(t, a.prover, a.proverTicket, a.bondWei);
+        bool whole = _requireTakeable(a, t, a.bondWei);
         _authorise(d, settlement);
         if (d.statement == 0) revert NoStatement(d.agreed);
         uint64 ackAt = _checkAck(d, ack);
@@ -66,10 +64,22 @@ abstract contract MarketFaults is MarketAgreements {
         if (flags & VOIDED != 0 && ackAt >= d.state.voidFrom) revert AgreementIsVoid(d.agreed);
         d.state.flags |= SLASHED;
         _states[d.agreed] = d.state;
-        uint96 taken = a.bondWei;
-        if (whole) _spend(t, a.prover, a.proverTicket, taken, a.requester, _tag(d.agreed, 0));
-        else (taken,) = _takeBond(t, a.prover, a.proverTicket, [a.requester, BURNED], [taken, 0]);
-        emit AgreementSlashed(d.agreed, a.prover, a.requester, a.proverTicket, taken);
+        emit AgreementSlashed(d.agreed, a.prover, a.requester, a.proverTicket, _take(d, t, whole, a.bondWei));
+    }
+
+    /// @dev A ticket that paid for another of its prover's faults was promised twice: its bond answers for that.
+    /// @return whole its bond need not
+    function _requireTakeable(Agreement memory a, Ticket memory t, uint96 wanted) private pure returns (bool whole) {
+        whole = t.holds & BONDED == 0 || t.holds & FUNDED != 0;
+        if (whole) _requireFunded(t, a.prover, a.proverTicket, wanted);
+    }
+
+    /// @dev From the prover's ticket to the requester.
+    function _take(Deal memory d, Ticket memory t, bool whole, uint96 wanted) private returns (uint96 taken) {
+        Agreement memory a = d.a;
+        taken = wanted;
+        if (whole) _spend(t, a.prover, a.proverTicket, wanted, a.requester, _tag(d.agreed, 0));
+        else (taken,) = _takeBond(t, a.prover, a.proverTicket, [a.requester, BURNED], [wanted, 0]);
     }
 
     /// @dev Neither delivered nor released from its duty.
@@ -143,11 +153,10 @@ abstract contract MarketFaults is MarketAgreements {
         }
         _requireFunded(_tickets[a.requester][a.requesterTicket], a.requester, a.requesterTicket, a.priceWei);
         Ticket memory t = _tickets[a.prover][a.proverTicket];
-        _requireFunded(t, a.prover, a.proverTicket, 0);
-        uint96 penalty = _cap(t.class) / PEEK_DIVISOR;
+        bool whole = _requireTakeable(a, t, 0);
         d.state.flags |= PENALISED;
         _states[d.agreed] = d.state;
-        _spend(t, a.prover, a.proverTicket, penalty, a.requester, _tag(d.agreed, 0));
+        uint96 penalty = _take(d, t, whole, _cap(t.class) / PEEK_DIVISOR);
         emit PeekPenalised(d.agreed, a.prover, a.requester, a.proverTicket, penalty);
     }
 
@@ -170,7 +179,9 @@ abstract contract MarketFaults is MarketAgreements {
             // it may also have answered for its owner as a prover
             bool asProver = a.prover == b.requester && a.proverTicket == b.requesterTicket
                 && a.claimBy + SLASH_WINDOW >= b.openFrom && a.openFrom <= b.claimBy;
-            if (!asProver && !_isDouble(a, b, paidCore != 0)) revert NotEquivocation(d.agreed, e.agreed);
+            if (!asProver && !_isDouble(a, b, !_isPassedOver(e, second, paidCore))) {
+                revert NotEquivocation(d.agreed, e.agreed);
+            }
             if (t.paidFor != _tag(d.agreed, paidCore)) revert NotThePayment(d.agreed);
         }
         (uint96 toFirst, uint96 toSecond) = _takeBond(
@@ -179,6 +190,13 @@ abstract contract MarketFaults is MarketAgreements {
         emit EquivocationSlashed(
             b.requester, b.requesterTicket, d.agreed, e.agreed, a.payee, b.payee, toFirst, toSecond
         );
+    }
+
+    /// @dev Its payment was drawn by a fee, or by another table than the one that it delivered: a later rank that was amended is no
+    ///      failover of whoever delivered what was agreed.
+    function _isPassedOver(Deal memory d, bytes calldata settlement, bytes32 paidCore) private pure returns (bool) {
+        if (paidCore == 0) return true;
+        return d.state.flags & DELIVERED != 0 && !_opens(d, settlement, paidCore);
     }
 
     /// @dev Two promises whose terms overlap name one ticket of the requester. Other ranks of one request may, if what was paid for is a

@@ -53,7 +53,8 @@ contract ProofMarket is MarketFaults {
     ) external override {
         Deal memory d = _open(settlement);
         _checkWindow(d.a, receipt.length != 0);
-        _requireAlive(d);
+        // a void agreement pays nobody, but whoever signed a second Ack, from before the change, delivers as well
+        if (d.state.flags & RELIEVED != 0) revert AgreementIsRelieved(d.agreed);
         if (d.state.flags & DELIVERED != 0) revert AlreadyDelivered(d.agreed);
         _authorise(d, settlement);
         bytes32 coreId = _verify(d, core, proofs);
@@ -64,7 +65,7 @@ contract ProofMarket is MarketFaults {
         uint200 tag = _tag(d.agreed, coreId);
         if (t.paidFor == tag) revert AlreadySettled(d.agreed);
         uint96 held = _held(t);
-        if (held != 0 && held >= d.a.priceWei && d.state.flags & CANCELLED == 0) {
+        if (held != 0 && held >= d.a.priceWei && d.state.flags & (CANCELLED | VOIDED) == 0) {
             _pay(d, t, tag, coreId, true);
         } else {
             _deliver(d, coreId);
