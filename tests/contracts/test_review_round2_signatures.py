@@ -52,6 +52,7 @@ from tests.support.marketworld import (
     digest,
     land,
     paid,
+    parties,
     receipt_bytes,
     settle_bytes,
     table,
@@ -59,6 +60,15 @@ from tests.support.marketworld import (
 from tests.support.rollupworld import PROGRAM, Setup, abi, deploy_rollups, expect_revert, l1_call, proxy_of, word
 
 MAGIC = selector("isValidSignature(bytes32,bytes)").to_bytes(4, "big")
+
+
+@pytest.fixture
+def made_here(_world: Setup) -> Iterator[Setup]:
+    """The world of the other tests, but not on anvil, which mines no transaction whose gas is below its data's cost."""
+    point = _world.world.snapshot()
+    yield _world
+    _world.world.restore(point)
+
 
 # -- one form ----------------------------------------------------------------------------------------------------------
 
@@ -338,8 +348,9 @@ def contracts_of(made: Setup) -> dict[str, bytes]:
     } | {f"precompile {i}": i.to_bytes(20, "big") for i in (*range(18), 0x100)}
 
 
-def test_no_contract_of_the_system_and_no_precompile_ever_signs(made: Setup, who: Party) -> None:
+def test_no_contract_of_the_system_and_no_precompile_ever_signs(made_here: Setup) -> None:
     """Nobody can be made requester or prover by naming an address that answers whatever it is asked."""
+    made, who = made_here, parties(made_here)
     for name, address in contracts_of(made).items():
         for role in ("requester", "prover"):
             agreement = agree(made, who, table(made, who), **{role: address})
@@ -418,8 +429,9 @@ def test_four_signatures_at_the_limit_leave_enough_to_pay(made: Setup, who: Part
     assert paid(made, who) == PRICE
 
 
-def test_no_amount_of_gas_buys_a_table_without_its_payment(made: Setup, who: Party) -> None:
+def test_no_amount_of_gas_buys_a_table_without_its_payment(made_here: Setup) -> None:
     """A load or claim that ends well has paid, however little gas it was given."""
+    made, who = made_here, parties(made_here)
     core = table(made, who)
     agreement = agree(made, who, core)
     packed = settle_bytes(made, who, agreement)
