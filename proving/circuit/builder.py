@@ -393,7 +393,7 @@ class CompiledCircuit:
     stamps: tuple[Stamped, ...]
 
 
-def compile_circuit(body: Callable[[Builder], None], public: int) -> CompiledCircuit:
+def compile_circuit(body: Callable[[Builder], object], public: int) -> CompiledCircuit:
     """Record a whole circuit.
 
     Args:

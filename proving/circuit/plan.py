@@ -27,6 +27,7 @@ from protocol.vm.state import VmState, Waits, account_key, frames_hash, storage_
 from protocol.vm.state_tree import Leaf, StateTree
 from proving.circuit.entry import EntryHint
 from proving.circuit.errors import ClaimMismatch, TierExceeded
+from proving.circuit.list_hash import CHUNK
 from proving.circuit.merkle import PathHint
 from proving.circuit.operations import CODES, GROUP_OF, GROUPS
 from proving.circuit.table_vm import Hints
@@ -36,7 +37,6 @@ from proving.circuit.tree_unit import Kind, Role, TreeHint, UnitHint
 _UNPROVEN = (Outcome.UNFUNDED, Outcome.DEPLOYED, Outcome.REFUSED, Outcome.UNDONE, Outcome.SKIP)
 _BALANCES = (Op.BALANCE, Op.XCALLV, Op.XTRYV)
 _WORD_READS = (Op.ARGHI, Op.ARGLO, Op.RETHI, Op.RETLO, Op.OUT)
-_IDLE_PROGRAM = ((int(Op.RETURN), 0),)
 
 
 def execute(core: Core, rollup_id: int, state: VmState) -> tuple[EntryRun, ...]:
@@ -364,9 +364,10 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
     last = len(runs) == shape.tier.entries and runs[-1].suspended is not None
     _check("TIER_SUSPENDED", "entries after the last outgoing call", int(last), 0)
     programs = _programs(runs)
-    _check("TIER_PROGRAMS", "different programs", len(programs), 1)
-    program = [(i.word0, i.imm) for i in programs[0].instructions] if programs else list(_IDLE_PROGRAM)
-    _check("TIER_PROGRAM", "instructions of the program", len(program), shape.program)
+    _check("TIER_PROGRAMS", "different programs", len(programs), shape.programs)
+    chunks = sum(-(-len(program.instructions) // CHUNK) for program in programs)
+    _check("TIER_PROGRAM", f"chunks of {CHUNK} instructions", chunks, shape.chunks)
+    numbers = {program.code_hash: number for number, program in enumerate(programs)}
     steps = [step for run in runs for step in run.steps if step.instruction.op == Op.HASH]
     hashes = list(dict.fromkeys((s.before[s.instruction.ra], s.before[s.instruction.rb]) for s in steps))
     _check("TIER_HASHES", "different HASH inputs", len(hashes), shape.hashes)
@@ -399,7 +400,8 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
     return Hints(
         public=(0, 0, 0),
         words=statement,
-        program=program,
+        programs=[[(i.word0, i.imm) for i in program.instructions] for program in programs],
+        runs=[*(numbers.get(run.frame.code_hash) if run.steps else None for run in runs), *[None] * unused],
         hashes=[*hashes, *[(0, 0)] * (shape.hashes - len(hashes))],
         integers=[*integers, *[None] * (shape.integers - len(integers))],
         entries=[*entries, *[None] * unused],

@@ -32,6 +32,8 @@ class EntryRead:
     """What the rows of one entry read. Lists are as long for every entry."""
 
     entry: OpenEntry
+    program: Expr
+    """Number of its program."""
     both: list[Expr]
     environment: list[Expr]
     """Without what is the same for all entries (`Common`)."""
@@ -43,7 +45,6 @@ class EntryRead:
 class Common:
     """What all rows read."""
 
-    program: list[Expr]
     time: Expr
     hashes: list[tuple[Expr, Expr, Expr]]
     integers: list[tuple[Expr, Expr, Expr, Expr, Expr]]
@@ -72,6 +73,7 @@ class RowPool:
         self.common = common
         self.hint = hint
         self.places = len(reads)
+        self.fetched: list[Expr] = []
         self.ends: list[list[EntryRows]] = [[] for _ in reads]
         """For each entry what each segment so far adds to its end."""
 
@@ -107,6 +109,7 @@ class RowPool:
             machine = self._start(n, machine, goes_on[n], first[n], zero)
             rows = self._rows(n, machine, owners[n])
             machine = rows[-1].machine
+            self.fetched += [row.fetched for row in rows]
             b.enforce(goes_on[n + 1], rows[-1].halted, 0)
             self._collect(rows, owners[n], goes_on[n + 1])
         return [self._total(ends) for ends in self.ends], machine
@@ -164,7 +167,7 @@ class RowPool:
         around = Surroundings(
             run=b.define(plus(owners)),
             both=chosen([read.both for read in reads]),
-            program=common.program,
+            program=chosen([[read.program] for read in reads])[0],
             environment=[*environment[:3], common.time, *environment[3:]],
             arguments=chosen([read.entry.frame.arguments for read in reads]),
             answer=chosen([read.entry.answer for read in reads]),

@@ -30,13 +30,12 @@ from proving.circuit.operations import (
     WORD_OPERATIONS,
     with_register,
 )
+from proving.circuit.program import NUMBER_BIT, PC_BIT
 from proving.circuit.tree_unit import ordered_pairs
 
 INT_REGISTERS: Final = 12
 REGISTERS: Final = 16
 _LIMIT: Final = 1 << INT_BITS
-_PC_BIT: Final = 200
-"""Above a packed instruction; the field has room for the number of an instruction above that."""
 _NAMES: Final = {number: name for name, number in CODES.items()}
 _PLAIN: Final = tuple(name for name in CODES if name not in WORD_OPERATIONS and name not in GROUP_OF)
 
@@ -45,8 +44,6 @@ _PLAIN: Final = tuple(name for name in CODES if name not in WORD_OPERATIONS and 
 class StepShape:
     """Sizes that fix the step template."""
 
-    program: int
-    """Instructions."""
     data_words: int
     hashes: int
     """HASH units of the circuit."""
@@ -100,8 +97,8 @@ class Surroundings:
     """1 if the entry runs a program."""
     both: list[Expr]
     """For each two `inserting` cells, as `ordered_pairs` lists them: 1 if this entry inserts both."""
-    program: list[Expr]
-    """Packed instructions."""
+    program: Expr
+    """Number of the program that runs."""
     environment: list[Expr]
     """What the operations of ENVIRONMENT give."""
     arguments: list[Expr]
@@ -118,7 +115,7 @@ class Surroundings:
         """All, in a fixed order."""
         units = [x for unit in (*self.hashes, *self.integers) for x in unit]
         return [
-            *(self.run, *self.both, *self.program, *self.environment),
+            *(self.run, *self.both, self.program, *self.environment),
             *(*self.arguments, *self.answer, *units, *self.slots),
         ]
 
@@ -146,6 +143,8 @@ class StepEnd:
     """ra."""
     second: Expr
     """rb."""
+    fetched: Expr
+    """What the table of instructions must have (`program.py`); 0 if nothing runs."""
     touched: list[Expr]
     """For each cell: 1 if the step read or wrote it."""
 
@@ -178,7 +177,7 @@ def _read_surroundings(reader: _Reader, shape: StepShape) -> Surroundings:
     return Surroundings(
         run=reader.one(),
         both=reader.many(len(ordered_pairs(len(shape.inserting)))),
-        program=reader.many(shape.program),
+        program=reader.one(),
         environment=reader.many(len(ENVIRONMENT)),
         arguments=reader.many(2 * shape.data_words),
         answer=reader.many(2 * shape.data_words),
@@ -206,6 +205,7 @@ def step(b: Builder, shape: StepShape, machine: Machine, around: Surroundings, h
         immediate=outputs.one(),
         operand=outputs.one(),
         second=outputs.one(),
+        fetched=outputs.one(),
         touched=outputs.many(shape.cells),
     )
 
@@ -218,7 +218,7 @@ def step_template(shape: StepShape) -> Template[StepHint]:
         return StepGadget(b, shape, inputs, hint).run()
 
     carried = 1 + REGISTERS + 2 * shape.data_words + 3 * shape.cells
-    read = 1 + len(ordered_pairs(len(shape.inserting))) + shape.program + len(ENVIRONMENT)
+    read = 1 + len(ordered_pairs(len(shape.inserting))) + 1 + len(ENVIRONMENT)
     return Template(
         name=f"step {shape}",
         inputs=carried + read + 4 * shape.data_words + 3 * shape.hashes + 5 * shape.integers + shape.cells,
@@ -262,24 +262,16 @@ class StepGadget:
         return self.hint.program[value(self.machine.pc)]
 
     def _fetch(self) -> None:
-        """word0 and imm at pc.
+        """word0 and imm at pc: the table of instructions must have the word that they make with it.
 
-        A flag may be non-zero only where packed + 2^200 pc agrees. Decoding keeps word0 below 2^32 and imm below 2^128,
-        so for the jump targets of a well-formed program that is the case at pc alone.
+        Decoding keeps word0 below 2^32 and imm below 2^128, and jump targets of a well-formed program are places of it,
+        so the word says all of them.
         """
-        b, around, pc = self.b, self.around, self.machine.pc
-
-        def at_pc() -> list[int]:
-            place = value(pc) if value(around.run) else None
-            return [int(i == place) for i in range(self.shape.program)]
-
-        here = b.hints(self.shape.program, at_pc)
-        b.equal(plus(here), around.run)
+        b, around = self.b, self.around
         self.word0 = b.hint(lambda: self._instruction()[0])
         self.imm = b.hint(lambda: self._instruction()[1])
-        spelled = self.word0 * _LIMIT + self.imm
-        for i, flag in enumerate(here):
-            b.enforce(flag, around.program[i] - spelled + (i - pc) * (1 << _PC_BIT), 0)
+        place = (self.machine.pc + around.program * (1 << NUMBER_BIT)) * (1 << PC_BIT)
+        self.fetched = b.mul_add(around.run, place, self.word0 * _LIMIT + self.imm)
 
     def _decode(self) -> None:
         """Flags of the operation and of its registers; together they spell word0."""
@@ -489,5 +481,5 @@ class StepGadget:
         pc = b.mul_add(jumps, imm - machine.pc - 1, machine.pc + 1 - halted)
         values, types, present = self.after_cells
         ends = [halted, self.any_of(*CALLS), op["RETURN"], op["REVERT"], trap]
-        ends += [self.any_of(*TRIES), self.any_of(*VALUED), op["BALANCE"], imm, ra, rb]
+        ends += [self.any_of(*TRIES), self.any_of(*VALUED), op["BALANCE"], imm, ra, rb, self.fetched]
         return [pc, *registers, *out, *values, *types, *present, *ends, *self.cell]

@@ -1,7 +1,7 @@
 """The table-VM circuit: one key for every program and every rollup of this kind (SPEC §7.1).
 
 Public wires, in this order: h, z, y. Everything else is private: the statement words S', the program, the openings, the
-steps. The contract computes z and y from its own words S; h = L(TAG_STATEMENT, S') and y = sum S'_i z^i force S' = S
+steps. The contract computes z and y from its own words S; h = L(TAG_STATEMENT, S', C) and y = sum S'_i z^i force S' = S
 but for a chance of n / r. Therefore S' needs no checks that the contract makes on S: ranges of header fields,
 endpoints, lengths, zeros in unused places.
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from protocol.constants import ADDRESS_BITS, INT_BITS, MIN_TREE_DEPTH, TAG_STATEMENT
 from protocol.constants import FIELD_ORDER as R
@@ -29,9 +29,10 @@ from proving.circuit.entry import (
 )
 from proving.circuit.integers import INTEGER_UNIT, OPERATIONS
 from proving.circuit.list_hash import list_hash
+from proving.circuit.lookup import lookup, lookup_wires
 from proving.circuit.operations import CODES, unit_tag
 from proving.circuit.poseidon import poseidon
-from proving.circuit.program import load_program
+from proving.circuit.program import Code, Programs, load_programs
 from proving.circuit.rows import Common, EntryRead, RowPool, RowsHint
 from proving.circuit.step import REGISTERS, Machine, StepHint, StepShape
 from proving.circuit.tiers import SHAPES, Shape
@@ -49,6 +50,8 @@ from proving.circuit.tree_unit import (
 )
 
 PUBLIC = 3
+_COUNT_BITS = 7
+"""Of how often an instruction is fetched: fewer times than there are rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +62,9 @@ class Hints:
     """h, z, y."""
     words: Sequence[int]
     """Statement words."""
-    program: Sequence[tuple[int, int]]
-    """(word0, imm); any if no entry runs one, but never empty."""
+    programs: Sequence[Code]
+    runs: Sequence[int | None]
+    """For each entry the number of the program that it runs."""
     hashes: Sequence[tuple[int, int]]
     """Inputs of each HASH unit."""
     integers: Sequence[tuple[int, int, int] | None]
@@ -75,18 +79,18 @@ class Hints:
     """For each entry: storage slot -> unit."""
 
 
-def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
+def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> Late:
     """The circuit's body."""
     h, z, y = b.choices(PUBLIC, lambda: hints.public if hints else ())
     words = b.choices(shape.tier.words_total, lambda: hints.words if hints else ())
-    _bind_statement(b, words, h, z, y)
+    _fold_statement(b, words, z, y)
     rollup_id, time = words[0], words[1]
     enabled = _enabled(b, words[3], shape.tier.entries)
-    code, code_hash = load_program(b, shape.program, hints.program if hints else ())
+    code = load_programs(b, chunks=shape.chunks, places=shape.programs, programs=hints.programs if hints else ())
     hashes = _hash_units(b, shape.hashes, hints)
     integers = _integer_units(b, shape.integers, hints)
 
-    opened = _open_entries(b, shape, words, enabled, code_hash, hints)
+    opened, numbers = _open_entries(b, shape, words, enabled, code.hashes, hints)
     units = _open_units(b, shape, opened, hints)
 
     zero = b.define(0)
@@ -103,8 +107,8 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
         step_shape(shape),
         segments=shape.segments,
         segment_rows=shape.segment_rows,
-        reads=[_entry_read(b, entry, units, place, rollup_id) for place, entry in enumerate(opened)],
-        common=Common(program=code, time=time, hashes=hashes, integers=integers, slots=[unit.slot for unit in units]),
+        reads=[_entry_read(b, entry, numbers[place], units, place, rollup_id) for place, entry in enumerate(opened)],
+        common=Common(time=time, hashes=hashes, integers=integers, slots=[unit.slot for unit in units]),
         hint=_rows_hint(hints),
     )
     rows, cells = pool.run(cells, zero)
@@ -121,13 +125,20 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> None:
             )
         )
     _close_trees(b, shape, units, cells, closed, hints)
+    return _close_lookup(b, code, pool.fetched, words, h, z)
 
 
 def _open_entries(
-    b: Builder, shape: Shape, words: Sequence[Expr], enabled: Sequence[Expr], code_hash: Expr, hints: Hints | None
-) -> list[OpenEntry]:
-    """All entries; those that run a program run the one of `code_hash`."""
+    b: Builder,
+    shape: Shape,
+    words: Sequence[Expr],
+    enabled: Sequence[Expr],
+    hashes: Sequence[Expr],
+    hints: Hints | None,
+) -> tuple[list[OpenEntry], list[Expr]]:
+    """All entries, and the number of the program that each of them runs."""
     opened: list[OpenEntry] = []
+    numbers: list[Expr] = []
     for place in range(shape.tier.entries):
         opened.append(
             open_entry(
@@ -140,8 +151,12 @@ def _open_entries(
                 hint=hints.entries[place] if hints else None,
             )
         )
-        b.enforce(opened[-1].run, opened[-1].frame.code_hash - code_hash, 0)
-    return opened
+        runs = flags(b, len(hashes), lambda place=place: hints.runs[place] if hints else None)  # type: ignore[misc]
+        b.equal(plus(runs), opened[-1].run)
+        for flag, code_hash in zip(runs, hashes, strict=True):
+            b.enforce(flag, opened[-1].frame.code_hash - code_hash, 0)
+        numbers.append(weighted(runs))
+    return opened, numbers
 
 
 def _open_units(b: Builder, shape: Shape, opened: Sequence[OpenEntry], hints: Hints | None) -> list[Unit]:
@@ -207,23 +222,62 @@ def _can_suspend(shape: Shape, place: int) -> bool:
     return place < shape.tier.entries - 1
 
 
-def _bind_statement(b: Builder, words: Sequence[Expr], h: Expr, z: Expr, y: Expr) -> None:
-    # Horner's rule comes first, so that a witness can be finished once z is known (`finish_public`).
+@dataclass(slots=True, kw_only=True)
+class Late:
+    """What a witness is finished with when z is known. Integers while a witness is made."""
+
+    h: Expr
+    fetched: list[Expr]
+    table: list[Expr]
+    counts: list[Expr]
+
+
+def _close_lookup(b: Builder, code: Programs, fetched: Sequence[Expr], words: Sequence[Expr], h: Expr, z: Expr) -> Late:
+    """Every row's instruction is one of the table's.
+
+    h commits to all that the lookup reads, so that z comes after it: to the rows' words, to hashes and structure of the
+    programs, and so to the table, and to the counts.
+    """
+    table = [*code.table, b.define(0)]  # what a row looks up that runs nothing
+
+    def count(at: int) -> int:
+        return sum(value(x) == value(table[at]) for x in fetched) if at == first_of(at) else 0
+
+    def first_of(at: int) -> int:
+        return next(i for i, x in enumerate(table) if value(x) == value(table[at]))
+
+    bits = [raw_bits(b, lambda at=at: count(at), _COUNT_BITS) for at in range(len(table))]  # type: ignore[misc]
+    counts = [from_bits(count_bits) for count_bits in bits]
+    per = 250 // _COUNT_BITS
+    packed = [
+        b.define(total((1 << _COUNT_BITS * i, x) for i, x in enumerate(counts[at : at + per])))
+        for at in range(0, len(counts), per)
+    ]
+    made = list_hash(b, TAG_STATEMENT, [*words, *fetched, *code.hashes, code.structure, *packed])
+    b.equal(made, h)
+    lookup(b, z, fetched, table, counts)
+    return Late(h=made, fetched=list(fetched), table=table, counts=counts)
+
+
+def _fold_statement(b: Builder, words: Sequence[Expr], z: Expr, y: Expr) -> None:
+    # Horner's rule comes first and the lookup last: both are filled once z is known (`finish_public`).
     folded: Expr = words[-1]
     for word in reversed(words[:-1]):
         folded = b.mul_add(folded, z, word)
     b.enforce(folded, z, y)
-    b.equal(list_hash(b, TAG_STATEMENT, words), h)
 
 
-def finish_public(values: list[int], words: Sequence[int], z: int) -> None:
+def finish_public(values: list[int], words: Sequence[int], late: Late, z: int) -> None:
     """Put z, and everything that depends on it, into an assignment that was made with any other z."""
     at = 1 + PUBLIC + len(words)
     folded = words[-1]
     for i, word in enumerate(reversed(words[:-1])):
         folded = (folded * z + word) % R
         values[at + i] = folded
-    values[2], values[3] = z, folded * z % R
+    values[1:4] = value(late.h), z, folded * z % R
+    looked = [[value(x) for x in xs] for xs in (late.fetched, late.table, late.counts)]
+    inverses = lookup_wires(z, *looked)
+    values[len(values) - len(inverses) :] = inverses
 
 
 def _enabled(b: Builder, count: Expr, entries: int) -> list[Expr]:
@@ -275,7 +329,6 @@ def _integer_units(b: Builder, count: int, hints: Hints | None) -> list[tuple[Ex
 def step_shape(shape: Shape) -> StepShape:
     """Sizes of the step template."""
     return StepShape(
-        program=shape.program,
         data_words=shape.tier.data_words,
         hashes=shape.hashes,
         integers=shape.integers,
@@ -284,12 +337,15 @@ def step_shape(shape: Shape) -> StepShape:
     )
 
 
-def _entry_read(b: Builder, entry: OpenEntry, units: Sequence[Unit], place: int, rollup_id: Expr) -> EntryRead:
+def _entry_read(
+    b: Builder, entry: OpenEntry, program: Expr, units: Sequence[Unit], place: int, rollup_id: Expr
+) -> EntryRead:
     frame = entry.frame
     own = frame.address + rollup_id * (1 << ADDRESS_BITS)
     answer = [entry.answer_length, entry.balance, entry.result]
     return EntryRead(
         entry=entry,
+        program=program,
         both=insertion_orders(b, units, place),
         environment=[frame.caller, own, frame.value, frame.selector, frame.length, *answer],
         cells=[unit.cells[place] for unit in units],
@@ -301,7 +357,11 @@ def _rows_hint(hints: Hints | None) -> RowsHint | None:
         return None
     numbers = {pair: i for i, pair in reversed(list(enumerate(hints.hashes)))}
     wanted = {x: i for i, x in enumerate(hints.integers) if x is not None}
-    steps = [StepHint(program=hints.program, cells=cells, hashes=numbers, integers=wanted) for cells in hints.cells]
+    codes = [() if number is None else hints.programs[number] for number in hints.runs]
+    steps = [
+        StepHint(program=code, cells=cells, hashes=numbers, integers=wanted)
+        for code, cells in zip(codes, hints.cells, strict=True)
+    ]
     return RowsHint(owners=hints.segments, steps=steps)
 
 
@@ -322,4 +382,4 @@ def circuit_for(tier: int) -> CompiledCircuit:
         KeyError: no such tier.
     """
     shape = SHAPES[tier]
-    return compile_circuit(lambda b: table_vm(b, shape, None), PUBLIC)
+    return compile_circuit(partial(table_vm, shape=shape, hints=None), PUBLIC)

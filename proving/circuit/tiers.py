@@ -18,8 +18,10 @@ class Shape:
     """Segments of rows; each serves one entry."""
     segment_rows: int
     """Steps of one segment."""
-    program: int
-    """Instructions of the one program that the entries of a table may run."""
+    programs: int
+    """Different programs in one table."""
+    chunks: int
+    """Chunks of 15 instructions, over all programs."""
     hashes: int
     """HASH inputs that differ, over all entries."""
     integers: int
@@ -41,7 +43,8 @@ SHAPE_S: Final = Shape(
     tier=TIER_S,
     segments=12,
     segment_rows=6,
-    program=60,
+    programs=4,
+    chunks=10,
     hashes=6,
     integers=4,
     pairs=4,

@@ -9,15 +9,14 @@ z depends on h (SPEC §7.1), so a witness is made in two parts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from protocol.constants import FIELD_ORDER, TAG_STATEMENT
+from protocol.constants import FIELD_ORDER
 from protocol.table import Core
-from protocol.vm.poseidon import list_hash
 from protocol.vm.state import VmState
-from proving.circuit.builder import Assigner, wtns_bytes
+from proving.circuit.builder import Assigner, value, wtns_bytes
 from proving.circuit.plan import execute, plan
-from proving.circuit.table_vm import PUBLIC, Hints, finish_public, table_vm
+from proving.circuit.table_vm import PUBLIC, Hints, Late, finish_public, table_vm
 from proving.circuit.tiers import SHAPES, Shape
 
 
@@ -46,6 +45,7 @@ class Prepared:
     h: int
     words: tuple[int, ...]
     """Statement words."""
+    late: Late = field(repr=False)
     values: tuple[int, ...] = field(repr=False)
     """All wires, with some other z."""
 
@@ -61,7 +61,7 @@ class Prepared:
         if not 0 <= z < FIELD_ORDER:
             raise ValueError("z is not a field element")
         values = list(self.values)
-        finish_public(values, self.words, z)
+        finish_public(values, self.words, self.late, z)
         return Witness(values=tuple(values))
 
 
@@ -89,8 +89,6 @@ def assign(shape: Shape, hints: Hints, *, strict: bool = False) -> Prepared:
     Raises:
         Unsatisfied: `strict`, and a constraint fails.
     """
-    words = tuple(hints.words)
-    h = list_hash(TAG_STATEMENT, words)
     assigner = Assigner(strict=strict)
-    table_vm(assigner, shape, replace(hints, public=(h, 0, 0)))
-    return Prepared(h=h, words=words, values=tuple(assigner.values))
+    late = table_vm(assigner, shape, hints)
+    return Prepared(h=value(late.h), words=tuple(hints.words), late=late, values=tuple(assigner.values))

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from protocol.constants import FIELD_ORDER as R
-from protocol.constants import TAG_STATEMENT
-from protocol.vm.poseidon import list_hash
-from proving.circuit.builder import LC, Assigner, Expr, H, Recorder, Template
+from proving.circuit.builder import LC, Assigner, Expr, H, Recorder, Template, value
 from proving.circuit.plan import execute, plan
 from proving.circuit.step import StepGadget, step_template
-from proving.circuit.table_vm import Hints, finish_public, step_shape, table_vm
+from proving.circuit.table_vm import PUBLIC, Hints, step_shape, table_vm
 from proving.circuit.tiers import SHAPES
 from tests.support.circuits import TIER, Z, circuit
 from tests.support.constraints import Constraints
@@ -78,12 +76,11 @@ def honest_hints(story: Story) -> Hints:
 
 
 def forge(hints: Hints, lies: Lies | None = None) -> list[int]:
-    """Fill all wires, the statement hash of the claimed words included."""
-    words = list(hints.words)
+    """Fill all wires for the challenge Z, the statement hash of the claimed words included."""
     forger = Forger(lies=lies or {})
-    table_vm(forger, SHAPE, replace(hints, public=(list_hash(TAG_STATEMENT, words), 0, 0)))
-    if not lies:
-        finish_public(forger.values, words, Z)
+    late = table_vm(forger, SHAPE, replace(hints, public=(0, Z, 0)))
+    folded = forger.values[PUBLIC + 2 * len(hints.words) - 1]
+    forger.values[1], forger.values[3] = value(late.h), folded * Z % R
     return forger.values
 
 
@@ -130,6 +127,7 @@ def step_wires() -> dict[str, int]:
         "carry": step.carry,
         "zero": step.zero,
         "word0": step.word0,
+        "fetched": step.fetched,
         "imm": step.imm,
         "look": step.look,
         "kind": step.kind,

@@ -34,7 +34,7 @@ OLD = (7, INTEGER_WORD)
 
 
 def told(story: Story) -> tuple[Hints, list[int]]:
-    """Honest hints, and the assignment that they give; z is 0 in it, as in the forged ones."""
+    """Honest hints, and the assignment that they give."""
     hints = honest_hints(story)
     return hints, forge(hints, {0: 1})
 
@@ -49,7 +49,7 @@ def claim(hints: Hints, **changes: int) -> Hints:
 
 
 def refusals(hints: Hints, honest: list[int], lies: dict[int, int] | None = None) -> list[str]:
-    """Gadgets whose constraints refuse; z stays 0, so y is 0 in both."""
+    """Gadgets whose constraints refuse."""
     return [gadget_of(number) for number in broken_beside(forge(hints, lies or {0: 1}), honest)]
 
 
@@ -186,7 +186,22 @@ def test_an_instruction_cannot_be_another_one() -> None:
     story.call()
     hints, honest = told(story)
 
-    assert set(refusals(claim(hints, low=8), honest, {row_wire(0, "imm"): 8})) == {"step"}
+    # The lookup's sum.
+    assert refusals(claim(hints, low=8), honest, {row_wire(0, "imm"): 8}) == ["glue"]
+
+
+def test_the_challenge_comes_after_all_that_the_lookup_reads() -> None:
+    """Rows' words, counts, hashes of programs that run or do not, and which chunk is whose: each changes h."""
+    story = Story(state_of(assemble("LDI r0, 9\nOUT r1, r0, 0\nRETURN 1")))
+    run = story.call()
+    hints, honest = told(story)
+    other = replace(hints, programs=[*hints.programs, ((5, 6),)])
+    hashes = [stamp for stamp in circuit().stamps if stamp.name.startswith("P16")]
+    counts = range(hashes[-13].first_wire - 30, hashes[-13].first_wire - 10)
+    lies = [{row_wire(0, "fetched"): 8}, {honest.index(run.frame.code_hash): 8}, *({w: 1 - honest[w]} for w in counts)]
+    commitments = {forge(hints, lie)[1] for lie in lies} | {forge(other, {0: 1})[1], honest[1]}
+
+    assert len(commitments) == len(lies) + 2
 
 
 def test_a_register_cannot_change_by_itself() -> None:

@@ -159,9 +159,9 @@ IGNORED[HEADER + ENTRY + 3 + 2] = "source of a RESULT: the contract compares it 
 def unbound(word: int) -> bool:
     """Whether some other value of a statement word, hashed and folded honestly, is accepted by the rest."""
     values, wire = list(honest()), 1 + PUBLIC + word
-    binding = next(stamp for stamp in circuit().stamps if stamp.name.startswith("P16"))
-    first, last = binding.first_constraint, statement_end()
-    numbers = [n for n in constraints().touching(wire) if not (n < first or first <= n < last)]
+    # Horner's rule is what comes first, and the hash of the statement the last.
+    folds, hashes = len(honest_hints(story()).words), [x for x in circuit().stamps if x.name.startswith("P16")]
+    numbers = [n for n in constraints().touching(wire) if folds <= n < hashes[-chunks()].first_constraint]
     for other in (values[wire] + 1, values[wire] - 1, values[wire] + (1 << 32), 0, R - 1):
         values[wire] = other % R
         if other % R != honest()[wire] and all(constraints().holds(n, values) for n in numbers):
@@ -169,11 +169,10 @@ def unbound(word: int) -> bool:
     return False
 
 
-def statement_end() -> int:
-    """The first constraint behind the hash of the statement: Horner's rule and the hash come first."""
-    hashes = [stamp for stamp in circuit().stamps if stamp.name.startswith("P16")]
-    chunks = -(-SHAPE.tier.words_total // 15)
-    return hashes[chunks - 1].first_constraint + hashes[chunks - 1].constraints
+def chunks() -> int:
+    """Of the statement's hash: its words, rows, code hashes, the programs' structure, counts."""
+    counts = -(-(15 * SHAPE.chunks + 1) // 35)
+    return -(-(SHAPE.tier.words_total + SHAPE.segments * SHAPE.segment_rows + SHAPE.programs + 1 + counts) // 15)
 
 
 def test_every_statement_word_that_the_machine_reads_is_bound() -> None:

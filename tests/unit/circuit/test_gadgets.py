@@ -66,6 +66,19 @@ def stamp(template: object, hint: object = None) -> Body:
 
 
 BIG = R - 1
+
+
+def code(count: int, seed: int = 0) -> list[tuple[int, int]]:
+    """Instructions that differ."""
+    return [(257 * i + 1 + seed, (1 << 128) - 1 - i) for i in range(count)]
+
+
+def loaded(b: Builder, counts: Sequence[int]) -> list[Expr]:
+    """Hashes, structure and table of programs of some lengths."""
+    made = program.load_programs(b, chunks=4, places=3, programs=[code(n, i) for i, n in enumerate(counts)])
+    return [*made.hashes, made.structure, *made.table]
+
+
 GADGETS = {
     "to_bits": Gadget(lambda b, xs: bits.to_bits(b, xs[0], 9), ((0,), (511,), (300,))),
     "is_zero of something": Gadget(lambda b, xs: bits.is_zero(b, xs[0]), ((1,), (BIG,), (12345,))),
@@ -83,10 +96,10 @@ GADGETS = {
         lambda b, xs: [entry.data_meta(b, xs[0], 4)[0]],
         tuple((length << 32 | 0xA1B2C3D4,) for length in (0, 3, 4, 5, 36, 37, 132)),
     ),
-    "program": Gadget(
-        lambda b, xs: [program.load_program(b, 9, [(257 * i + 1, (1 << 128) - 1 - i) for i in range(8)])[1]],
+    "programs": Gadget(
+        lambda b, xs: loaded(b, [8, 16]),
         ((),),
-        chosen=8,  # the packed instructions
+        chosen=24,  # the packed instructions; which chunk is whose is a matter of bits
     ),
 }
 
@@ -141,14 +154,17 @@ def test_list_hash_of_every_length(count: int) -> None:
     assert list(Constraints(circuit.r1cs_bytes).broken(values)) == []
 
 
-@pytest.mark.parametrize("count", (1, 2, 14, 15, 16, 29, 30, 31))
-def test_code_hash_of_every_length(count: int) -> None:
-    """The chunk that ends a program is found by its length."""
-    code = [(i + 1, RNG.getrandbits(128)) for i in range(count)]
-    circuit, values, outputs = made(Gadget(lambda b, _: [program.load_program(b, 31, code)[1]], ((),)), ())
+@pytest.mark.parametrize("counts", [(1,), (15,), (16, 30), (30, 1, 15), (60,), (2, 3, 30), ()])
+def test_programs_of_every_length(counts: tuple[int, ...]) -> None:
+    """Code hashes, and a table that says which program has what where."""
+    circuit, values, outputs = made(Gadget(lambda b, _: loaded(b, counts), ((),)), ())
+    codes = [code(n, i) for i, n in enumerate(counts)]
+    hashes = [list_hash(TAG_CODE, [word0 << 128 | imm for word0, imm in x]) for x in codes]
+    places = {(p << 220 | i << 200 | w << 128 | m) for p, x in enumerate(codes) for i, (w, m) in enumerate(x)}
+    numbers = [x % R for x in outputs if isinstance(x, int)]
 
-    expected = list_hash(TAG_CODE, [word0 << 128 | imm for word0, imm in code])
-    assert [x % R for x in outputs if isinstance(x, int)] == [expected]
+    assert numbers[:3] == hashes + [0] * (3 - len(hashes))
+    assert set(numbers[4:]) - {0} == places
     assert list(Constraints(circuit.r1cs_bytes).broken(values)) == []
 
 

@@ -15,7 +15,7 @@ def test_readme_states_the_limits_of_tier_s() -> None:
         f"| entries, data words | {shape.tier.entries}, {shape.tier.data_words} (SPEC §6) |",
         f"| steps of all entries | {shape.segments * shape.segment_rows}: {shape.segments} segments of "
         f"{shape.segment_rows}, each of which serves one entry |",
-        f"| programs in one table | 1, of at most {shape.program} instructions |",
+        f"| programs in one table | {shape.programs}, in {shape.chunks} chunks of 15 instructions |",
         f"| different HASH inputs in one table | {shape.hashes} |",
         f"| tree updates in one table | {2 * shape.pairs}; an insertion takes a pair, value that comes or goes one |",
         f"| tree reads in one table | {shape.readers}, and one for each update that is left |",
