@@ -21,6 +21,8 @@ class Effect(StrEnum):
     SEND_TRANSACTION = "send-transaction"
     BUILD_SLASH = "build-slash"
     PUBLISH_CANCEL = "publish-cancel"
+    REPLAN = "replan"
+    SEND_AMEND = "send-amend"
     REAUCTION = "reauction"
     TAKE_OVER = "take-over"
     STAND_DOWN = "stand-down"

@@ -11,6 +11,9 @@ Requester
 - ACCEPTED: the winner's countersignature is stored. The payload is still here only.
 - KEYED: the sealed payload is stored and may have left. From here on the winner must be assumed to know the table.
 - PROVING: the winner's signed Ack is stored. No proof by deliverBy costs it the bond.
+- AMENDING: the agreed table cannot load any more; another one is being planned.
+- AMENDED: the amend that we signed and its sealed payload are stored and may have been seen. The prover signs it too,
+  or finishes the agreed table.
 - DELIVERED: proofs are stored, not judged.
 - VERIFIED: the proofs hold for exactly our table; a signed receipt is stored. The price is owed.
 - TX_STORED: the signed raw transaction is stored with its nonce. Only these bytes are ever sent for this order.
@@ -86,6 +89,8 @@ class State(StrEnum):
     ACCEPTED = "accepted"
     KEYED = "keyed"
     PROVING = "proving"
+    AMENDING = "amending"
+    AMENDED = "amended"
     DELIVERED = "delivered"
     VERIFIED = "verified"
     TX_STORED = "tx-stored"
@@ -178,6 +183,10 @@ class Event(StrEnum):
     SLASH_SEEN = "slash-seen"
     SLASH_FAILED = "slash-failed"
     TAKEN_OVER = "taken-over"
+    PLAN_STALE = "plan-stale"
+    AMEND_SIGNED = "amend-signed"
+    AMEND_ACCEPTED = "amend-accepted"
+    AMEND_REFUSED = "amend-refused"
     CALLED = "called"
     CHOSEN = "chosen"
     NOT_NEEDED = "not-needed"
@@ -201,6 +210,7 @@ class Event(StrEnum):
     CLAIM_SIGNED = "claim-signed"
     CLAIM_FAILED = "claim-failed"
     OUTRUN = "outrun"
+    TABLE_AMENDED = "table-amended"
     PAYLOAD_BREAKS = "payload-breaks"
     FEE_GRANTED = "fee-granted"
     FEE_REFUSED = "fee-refused"
@@ -236,6 +246,15 @@ def _table() -> Iterator[tuple[tuple[State, Event], Step]]:
         (s.KEYED, e.ACK_TIMEOUT, s.LAPSED, (f.REAUCTION,)),
         (s.PROVING, e.PROOF_RECEIVED, s.DELIVERED, (f.VERIFY_DELIVERY,)),
         (s.PROVING, e.PROOF_TIMEOUT, s.DEFAULTED, (f.REAUCTION,)),
+        (s.PROVING, e.PLAN_STALE, s.AMENDING, (f.REPLAN,)),
+        (s.AMENDING, e.AMEND_SIGNED, s.AMENDED, (f.SEND_AMEND,)),
+        (s.AMENDING, e.AMEND_REFUSED, s.PROVING, ()),
+        (s.AMENDING, e.PROOF_RECEIVED, s.DELIVERED, (f.VERIFY_DELIVERY,)),
+        (s.AMENDING, e.PROOF_TIMEOUT, s.DEFAULTED, (f.REAUCTION,)),
+        (s.AMENDED, e.AMEND_ACCEPTED, s.PROVING, ()),
+        (s.AMENDED, e.AMEND_REFUSED, s.PROVING, ()),
+        (s.AMENDED, e.PROOF_RECEIVED, s.DELIVERED, (f.VERIFY_DELIVERY,)),
+        (s.AMENDED, e.PROOF_TIMEOUT, s.DEFAULTED, (f.REAUCTION,)),
         (s.DELIVERED, e.PROOF_VALID, s.VERIFIED, (f.BUILD_TRANSACTION,)),
         (s.DELIVERED, e.PROOF_INVALID, s.PROVING, ()),
         (s.VERIFIED, e.TX_SIGNED, s.TX_STORED, (f.ANNOUNCE_READY, f.SEND_TRANSACTION)),
@@ -317,6 +336,7 @@ def _table() -> Iterator[tuple[tuple[State, Event], Step]]:
         (s.FEE_SENT, e.FEE_SEEN, s.COMPENSATED, ()),
         (s.FEE_SENT, e.FEE_FAILED, s.DECLINED, ()),
         (s.ACKED, e.PROOF_STARTED, s.AT_WORK, ()),
+        (s.AT_WORK, e.TABLE_AMENDED, s.ACKED, (f.START_PROOF,)),
         (s.AT_WORK, e.PROOF_MADE, s.PROVED, (f.DELIVER_PROOF,)),
         (s.AT_WORK, e.PROOF_FAILED, s.MISSED, ()),
         (s.ACKED, e.PROOF_FAILED, s.MISSED, ()),
@@ -415,7 +435,7 @@ def deadline(order: Order) -> tuple[int, Event, str] | None:
             return order.accept_by_ms + GRACE_MS, e.ACCEPT_TIMEOUT, "NOT_ACCEPTED"
         case s.ACCEPTED | s.KEYED:
             return order.ack_by * 1000 + GRACE_MS, e.ACK_TIMEOUT, "NO_ACK"
-        case s.PROVING:
+        case s.PROVING | s.AMENDING | s.AMENDED:
             return order.deliver_by * 1000 + GRACE_MS, e.PROOF_TIMEOUT, "NO_PROOF"
         case s.VERIFIED | s.TX_STORED:
             return order.valid_until * 1000 + GRACE_MS, e.TABLE_EXPIRED, "TABLE_EXPIRED"

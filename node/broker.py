@@ -24,7 +24,7 @@ from market.effects import Effect
 from market.errors import InvalidTransition
 from market.lifecycle import TRANSITIONS, Event, Order, Role, State, deadline
 from node.ports import Chain, Clock, InThread, Refused, TryAgain
-from node.store.orders import NOTHING, OrderStore, Pending
+from node.store.orders import NO_CHANGE, NOTHING, OrderStore, Pending
 
 log = logging.getLogger("unveto.broker")
 
@@ -111,12 +111,12 @@ class OrderLoop:
         reason: str = "",
         document: Mapping[str, bytes] = NOTHING,
         secret: Mapping[str, bytes] = NOTHING,
-        due: tuple[int, int] | None = None,
+        due: Mapping[str, int] = NO_CHANGE,
     ) -> Order | None:
         """Applies an event. When this returns, change, documents and secrets are durable and the effects are under way.
 
         Args:
-            due: new ackBy and deliverBy, if the event brings them.
+            due: new times by their names in Order, if the event brings them.
 
         Returns:
             The order after it; None if the event cannot happen to the order (any more), which changes nothing.

@@ -89,7 +89,7 @@ class Disputes:
         deal = unpack_deal(await self._document(order, kept.REQUEST), await self._document(order, kept.AWARD))
         payload = await self._loop.secret(order.order_id, kept.PAYLOAD)
         assert payload is not None, "the payload is stored before it is judged"
-        settlement = settlement_of(deal, payload[PAYLOAD_SALT], await self._document(order, kept.ACCEPT))
+        settlement = settlement_of(deal, payload[PAYLOAD_SALT], await self._document(order, kept.ACCEPT), None)
         data = decline(settlement, await self._document(order, kept.DECLINE))
         call = ChainCall(purpose=_decline_of(order), to=self._frames.market.contract, data=data)
         try:

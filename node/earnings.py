@@ -89,7 +89,12 @@ class Earnings:
         await self._clock.sleep_until(first * 1000 + MAX_CLOCK_SKEW_MS)
         payload = decode_payload(await self._secret(order, kept.PAYLOAD))
         delivery = decode_body(ProofDelivery, await self._document(order, kept.DELIVERY))
-        settlement = settlement_of(deal, payload.salt, await self._document(order, kept.ACCEPT))
+        settlement = settlement_of(
+            deal,
+            payload.salt,
+            await self._document(order, kept.ACCEPT),
+            await self._loop.document(order.order_id, kept.AMEND),
+        )
         receipt = b""
         if stored is not None:
             given = decode_body(DeliveryReceipt, stored)

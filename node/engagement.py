@@ -62,7 +62,7 @@ log = logging.getLogger("unveto.engagement")
 
 PAID_VERDICTS: Final = frozenset({AckVerdict.OVERSIZE, AckVerdict.INVALID})
 
-WAIT_FOR_PROOF: Final = frozenset({State.PROVING, State.S_PROVING})
+WAIT_FOR_PROOF: Final = frozenset({State.PROVING, State.AMENDING, State.AMENDED, State.S_PROVING})
 BEFORE_ACK: Final = frozenset({State.ACCEPTED, State.KEYED, State.S_CALLED, State.S_KEYED})
 BEING_JUDGED: Final = frozenset({State.DELIVERED, State.S_DELIVERED, State.S_VERIFIED})
 SLASH_UNDER_WAY: Final = frozenset({State.SLASH_DUE, State.SLASHING, State.S_SLASH_DUE, State.S_SLASHING})
@@ -122,8 +122,8 @@ class Engagement:
     async def _ask_acceptance(self, order: Order) -> None:
         deal = await self.deal(order)
         frame = await self._frames.frame(deal.award)
-        raw = await self._direct.ask(await self._peer(deal), AWARD_EXCHANGE, frame)
-        answer = self._read(raw, AwardAccept, deal.winner.prover)
+        raw = await self._direct.ask(await self.peer(deal), AWARD_EXCHANGE, frame)
+        answer = self.read(raw, AwardAccept, deal.winner.prover)
         if answer.agreement_hash != deal.agreement_hash or not _is_by(
             deal.winner.prover, deal.agreement_hash, answer.prover_signature
         ):
@@ -150,8 +150,8 @@ class Engagement:
             cipher_hash=keccak256(box),
         )
         frame = await self._frames.frame(message)
-        raw = await self._direct.ask(await self._peer(deal), KEY_EXCHANGE, frame + box)
-        answer = self._read(raw, ProverAck, deal.winner.prover)
+        raw = await self._direct.ask(await self.peer(deal), KEY_EXCHANGE, frame + box)
+        answer = self.read(raw, ProverAck, deal.winner.prover)
         if answer.agreement_hash != deal.agreement_hash:
             raise Refused(WireCode.WRONG_AGREEMENT)
         if answer.verdict != AckVerdict.START:
@@ -264,7 +264,8 @@ class Engagement:
 
     async def settlement(self, order: Order, salt: bytes) -> bytes:
         """What L1 reads the agreement from; `salt` opens its statement."""
-        return settlement_of(await self.deal(order), salt, await self.document(order, kept.ACCEPT))
+        accepted, amend = await self.document(order, kept.ACCEPT), await self.optional(order, kept.AMEND)
+        return settlement_of(await self.deal(order), salt, accepted, amend)
 
     async def build_slash(self, order: Order, failover: bytes = b"") -> None:
         """Signs the transaction that takes the bond.
@@ -326,13 +327,15 @@ class Engagement:
         """Its request and award."""
         return unpack_deal(await self.document(order, kept.REQUEST), await self.document(order, kept.AWARD))
 
-    async def _peer(self, deal: Deal) -> Peer:
+    async def peer(self, deal: Deal) -> Peer:
+        """Where the awarded prover can be asked, as its bid said."""
         stored = await self._in_thread(lambda: self._store.bids(deal.request.request_id))
         body = next(bid.body for bid in stored if bid.prover == deal.winner.prover)
         bid = decode_body(BidCommit, body)
         return Peer(peer_id=bid.peer_id, addresses=bid.addresses)
 
-    def _read(self, raw: bytes, kind: type[M], signer: bytes) -> M:
+    def read(self, raw: bytes, kind: type[M], signer: bytes) -> M:
+        """A checked answer. Raises Refused."""
         try:
             message = self._frames.read(raw, kind, signer=signer).message
         except (Reject, Ignore) as error:

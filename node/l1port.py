@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import trio
@@ -25,6 +26,7 @@ from protocol.agreement import Agreement
 from protocol.constants import MAX_CLOCK_SKEW_MS
 from protocol.contracts.artifacts import artifact, decode_revert, signature
 from protocol.hashing import keccak256
+from protocol.table import decode_core
 
 T = TypeVar("T")
 
@@ -73,6 +75,14 @@ class L1Port:
     async def is_paid(self, agreement: Agreement, agreement_hash: bytes, core: bytes) -> bool:
         """Whether the requester's ticket paid for this core under this agreement."""
         return await asked(lambda: self.contracts.is_paid(agreement, agreement_hash, core))
+
+    async def holds(self, core: bytes) -> bool:
+        """Whether the rollups of a packed core stand at its pre-roots."""
+        for member in decode_core(core).lockset:
+            view = await asked(partial(self.contracts.rollup, member.rollup_id))
+            if view.root != member.pre_root:
+                return False
+        return True
 
     async def is_slashed(self, agreement_hash: bytes) -> bool:
         """Whether the market has logged the slash of an agreement."""

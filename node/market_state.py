@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgpack  # type: ignore[import-untyped]
 
 from node.ports import PlannedTable
-from protocol.agreement import Agreement, Settlement, agreement_of, by_key, pack_settlement
+from protocol.agreement import Agreement, Settlement, agreement_of, by_key, pack_settlement, unpack_amend
 from protocol.codec import decode_body, encode_body
 from protocol.messages import Award, AwardedBid, BidOpening, RequestCommit
 
@@ -22,6 +22,9 @@ ACK: Final = "ack"  # body of PROVER_ACK
 DELIVERY: Final = "delivery"  # body of PROOF_DELIVERY
 RECEIPT: Final = "receipt"  # body of DELIVERY_RECEIPT
 DECLINE: Final = "decline"  # the packed decline that both signed
+AMEND: Final = "amend"  # the packed amend that both signed last
+AMEND_OFFER: Final = "amend-offer"  # body of our own AMEND
+TRIED: Final = "amends-tried"  # one byte
 ORIGIN: Final = "origin"  # id of the command that asked for the order
 BID: Final = "bid"  # body of our own BID_COMMIT
 # secrets
@@ -31,6 +34,7 @@ OPENING: Final = "opening"  # our own bid's opening
 PAYLOAD: Final = "payload"
 INTENT: Final = "intent"  # what the user wished, for planning it again; may be empty
 ROUND: Final = "round"  # which auction of the wish, and its price limit
+NEXT_PLAN: Final = "next-plan"  # the plan of an amend that is not signed by both
 TABLE: Final = "table"  # salt and transaction of a ready table
 
 
@@ -94,12 +98,13 @@ def unpack_deal(request: bytes, award: bytes) -> Deal:
     return Deal(requester=requester, request=message, award=decode_body(Award, award))
 
 
-def settlement_of(deal: Deal, salt: bytes, accepted: bytes) -> bytes:
+def settlement_of(deal: Deal, salt: bytes, accepted: bytes, amend: bytes | None) -> bytes:
     """What L1 reads the agreement of a deal from.
 
     Args:
         salt: opens its statement.
         accepted: the prover's signature.
+        amend: the packed amend that both signed last, if there is one.
     """
     return pack_settlement(
         Settlement(
@@ -107,5 +112,6 @@ def settlement_of(deal: Deal, salt: bytes, accepted: bytes) -> bytes:
             salt=salt,
             requester_signature=by_key(deal.award.requester_signature),
             prover_signature=by_key(accepted),
+            amend=None if amend is None else unpack_amend(amend),
         )
     )

@@ -111,7 +111,9 @@ class OrderView:
         accepted = self._document(order_id, kept.ACCEPT)
         if deal is None or plan is None or delivery is None or accepted is None:
             raise NotFound(what="proof of", name=order_id.hex())
-        return landing_data(deal, plan, delivery, kept.settlement_of(deal, plan.salt, accepted))
+        return landing_data(
+            deal, plan, delivery, kept.settlement_of(deal, plan.salt, accepted, self._document(order_id, kept.AMEND))
+        )
 
     def landing_call(self, order_id: bytes) -> RawCall:
         """What that transaction does."""

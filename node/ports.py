@@ -131,6 +131,10 @@ class Chain(Protocol):
         """Whether the requester's ticket paid for this core id under this agreement."""
         ...
 
+    async def holds(self, core: bytes) -> bool:
+        """Whether the rollups of a packed core stand at its pre-roots: else it cannot load now."""
+        ...
+
     async def is_slashed(self, agreement_hash: bytes) -> bool:
         """Whether the bond of an agreement was taken."""
         ...

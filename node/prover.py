@@ -42,6 +42,7 @@ from node.ports import (
     RunningProof,
     TryAgain,
 )
+from node.rework import Rework
 from node.standings import Standings
 from node.store.errors import OrderExists
 from node.store.orders import OrderStore
@@ -70,7 +71,7 @@ from protocol.messages import (
     RollupProof,
     StandDown,
 )
-from protocol.reqresp import AWARD_EXCHANGE, KEY_EXCHANGE, MAX_SEALED_PAYLOAD
+from protocol.reqresp import AMEND_EXCHANGE, AWARD_EXCHANGE, KEY_EXCHANGE, MAX_SEALED_PAYLOAD
 from protocol.sealing import SealError, SealKeyPair, bid_info, payload_info, seal
 from protocol.signing import ack_digest
 from protocol.verdicts import WireCode
@@ -135,6 +136,7 @@ class ProvingNode:
         self._frames = frames
         self._offer = offer
         self._standings = Standings(store, in_thread, clock)
+        self._rework = Rework(in_thread=in_thread, clock=clock, frames=frames)
         self._earnings = Earnings(chain=chain, clock=clock, direct=direct, frames=frames)
         self._disputes = Disputes(
             chain=chain, resend=Resender(chain, clock), direct=direct, frames=frames, worth_wei=offer.collect_wei
@@ -162,6 +164,7 @@ class ProvingNode:
         )
         self._earnings.attach(self.loop)
         self._disputes.attach(self.loop)
+        self._rework.attach(self.loop)
 
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled."""
@@ -174,6 +177,7 @@ class ProvingNode:
                     nursery.start_soon(self._price, order)
             self._direct.serve(AWARD_EXCHANGE, self._answer_award)
             self._direct.serve(KEY_EXCHANGE, self._answer_key)
+            self._direct.serve(AMEND_EXCHANGE, self._rework.answer)
             nursery.start_soon(self._read_requests, nursery)
             nursery.start_soon(self._read_awards)
             task_status.started()
@@ -312,7 +316,7 @@ class ProvingNode:
             await self.loop.happen(order.order_id, Event.NO_AWARD, reason="CLAIM_WINDOW")
             return
         document = {kept.AWARD: encode_body(award)}
-        due = (agreement.ack_by, agreement.deliver_by)
+        due = {"ack_by": agreement.ack_by, "deliver_by": agreement.deliver_by}
         await self.loop.happen(order.order_id, Event.AWARDED_US, document=document, due=due)
 
     async def _stand_down(self, message: StandDown) -> None:
@@ -383,6 +387,8 @@ class ProvingNode:
         self._working.add(order.order_id)
         try:
             await self._check_and_prove(order)
+            while (now := self.loop.order(order.order_id)) is not None and now.state is State.ACKED:
+                await self._check_and_prove(now)  # the table was amended meanwhile
         finally:
             self._working.discard(order.order_id)
 
@@ -407,7 +413,8 @@ class ProvingNode:
             acknowledged=order.state in (State.ACKED, State.AT_WORK),
         )
         try:
-            await self._in_thread(lambda: judge_payload(deal.request, payload))
+            request = await self._rework.request_of(order, deal, payload)
+            await self._in_thread(lambda: judge_payload(request, payload))
             async with self._prover.start(work) as running:
                 with trio.move_on_after(self._left_to_ack_s(order)) as waited:
                     await running.checked()

@@ -21,6 +21,7 @@ from market.lifecycle import Event, Order, Role, State
 from market.pricing import ceiling
 from market.tickets import highest_payable
 from node import market_state as kept
+from node.amending import Amending
 from node.broker import Resender
 from node.engagement import Engagement
 from node.frames import FrameWriter
@@ -61,7 +62,16 @@ from protocol.verdicts import WireCode
 log = logging.getLogger("unveto.requester")
 
 WATCHED: Final = frozenset(
-    {State.TX_SENT, State.LANDED, State.OWING, State.LAPSED, State.DEFAULTED, State.SLASH_DUE, State.SLASHING}
+    {
+        State.PROVING,
+        State.TX_SENT,
+        State.LANDED,
+        State.OWING,
+        State.LAPSED,
+        State.DEFAULTED,
+        State.SLASH_DUE,
+        State.SLASHING,
+    }
 )
 """States in which the chain may say something."""
 
@@ -167,12 +177,15 @@ class Requester:
                 Effect.BUILD_SLASH: self._build_slash,
                 Effect.PUBLISH_CANCEL: self._publish_cancel,
                 Effect.REAUCTION: self._reauction,
+                Effect.REPLAN: self._replan_order,
+                Effect.SEND_AMEND: self._send_amend,
             },
             observe=self._observe,
             watched=WATCHED,
             poll_ms=poll_ms,
         )
         self._standbys.attach(self._engaged)
+        self._amending = Amending(engaged=self._engaged, chain=chain, direct=direct, frames=frames, replan=replan)
         self._rounds = Rounds(
             store=store,
             in_thread=in_thread,
@@ -443,6 +456,8 @@ class Requester:
     async def _observe(self, order: Order) -> None:
         """What L1 says about an order that waits for it."""
         match order.state:
+            case State.PROVING:
+                await self._amending.look(order)
             case State.TX_SENT:
                 landing = await self._chain.landing(_landing_of(order))
                 if landing is Landing.SUCCEEDED:
@@ -459,6 +474,12 @@ class Requester:
                 await self._engaged.observe_slash(order)
             case _:
                 pass
+
+    async def _replan_order(self, order: Order) -> None:
+        await self._amending.replan(order)
+
+    async def _send_amend(self, order: Order) -> None:
+        await self._amending.send(order)
 
     async def _build_slash(self, order: Order) -> None:
         await self._engaged.build_slash(order)

@@ -196,9 +196,13 @@ def pack_settlement(settlement: Settlement) -> bytes:
     packed += settlement.salt + settlement.requester_signature + settlement.prover_signature
     if settlement.amend is None:
         return packed
-    amend = settlement.amend
-    counter = amend.counter.to_bytes(2, "big")
-    return packed + counter + amend.statement_commit + amend.requester_signature + amend.prover_signature
+    return packed + pack_amend(settlement.amend)
+
+
+def pack_amend(amend: SignedAmend) -> bytes:
+    """The end of a settlement, by which it is about another table."""
+    head = amend.counter.to_bytes(2, "big") + amend.statement_commit
+    return head + amend.requester_signature + amend.prover_signature
 
 
 def unpack_settlement(data: bytes) -> Settlement:
@@ -236,11 +240,12 @@ def unpack_settlement(data: bytes) -> Settlement:
         salt=data[AGREEMENT_BYTES:MIN_SETTLEMENT_BYTES],
         requester_signature=data[MIN_SETTLEMENT_BYTES:middle],
         prover_signature=data[middle:end],
-        amend=None if end == len(data) else _unpack_amend(data[end:]),
+        amend=None if end == len(data) else unpack_amend(data[end:]),
     )
 
 
-def _unpack_amend(data: bytes) -> SignedAmend:
+def unpack_amend(data: bytes) -> SignedAmend:
+    """The reverse of `pack_amend`. Raises Reject for other forms."""
     if len(data) < AMEND_BYTES:
         raise Reject(WireCode.BAD_AGREEMENT, size=len(data), expected=AMEND_BYTES)
     middle = _signature_end(data, AMEND_BYTES)

@@ -41,9 +41,11 @@ class MessageId(IntEnum):
     STAND_DOWN = 12
     CANCEL = 13
     PROVER_AD = 15
+    AMEND = 16
     TABLE_REPLY = 17
     DECLINE_REQUEST = 18
     DECLINE_REPLY = 19
+    AMEND_REPLY = 20
 
 
 class FieldOutOfRange(ValueError):
@@ -391,6 +393,39 @@ class DeclineReply(Message):
     """EIP-712 Decline; empty: it does not agree."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amend(Message):
+    """The requester wants another table than the agreed one, for the same price; its sealed payload is attached."""
+
+    ID: ClassVar[MessageId] = MessageId.AMEND
+
+    request_id: Hash32
+    agreement_hash: Hash32
+    counter: U16
+    """From 1, one more than the last that both signed."""
+    statement_commit: Hash32
+    requester_signature: Signature
+    """EIP-712 StatementAmend."""
+    cipher_bytes: U32
+    """Length of the attachment: 2^size_log2 + 48."""
+    cipher_hash: Hash32
+    """keccak of the attachment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AmendReply(Message):
+    """The prover starts anew, or goes on with the agreed table."""
+
+    ID: ClassVar[MessageId] = MessageId.AMEND_REPLY
+
+    request_id: Hash32
+    agreement_hash: Hash32
+    verdict: U8
+    """As in PROVER_ACK."""
+    prover_signature: MaybeSignature
+    """EIP-712 StatementAmend; empty iff the verdict is not START."""
+
+
 class ReceiptVerdict(IntEnum):
     """What the requester says about a delivery."""
 
@@ -539,6 +574,8 @@ MESSAGES: Final[dict[MessageId, type[Message]]] = {
         TableReply,
         DeclineRequest,
         DeclineReply,
+        Amend,
+        AmendReply,
     )
 }
 """Every message that this version can read."""

@@ -17,6 +17,8 @@ from protocol.gossip import MAX_TABLE_LOG2, MarketId
 from protocol.hashing import keccak256
 from protocol.messages import (
     MAX_DIRECT_BODY,
+    Amend,
+    AmendReply,
     Award,
     AwardAccept,
     DeclineReply,
@@ -88,12 +90,21 @@ TABLE_EXCHANGE: Final = Exchange(
 )
 """Sidecar -> announcer: a ready table by id. Answer: its content."""
 
+AMEND_EXCHANGE: Final = Exchange(
+    protocol_id="/unveto/amend/1",
+    request=Amend,
+    answer=AmendReply,
+    request_attachment=MAX_SEALED_PAYLOAD,
+    timeout_ms=20_000,
+)
+"""Requester -> winner: another table for the same agreement. Answer: its signature, or a verdict."""
+
 DECLINE_EXCHANGE: Final = Exchange(
     protocol_id="/unveto/decline/1", request=DeclineRequest, answer=DeclineReply, timeout_ms=5_000
 )
 """Prover -> requester: a decline that costs the requester a fee. Answer: its signature, or none."""
 
-EXCHANGES: Final = (AWARD_EXCHANGE, KEY_EXCHANGE, PROOF_EXCHANGE, TABLE_EXCHANGE, DECLINE_EXCHANGE)
+EXCHANGES: Final = (AWARD_EXCHANGE, KEY_EXCHANGE, PROOF_EXCHANGE, TABLE_EXCHANGE, DECLINE_EXCHANGE, AMEND_EXCHANGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +178,7 @@ def read_direct(
 def attachment_of(message: Message) -> tuple[int, bytes]:
     """Length and keccak of the attachment that a message names; (0, empty) if it has none."""
     match message:
-        case KeyRelease():
+        case KeyRelease() | Amend():
             return message.cipher_bytes, message.cipher_hash
         case TableReply():
             return message.content_bytes, message.content_hash

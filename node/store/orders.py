@@ -25,6 +25,7 @@ from node.store.vault import Vault
 WIPE_AFTER_MS: Final = 600_000  # secrets outlive their order by ten minutes, for questions asked again
 MAX_OUTCOMES: Final = 500
 BULKY: Final = ("box",)  # the sealed payload, up to 4 MiB; its plaintext goes at the same time
+NO_CHANGE: Final[Mapping[str, int]] = MappingProxyType({})
 NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
@@ -133,7 +134,7 @@ class OrderStore:
         reason: str = "",
         document: Mapping[str, bytes] = NOTHING,
         secret: Mapping[str, bytes] = NOTHING,
-        due: tuple[int, int] | None = None,
+        due: Mapping[str, int] = NO_CHANGE,
     ) -> tuple[Order, tuple[Pending, ...]]:
         """Applies an event to an order as the caller saw it, with everything that must be on disk before anything is
         sent.
@@ -141,7 +142,7 @@ class OrderStore:
         Args:
             document: name -> bytes that are or may be shown to others; replaces one of the same name.
             secret: name -> bytes that are stored encrypted.
-            due: new ackBy and deliverBy, where the event says of which rank we are.
+            due: new times by their names in Order, where the event brings them.
 
         Returns:
             The order after the event, and the effects that it asked for.
@@ -151,8 +152,13 @@ class OrderStore:
             StaleOrder: the order has changed since.
         """
         after, effects = advance(order, event, reason)
-        if due is not None:
-            after = replace(after, ack_by=due[0], deliver_by=due[1])
+        if due:
+            after = replace(
+                after,
+                ack_by=due.get("ack_by", after.ack_by),
+                deliver_by=due.get("deliver_by", after.deliver_by),
+                valid_until=due.get("valid_until", after.valid_until),
+            )
 
         def work(connection: Connection) -> tuple[Pending, ...]:
             changed = connection.execute(
@@ -163,6 +169,7 @@ class OrderStore:
                     reason=after.reason,
                     ack_by=after.ack_by,
                     deliver_by=after.deliver_by,
+                    valid_until=after.valid_until,
                     updated_ms=now_ms,
                     is_over=1 if after.is_over else 0,
                 )

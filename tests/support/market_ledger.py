@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import trio
 from eth_abi.abi import decode
 
 from node.ports import ChainCall, Landing, PlannedTable, Prepared, ProofWork, Refused
-from protocol.agreement import Ack, Agreement, Decline, Receipt, Settlement, by_key, claim_window, unpack_settlement
+from protocol.agreement import (
+    Ack,
+    Agreement,
+    Decline,
+    Receipt,
+    Settlement,
+    StatementAmend,
+    by_key,
+    claim_window,
+    unpack_settlement,
+)
 from protocol.gossip import MarketId
 from protocol.hashing import keccak256, selector
 from protocol.messages import RollupProof
-from protocol.payload import Payload, encode_payload, make_witness, smallest_size_log2
-from protocol.signing import ack_digest, agreement_digest, decline_digest, receipt_digest, recover_signer
+from protocol.payload import Payload, encode_payload, make_witness, payload_core_id, smallest_size_log2
+from protocol.signing import ack_digest, agreement_digest, amend_digest, decline_digest, receipt_digest, recover_signer
 from protocol.table import core_id, encode_core, statement_commit
 from protocol.types import Hash32, RollupId
 from protocol.vm.rollup import run_core
@@ -53,25 +63,27 @@ async def let_pass(ms: int) -> None:
 
 
 @cache
-def planned_table() -> PlannedTable:
-    """The oracle table as a planner would hand it over."""
+def planned_table(later_s: int = 0) -> PlannedTable:
+    """The oracle table as a planner would hand it over, or one that is good for some seconds longer."""
     state = oracle_state()
     core = oracle_table(state)
+    core = replace(core, valid_until=core.valid_until + later_s)
     witness = make_witness(state, run_core(state, core, 1).values())
-    payload = Payload(salt=SALT, core=core, witnesses=((RollupId(1), witness),))
+    salt = Hash32(keccak256(SALT + bytes((later_s,)))) if later_s else SALT
+    payload = Payload(salt=salt, core=core, witnesses=((RollupId(1), witness),))
     size_log2 = smallest_size_log2(payload)
     packed = encode_core(core)
     return PlannedTable(
         core=packed,
         core_id=core_id(packed),
-        salt=SALT,
+        salt=salt,
         payload=encode_payload(payload, size_log2),
         size_log2=size_log2,
         systems_hash=SYSTEMS_HASH,
         tier=0,
         proof_count=1,
         work_log2=9,
-        valid_until=START_MS // 1000 + 600,
+        valid_until=START_MS // 1000 + 600 + later_s,
         expects=b"\0",
         triggers=b"\0\0",
         value_wei=0,
@@ -99,6 +111,8 @@ class Ledger:
     payments: list[bytes] = field(default_factory=list)
     """Agreement hashes, one per payment."""
     sent: dict[tuple[bytes, str], Landing] = field(default_factory=dict)
+    moved: set[bytes] = field(default_factory=set)
+    """Packed cores whose rollups stand elsewhere by now."""
     forgets: int = 0
     """How many transactions execution clients will take and lose."""
 
@@ -131,7 +145,7 @@ class Ledger:
             or not proofs.endswith(toy_proof(digest, core_id(core)))
         ):
             return False
-        if statement_commit(Hash32(settlement.salt), core_id(core)) != agreement.statement_commit:
+        if statement_commit(Hash32(settlement.salt), core_id(core)) != _statement(digest, settlement):
             return False
         if not _signed(digest, settlement) or now_s > agreement.claim_by:
             return False
@@ -221,6 +235,19 @@ def _signed(digest: bytes, settlement: Settlement) -> bool:
     )
 
 
+def _statement(digest: bytes, settlement: Settlement) -> bytes:
+    """The agreed one, or that of an amend that both signed."""
+    amend, agreement = settlement.amend, settlement.agreement
+    if amend is None:
+        return agreement.statement_commit
+    said = StatementAmend(agreement_hash=digest, counter=amend.counter, statement_commit=amend.statement_commit)
+    both = amend_digest(MARKET.chain_id, MARKET.contract, said)
+    is_signed = _by(agreement.requester, both, amend.requester_signature) and _by(
+        agreement.prover, both, amend.prover_signature
+    )
+    return amend.statement_commit if is_signed else b""
+
+
 def _may_claim(settlement: Settlement, core: Hash32, receipt: bytes, now_s: int) -> bool:
     first, last = claim_window(settlement.agreement, has_receipt=receipt != b"")
     if not first <= now_s <= last:
@@ -254,6 +281,11 @@ class LedgerChain:
         """The ledger's requests have one table each."""
         await trio.lowlevel.checkpoint()
         return self._ledger.settled.get((agreement.requester, agreement.request_id)) == agreement_hash
+
+    async def holds(self, core: bytes) -> bool:
+        """Unless the test says otherwise."""
+        await trio.lowlevel.checkpoint()
+        return core not in self._ledger.moved
 
     async def is_slashed(self, agreement_hash: bytes) -> bool:
         """Whether the bond is gone."""
@@ -313,7 +345,9 @@ class ToyRunning:
         await trio.sleep(self._owner.prove_s if not self._owner.hangs else 10**6)
         if self._owner.crashes:
             raise Refused("CHILD_DIED")
-        proof = b"wrong" if self._owner.lies else toy_proof(self._work.agreement_hash, planned_table().core_id)
+        proof = (
+            b"wrong" if self._owner.lies else toy_proof(self._work.agreement_hash, payload_core_id(self._work.payload))
+        )
         delivered = (RollupProof(rollup_id=1, system=SYSTEM, proof=proof),) * (2 if self._owner.repeats else 1)
         return delivered, round(self._owner.prove_s * 1000)
 

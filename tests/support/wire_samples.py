@@ -12,6 +12,8 @@ from protocol.gossip import MarketId
 from protocol.hashing import keccak256
 from protocol.messages import (
     SEALED_OPENING_BYTES,
+    Amend,
+    AmendReply,
     Award,
     AwardAccept,
     AwardedBid,
@@ -203,6 +205,16 @@ def samples() -> tuple[Message, ...]:
         TableReply(table_id=keccak256(b"table"), status=1, content_bytes=0, content_hash=bytes(32)),
         DeclineRequest(request_id=wanted, agreement_hash=agreed, verdict=1, fee_wei=10**13, prover_signature=signature),
         DeclineReply(request_id=wanted, agreement_hash=agreed, requester_signature=b""),
+        Amend(
+            request_id=wanted,
+            agreement_hash=agreed,
+            counter=1,
+            statement_commit=keccak256(b"other statement"),
+            requester_signature=signature,
+            cipher_bytes=9,
+            cipher_hash=keccak256(b"ciphertext"[:9]),
+        ),
+        AmendReply(request_id=wanted, agreement_hash=agreed, verdict=0, prover_signature=signature),
     )
 
 
