@@ -13,17 +13,19 @@ from node.follower import RollupLog
 from protocol.actions import ActionKind
 from protocol.constants import FORCE_BOUNTY
 from protocol.contracts.artifacts import call_data
+from protocol.hashing import selector
 from protocol.payload import make_witness, state_from_witness
-from protocol.table import decode_core, encode_core
+from protocol.table import decode_core, encode_core, triggers_hash
 from protocol.types import Address, endpoint
 from protocol.vm.assembler import assemble
 from protocol.vm.eddsa import SigningKey
 from protocol.vm.genesis import Genesis, GenesisAccount, encode_genesis, state_from_genesis
+from protocol.vm.programs import bridge_account
 from protocol.vm.rollup import run_core
 from protocol.vm.state import VmState, account_key, unpack_account
 from protocol.vm.transactions import sign_transaction, transaction_domain
 from tests.support.cores import l2tx, result_of, word
-from tests.support.evmworld import CHAIN_ID, Contract
+from tests.support.evmworld import CHAIN_ID, Contract, Reverted
 from tests.support.rollupworld import DELAY, FAMILY, OTHER, PROGRAM, Setup, l1_call, load_step
 from tests.support.script import RETURN, REVERT, teach
 from tests.support.vmtables import VmTable
@@ -98,13 +100,16 @@ class Play:
         return self.made.rollups.address, value, call_data("IRollups", "callL2", ROLLUP, PROGRAM, data)
 
 
-def play_with(made: Setup, sources: dict[Address, str], queue: bool = False) -> Play:
-    """A rollup with these programs."""
+def play_with(
+    made: Setup, sources: dict[Address, str], queue: bool = False, accounts: Sequence[GenesisAccount] = ()
+) -> Play:
+    """A rollup with these programs and accounts."""
     world = made.world
     actor, bundle = world.deploy("Player"), world.deploy("Bundle")
     at = int.from_bytes(actor.address, "big")
     accounts = [
-        GenesisAccount(address=a, program=assemble(sources[a].replace("ACTOR", str(at)))) for a in sorted(sources)
+        *accounts,
+        *(GenesisAccount(address=a, program=assemble(sources[a].replace("ACTOR", str(at)))) for a in sorted(sources)),
     ]
     domain = transaction_domain(CHAIN_ID, Address(made.rollups.address))
     genesis = Genesis(accounts=tuple(accounts), domain=domain)
@@ -264,3 +269,64 @@ def test_the_follower_stops_at_a_table_that_says_something_else(made: Setup) -> 
     fault = play.follower.latest.rollups[ROLLUP].fault
     assert fault is not None
     assert "ENTRY_NEW_ROOT" in fault
+
+
+# -- the bridge --------------------------------------------------------------------------------------------------------
+
+
+def bridge_world(made: Setup) -> tuple[Play, Contract, Contract]:
+    """The vault first: the rollup's id and the program's address are known before they exist."""
+    token = made.world.deploy("TestToken")
+    vault = made.world.deploy("BridgeVault", made.rollups.hex, token.hex, ROLLUP, "0x" + PROGRAM.hex())
+    play = play_with(made, {}, accounts=(bridge_account(PROGRAM, endpoint(0, vault.address)),))
+    token.send("mint", "0x" + play.bundle.address.hex(), 100, sender=made.user)
+    return play, token, vault
+
+
+def deposits(play: Play, token: Contract, vault: Contract, amount: int) -> VmTable:
+    """The bundle's tokens for coins of the user."""
+    table = play.table()
+    data = selector("credited(uint256,uint256)").to_bytes(4, "big") + made_word(play.made.user) + word(amount)
+    table.begins(l1_call(vault.address, ROLLUP, data=data))
+    approve = (token.address, 0, call_data("TestToken", "approve", vault.hex, amount))
+    deposit = (vault.address, 0, call_data("BridgeVault", "deposit", int.from_bytes(play.made.user, "big"), amount))
+    play.state = play.plays(table, approve, deposit)
+    return table
+
+
+def made_word(account: bytes) -> bytes:
+    return account.rjust(32, b"\0")
+
+
+def test_a_bridge_takes_and_pays_in_one_flow(made: Setup) -> None:
+    """Deposit, withdrawal by the holder, and nobody else makes the vault pay."""
+    play, token, vault = bridge_world(made)
+    deposits(play, token, vault, 60)
+    assert (token.view("balanceOf", vault.hex), token.view("balanceOf", play.bundle.hex)) == (60, 40)
+    to = b"\x77" * 20
+    data = selector("withdraw(uint256,uint256)").to_bytes(4, "big") + made_word(to) + word(25)
+    table = play.table()
+    trigger = l1_call(made.user, ROLLUP, data=data)
+    asked = table.begins(trigger)
+    table.answered(asked)
+    core = table.core(executor=Address(made.user), triggers_hash=triggers_hash((0,)))
+    made.run(core)
+    assert made.root(ROLLUP) == table.entries[-1].new_root
+    assert (token.view("balanceOf", vault.hex), token.view("balanceOf", "0x" + to.hex())) == (35, 25)
+    with pytest.raises(Reverted, match="NotTheProgram"):
+        vault.send("release", "0x" + to.hex(), 1, sender=made.user)
+
+
+@pytest.mark.parametrize(("fee", "refuses", "error"), [(1, False, "OtherAmount"), (0, True, "TransferFailed")])
+def test_a_bridge_credits_only_what_came(made: Setup, fee: int, refuses: bool, error: str) -> None:
+    """A token that takes a fee or refuses moves nothing on either side."""
+    play, token, vault = bridge_world(made)
+    token.send("set", fee, refuses, sender=made.user)
+    root = made.root(ROLLUP)
+    with pytest.raises(Reverted):
+        deposits(play, token, vault, 60)
+    assert (made.root(ROLLUP), token.view("balanceOf", vault.hex)) == (root, 0)
+    token.send("mint", "0x" + made.user.hex(), 100, sender=made.user)
+    token.send("approve", vault.hex, 60, sender=made.user)
+    with pytest.raises(Reverted, match=error):
+        vault.send("deposit", int.from_bytes(made.user, "big"), 60, sender=made.user)

@@ -215,7 +215,7 @@ class Contract:
 
 def _event_table() -> dict[bytes, Any]:
     table = {}
-    for name in ("IRollups", "IProofMarket", "IGroth16ProofSystem", "PriceOracle", "OperationBundle"):
+    for name in ("IRollups", "IProofMarket", "IGroth16ProofSystem", "PriceOracle", "OperationBundle", "BridgeVault"):
         for item in artifact(name).abi:
             if item["type"] == "event":
                 table[keccak256(signature(item).encode())] = item
