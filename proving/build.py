@@ -24,6 +24,7 @@ SOURCE_DIR: Final = Path(__file__).with_name("core")
 UNITS: Final = (
     *(f"{part}_{path}.cpp" for part in ("engine", "ceremony") for path in ("ifma", "adx", "portable")),
     "abi.cpp",
+    "poseidon.cpp",
 )
 # Baseline instruction set for every file: the mulx/adx path is inline assembly and the functions of the AVX-512 path
 # carry target attributes, so that no code of theirs can end up in what other CPUs run.

@@ -224,6 +224,7 @@ _SIGNATURES: Final[dict[str, tuple[object, ...]]] = {
     "are_powers": (ctypes.c_int, Bytes, Bytes, ctypes.POINTER(ctypes.c_int)),
     "are_multiples": (Bytes, Bytes, Bytes, ctypes.POINTER(ctypes.c_int)),
     "are_lagrange": (ctypes.c_int, Bytes, Bytes, ctypes.POINTER(ctypes.c_int)),
+    "poseidon_wires": (ctypes.c_void_p, ctypes.c_uint32, Bytes, Bytes),
     "blake2b_start": (Bytes,),
     "blake2b_update": (Bytes, Bytes),
     "blake2b_digest": (Bytes, Bytes),

@@ -16,6 +16,7 @@ from operator import mul
 from protocol.constants import FIELD_ORDER as R
 from protocol.vm.poseidon import FULL_ROUNDS, PoseidonParameters, parameters
 from proving.circuit.builder import LC, ONE_WIRE, Builder, Expr, Template, total
+from proving.poseidon_wires import PermutationWires
 
 _HALF = FULL_ROUNDS // 2
 
@@ -51,7 +52,7 @@ def _permute(b: Builder, k: int, state: list[Expr], constant: list[bool]) -> Exp
     count = 3 * len(live) + 3 * t * (FULL_ROUNDS - 1) + 3 * partial
     if b.recording:
         return _record(b, params, state, live, b.hints(count, lambda: ()))
-    wires = b.hints(count, lambda: _assign(params, [x % R for x in state if isinstance(x, int)], live))
+    wires = b.hints(count, lambda: _maker(k)([x % R for x in state if isinstance(x, int)], live))
     return wires[-1]
 
 
@@ -242,51 +243,17 @@ def _sparse_rounds(k: int) -> _SparseRounds:
     )
 
 
-def _assign(params: PoseidonParameters, state: list[int], live: list[int]) -> list[int]:
-    """All internal wires of one permutation, in the order in which `_record` takes them from its pool."""
-    mds, partial, constants = params.mds, params.partial_rounds, params.constants
-    out: list[int] = []
-
-    def full(xs: list[int], which: Sequence[int]) -> list[int]:
-        fifth = []
-        for i, x in enumerate(xs):
-            x2 = x * x % R
-            x4 = x2 * x2 % R
-            if i in which:
-                out.append(x2)
-                out.append(x4)
-            fifth.append(x4 * x % R)
-        return fifth
-
-    def mix(ys: Sequence[int], r: int) -> list[int]:
-        return [(sum(map(mul, row, ys)) + c) % R for row, c in zip(mds, constants[r], strict=True)]
-
-    every = range(params.t)
-    ys = full([(x + c) % R for x, c in zip(state, constants[0], strict=True)], live)
-    out += [ys[i] for i in live]
-    xs = mix(ys, 1)
-    for r in range(1, _HALF - 1):
-        xs = mix(full(xs, every), r + 1)
-        out += xs
-    xs = mix(full(xs, every), _HALF)
-    sparse = _sparse_rounds(params.t - 1)
-    first, *rest = (x - c for x, c in zip(xs, constants[_HALF], strict=True))
-    gain = mds[0][0]
-    for scalar, row, column in zip(sparse.scalars, sparse.rows, sparse.columns, strict=True):
-        x = (first + scalar) % R
-        x2 = x * x % R
-        x4 = x2 * x2 % R
-        out += (x, x2, x4)
-        y = x4 * x % R
-        first = gain * y + sum(map(mul, row, rest))
-        rest = [(w + c * y) % R for w, c in zip(rest, column, strict=True)]
-    end = [first, *(sum(map(mul, row, rest)) for row in sparse.last)]
-    xs = [(x + c) % R for x, c in zip(end, sparse.constants, strict=True)]
-    out += xs
-    for r in range(_HALF + partial, FULL_ROUNDS + partial - 1):
-        xs = mix(full(xs, every), r + 1)
-        out += xs
-    ys = full(xs, every)
-    out += ys[1:]
-    out.append(sum(map(mul, mds[0], ys)) % R)
-    return out
+@cache
+def _maker(k: int) -> PermutationWires:
+    """Makes the wires of `_record` for P_k."""
+    params, sparse = parameters(k), _sparse_rounds(k)
+    return PermutationWires(
+        partial_rounds=params.partial_rounds,
+        constants=[*params.constants[: _HALF + 1], *params.constants[_HALF + params.partial_rounds + 1 :]],
+        mds=params.mds,
+        scalars=sparse.scalars,
+        rows=sparse.rows,
+        columns=sparse.columns,
+        last=sparse.last,
+        after=sparse.constants,
+    )
