@@ -1,7 +1,7 @@
 """Compiles the native core from its packaged sources into the user's cache directory, once per source and compiler.
 
 The result is keyed by the hash of sources, flags and compiler identity, so an upgrade of any of them gives a new file
-and never overwrites one that another process has loaded.
+and never overwrites one that another process has loaded. Old ones are removed after a compilation: see `pruning`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from proving.errors import CompilerMissing, CoreBuildFailed
+from proving.pruning import prune
 
 SOURCE_DIR: Final = Path(__file__).with_name("core")
 UNITS: Final = (
@@ -30,6 +32,8 @@ UNITS: Final = (
 # carry target attributes, so that no code of theirs can end up in what other CPUs run.
 FLAGS: Final = ("-std=c++20", "-O2", "-fPIC", "-fvisibility=hidden", "-fomit-frame-pointer", "-pthread")
 COMPILE_TIMEOUT_S: Final = 600
+MAX_CACHED_BYTES: Final = 64 << 20
+"""All compiled cores together; one takes about 2 MiB."""
 SYSTEM_COMPILERS: Final = ("c++", "g++", "clang++")
 
 
@@ -124,7 +128,10 @@ def build(notice: Callable[[str], None] | None = None) -> Path:
         if not library.exists():
             if notice is not None:
                 notice(f"compiling the proving core with {compiler.version} (once; cached in {folder})")
+            for abandoned in folder.glob("build-*"):  # of killed processes: the lock is ours
+                shutil.rmtree(abandoned, ignore_errors=True)
             _compile(compiler, library)
+            prune(folder, "*.so", MAX_CACHED_BYTES)
     return library
 
 

@@ -10,10 +10,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import IO, Final
 
 from proving import errors
 from proving.build import build
+from proving.pruning import hold
 
 ABI_VERSION: Final = 2
 PROOF_BYTES: Final = 256
@@ -247,7 +248,8 @@ DEFAULT_OPTIONS: Final = Options()
 class Core:
     """A loaded library."""
 
-    def __init__(self, library: ctypes.CDLL) -> None:
+    def __init__(self, library: ctypes.CDLL, file: IO[bytes] | None = None) -> None:
+        self._file = file  # its lock is in force for as long as it is open
         actual = library.unveto_abi_version()
         if actual != ABI_VERSION:
             raise errors.CoreMismatch(ABI_VERSION, actual)
@@ -343,7 +345,10 @@ def load(notice: Callable[[str], None] | None = None) -> Core:
         CoreError: no compiler, failed compilation, or a library of another interface version.
     """
     if not _loaded:  # two threads may both get here: each makes an equal object over the same library
-        _loaded.append(Core(ctypes.CDLL(str(build(notice)))))
+        path = build(notice)
+        held = path.open("rb")  # for as long as the process lives: nobody prunes a core that is in use
+        hold(held)
+        _loaded.append(Core(ctypes.CDLL(str(path)), held))
     return _loaded[0]
 
 

@@ -3,6 +3,8 @@
 A prepared key is named by the SHA-256 of its .zkey, its radix and the format's version. Hashing a large file takes
 longer than opening a prepared one, so the hash is remembered under what the system says of the file: device, inode,
 size and times of change. A file that is changed in place gets another time of change and is hashed again.
+
+Together they take at most `MAX_CACHED_BYTES`: see `pruning`.
 """
 
 from __future__ import annotations
@@ -19,10 +21,13 @@ from proving.build import cache_dir
 from proving.errors import PreparedKeyDamaged, ZkeyMalformed
 from proving.native import DEFAULT_OPTIONS, Options
 from proving.prepared import VERSION, PreparedKey, prepare, radix_bits, seal, write_sections
+from proving.pruning import hold, prune
 from proving.zkey import read_zkey
 
 MIN_CACHED_BYTES: Final = 1 << 20
 """Smaller keys are converted for each call, in a few milliseconds."""
+MAX_CACHED_BYTES: Final = 4 << 30
+"""All prepared keys together, about a dozen of 2^20 constraints; the latest one stays whatever its size."""
 
 
 def cached_prepared_key(zkey: Path, options: Options = DEFAULT_OPTIONS) -> PreparedKey:
@@ -51,12 +56,14 @@ def cached_prepared_key(zkey: Path, options: Options = DEFAULT_OPTIONS) -> Prepa
             if found is None:
                 _store(zkey, path, options)
                 found = _open(path, options)
+                prune(folder, "*.prepared", MAX_CACHED_BYTES)
     return found or prepare(read_zkey(zkey), options)
 
 
 def _open(path: Path, options: Options) -> PreparedKey | None:
     try:
         with path.open("rb") as file:
+            hold(file)
             image = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError):  # ValueError: an empty file cannot be mapped
         return None

@@ -56,6 +56,23 @@ def test_the_first_build_compiles_and_gives_notice_and_the_second_does_neither(t
     assert sorted(path.name for path in first.parent.iterdir()) == ["build.lock", first.name]
 
 
+def test_a_compilation_removes_old_cores_and_what_killed_ones_left(
+    tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tools, "c++", COUNTING)
+    monkeypatch.setattr("proving.build.MAX_CACHED_BYTES", 100)
+    folder = tmp_path / "cache" / "core"
+    (folder / "build-killed").mkdir(parents=True)
+    (folder / "build-killed" / "abi.o").write_bytes(b"object")
+    old = folder / "unveto_core-old.so"
+    old.write_bytes(bytes(100))
+    os.utime(old, (1, 1))
+
+    library = build()
+
+    assert sorted(path.name for path in folder.iterdir()) == ["build.lock", library.name]
+
+
 def test_another_compiler_or_other_flags_give_another_file(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tools, "c++", COUNTING)
     first = build()
