@@ -312,16 +312,17 @@ def test_an_agreement_that_is_void_is_not_slashed_unless_its_prover_can_still_de
 # -- tickets and bonds -------------------------------------------------------------------------------------------------
 
 
-def test_a_prover_does_not_escape_the_peek_penalty_by_emptying_its_ticket(made: Setup, who: Party) -> None:
-    """A decline of one wei with itself: the ticket comes home, its bond is not asked for the penalty."""
+def test_a_spent_ticket_owes_no_peek_penalty_and_keeps_its_bond(made: Setup, who: Party) -> None:
+    """A decline of one wei with itself: the ticket comes home. A bond has no sixteenths: taking it would cost 16 times as much."""
     agreement = agree(made, who, table(made, who), claim_by=made.world.time + 2000)
     packed = settle_bytes(made, who, agreement)
     made.market.send("forceRelease", packed, b"box", sender=who.requester.address)
     alone = Party(requester=who.prover, prover=who.prover, payee=who.prover.address)
     draw_by_decline(made, alone, agree(made, alone, table(made, alone), request_id=OTHER_REQUEST))
     made.world.pass_time(601)
-    made.market.send("takePeekPenalty", packed, sender=made.stranger)
-    assert credit(made, who.requester.address) == TICKET // 16
+    with expect_revert("Unfunded"):
+        made.market.send("takePeekPenalty", packed, sender=made.stranger)
+    assert ticket(made, who.prover)[1:3] == (0, TICKET)
 
 
 def test_a_ticket_bought_after_a_slash_owes_nothing_of_the_one_before(made: Setup, who: Party) -> None:

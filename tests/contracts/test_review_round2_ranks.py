@@ -86,7 +86,6 @@ def test_who_did_not_deliver_reports_no_honest_failover(made: Setup, who: Party)
     assert credit(made, bytes(20)) == 0
 
 
-@pytest.mark.xfail(reason="open: the salt that opens a delivered statement is signed by nobody", strict=True)
 def test_an_honest_failover_is_not_reported_with_a_salt_of_ones_own(made: Setup, who: Party) -> None:
     """Both ranks deliver the same table and the second is paid. Nobody signs the salt: what it opens is no evidence."""
     core = table(made, who)
@@ -106,7 +105,6 @@ def test_an_honest_failover_is_not_reported_with_a_salt_of_ones_own(made: Setup,
     assert ticket(made, who.requester)[2] == TICKET
 
 
-@pytest.mark.xfail(reason="open: a second peek penalty on one ticket burns its bond", strict=True)
 def test_silence_to_two_forced_releases_costs_no_more_than_two_sixteenths(made: Setup, who: Party) -> None:
     """A prover that has countersigned for two requests on one ticket is away for ten minutes."""
     made.market.send("deposit", TICKET_CLASS, 1, sender=who.requester.address, value=2 * TICKET)

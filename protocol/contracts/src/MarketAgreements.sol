@@ -49,6 +49,8 @@ abstract contract MarketAgreements is MarketTickets {
 
     mapping(bytes32 agreementHash => State) internal _states;
     mapping(bytes32 agreementHash => bytes32) private _statements;
+    /// @dev of deliveries that were not paid
+    mapping(bytes32 agreementHash => bytes32 coreId) internal _deliveredCores;
 
     constructor() {
         DOMAIN = AgreementCodec.domain();
@@ -122,17 +124,8 @@ abstract contract MarketAgreements is MarketTickets {
     /// @dev The core opens what is to be proven.
     function _checkStatement(Deal memory d, bytes calldata settlement, bytes32 coreId) internal pure {
         if (d.statement == 0) revert NoStatement(d.agreed);
-        bytes32 opened = _opened(settlement, coreId);
+        bytes32 opened = keccak256(abi.encode(ActionHash.D_STATEMENT, AgreementCodec.salt(settlement), coreId));
         if (opened != d.statement) revert StatementMismatch(d.statement, opened);
-    }
-
-    /// @dev Whether this core is what is to be proven.
-    function _opens(Deal memory d, bytes calldata settlement, bytes32 coreId) internal pure returns (bool) {
-        return _opened(settlement, coreId) == d.statement;
-    }
-
-    function _opened(bytes calldata settlement, bytes32 coreId) private pure returns (bytes32) {
-        return keccak256(abi.encode(ActionHash.D_STATEMENT, AgreementCodec.salt(settlement), coreId));
     }
 
     /// @dev The prover's timely acknowledgement. The one that the contract saw before (also if `ack` is empty) holds for good.

@@ -56,7 +56,9 @@ abstract contract MarketFaults is MarketAgreements {
             _requirePaidLater(a, failover);
         }
         Ticket memory t = _tickets[a.prover][a.proverTicket];
-        bool whole = _requireTakeable(a, t, a.bondWei);
+        // a ticket that paid for another of its prover's faults was promised twice: its bond answers for that
+        bool whole = t.holds & BONDED == 0 || t.holds & FUNDED != 0;
+        if (whole) _requireFunded(t, a.prover, a.proverTicket, a.bondWei);
         _authorise(d, settlement);
         if (d.statement == 0) revert NoStatement(d.agreed);
         uint64 ackAt = _checkAck(d, ack);
@@ -64,22 +66,10 @@ abstract contract MarketFaults is MarketAgreements {
         if (flags & VOIDED != 0 && ackAt >= d.state.voidFrom) revert AgreementIsVoid(d.agreed);
         d.state.flags |= SLASHED;
         _states[d.agreed] = d.state;
-        emit AgreementSlashed(d.agreed, a.prover, a.requester, a.proverTicket, _take(d, t, whole, a.bondWei));
-    }
-
-    /// @dev A ticket that paid for another of its prover's faults was promised twice: its bond answers for that.
-    /// @return whole its bond need not
-    function _requireTakeable(Agreement memory a, Ticket memory t, uint96 wanted) private pure returns (bool whole) {
-        whole = t.holds & BONDED == 0 || t.holds & FUNDED != 0;
-        if (whole) _requireFunded(t, a.prover, a.proverTicket, wanted);
-    }
-
-    /// @dev From the prover's ticket to the requester.
-    function _take(Deal memory d, Ticket memory t, bool whole, uint96 wanted) private returns (uint96 taken) {
-        Agreement memory a = d.a;
-        taken = wanted;
-        if (whole) _spend(t, a.prover, a.proverTicket, wanted, a.requester, _tag(d.agreed, 0));
-        else (taken,) = _takeBond(t, a.prover, a.proverTicket, [a.requester, BURNED], [wanted, 0]);
+        uint96 taken = a.bondWei;
+        if (whole) _spend(t, a.prover, a.proverTicket, taken, a.requester, _tag(d.agreed, 0));
+        else (taken,) = _takeBond(t, a.prover, a.proverTicket, [a.requester, BURNED], [taken, 0]);
+        emit AgreementSlashed(d.agreed, a.prover, a.requester, a.proverTicket, taken);
     }
 
     /// @dev Neither delivered nor released from its duty.
@@ -153,10 +143,11 @@ abstract contract MarketFaults is MarketAgreements {
         }
         _requireFunded(_tickets[a.requester][a.requesterTicket], a.requester, a.requesterTicket, a.priceWei);
         Ticket memory t = _tickets[a.prover][a.proverTicket];
-        bool whole = _requireTakeable(a, t, 0);
+        _requireFunded(t, a.prover, a.proverTicket, 0);
+        uint96 penalty = _cap(t.class) / PEEK_DIVISOR;
         d.state.flags |= PENALISED;
         _states[d.agreed] = d.state;
-        uint96 penalty = _take(d, t, whole, _cap(t.class) / PEEK_DIVISOR);
+        _spend(t, a.prover, a.proverTicket, penalty, a.requester, _tag(d.agreed, 0));
         emit PeekPenalised(d.agreed, a.prover, a.requester, a.proverTicket, penalty);
     }
 
@@ -179,9 +170,7 @@ abstract contract MarketFaults is MarketAgreements {
             // it may also have answered for its owner as a prover
             bool asProver = a.prover == b.requester && a.proverTicket == b.requesterTicket
                 && a.claimBy + SLASH_WINDOW >= b.openFrom && a.openFrom <= b.claimBy;
-            if (!asProver && !_isDouble(a, b, !_isPassedOver(e, second, paidCore))) {
-                revert NotEquivocation(d.agreed, e.agreed);
-            }
+            if (!asProver && !_isDouble(a, b, !_isPassedOver(e, paidCore))) revert NotEquivocation(d.agreed, e.agreed);
             if (t.paidFor != _tag(d.agreed, paidCore)) revert NotThePayment(d.agreed);
         }
         (uint96 toFirst, uint96 toSecond) = _takeBond(
@@ -193,10 +182,10 @@ abstract contract MarketFaults is MarketAgreements {
     }
 
     /// @dev Its payment was drawn by a fee, or by another table than the one that it delivered: a later rank that was amended is no
-    ///      failover of whoever delivered what was agreed.
-    function _isPassedOver(Deal memory d, bytes calldata settlement, bytes32 paidCore) private pure returns (bool) {
-        if (paidCore == 0) return true;
-        return d.state.flags & DELIVERED != 0 && !_opens(d, settlement, paidCore);
+    ///      failover of whoever delivered what was agreed. What was delivered is remembered, since nobody signs the salt that opens it.
+    function _isPassedOver(Deal memory d, bytes32 paidCore) private view returns (bool) {
+        bytes32 delivered = _deliveredCores[d.agreed];
+        return paidCore == 0 || (delivered != 0 && delivered != paidCore);
     }
 
     /// @dev Two promises whose terms overlap name one ticket of the requester. Other ranks of one request may, if what was paid for is a

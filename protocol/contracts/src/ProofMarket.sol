@@ -75,6 +75,7 @@ contract ProofMarket is MarketFaults {
     function _deliver(Deal memory d, bytes32 coreId) private {
         d.state.flags |= DELIVERED;
         _states[d.agreed] = d.state;
+        _deliveredCores[d.agreed] = coreId;
         emit DeliveredUnpaid(d.agreed, d.a.requestId, coreId);
     }
 
