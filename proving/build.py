@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -129,7 +128,9 @@ def build(notice: Callable[[str], None] | None = None) -> Path:
             if notice is not None:
                 notice(f"compiling the proving core with {compiler.version} (once; cached in {folder})")
             for abandoned in folder.glob("build-*"):  # of killed processes: the lock is ours
-                shutil.rmtree(abandoned, ignore_errors=True)
+                for file in abandoned.iterdir():
+                    file.unlink()
+                abandoned.rmdir()
             _compile(compiler, library)
             prune(folder, "*.so", MAX_CACHED_BYTES)
     return library

@@ -43,6 +43,7 @@ CHILD: Final = frozenset(
     # The proving child: it reports how long it took, and ends with its parent or when its time is up.
     {("proving/table_job.py", "time")}
     | {("proving/confine.py", name) for name in ("select", "signal", "threading", "time")}
+    | {("proving/pruning.py", "fcntl")}  # shared locks on cached files, which the standard library has nowhere else
 )
 IMPURE_BUILTINS: Final = frozenset({"open", "print", "input", "exec", "eval", "breakpoint"})
 
