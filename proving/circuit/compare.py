@@ -10,43 +10,33 @@ from functools import partial
 from typing import Final
 
 from protocol.constants import FIELD_ORDER as R
-from proving.circuit.bits import from_bits, raw_bits
+from proving.circuit.bits import from_bits, raw_bits, to_bits
 from proving.circuit.builder import Builder, Expr, Template, value
 
 FIELD_BITS: Final = R.bit_length()
-_HALF: Final = FIELD_BITS // 2
-_LOW: Final = (1 << _HALF) - 1
+_CUT: Final = 206
+"""Bits of the lower part."""
 
 
 def _between(b: Builder, inputs: Sequence[Expr], _: None) -> Sequence[Expr]:
-    before, after = inputs
-
-    def rest() -> int:
-        return (R - 2 - value(before) - value(after)) % (1 << FIELD_BITS)
-
-    gaps = [raw_bits(b, partial(value, x), FIELD_BITS) for x in inputs]
-    gaps.append(raw_bits(b, rest, FIELD_BITS))
-    for x, bits in zip(inputs, gaps, strict=False):
+    tops = []
+    for x in inputs:
+        bits = raw_bits(b, partial(value, x), FIELD_BITS)
         b.equal(from_bits(bits), x)
-    low = [from_bits(bits[:_HALF]) for bits in gaps]
-    high = [from_bits(bits[_HALF:]) for bits in gaps]
-
-    def carry() -> int:
-        return (value(before) & _LOW) + (value(after) & _LOW) + (rest() & _LOW) >> _HALF
-
-    carries = [b.boolean(lambda: int(carry() >= 1)), b.boolean(lambda: int(carry() >= 2))]
-    carried = carries[0] + carries[1]
-    b.equal(low[0] + low[1] + low[2], carried * (1 << _HALF) + (R - 2 & _LOW))
-    b.equal(high[0] + high[1] + high[2] + carried, R - 2 >> _HALF)
+        tops.append(from_bits(bits[_CUT:]))
+    to_bits(b, (R >> _CUT) - 2 - tops[0] - tops[1], FIELD_BITS - _CUT)
     return []
 
 
 BETWEEN: Final = Template(name="between", inputs=2, body=_between)
-"""Inputs `before`, `after`: constrains before + after <= r - 2 as integers in [0, r).
+"""Inputs `before`, `after`: constrains before + after <= r - 2 as integers in [0, r), and a little more.
 
 With before = key - low - 1 and after = next - key - 1 (mod r) that says low < key < next, where next = 0 stands for r:
-walking up the field from low one meets key before next, and does not pass r. Both bit strings must be the canonical
-ones, because three non-negative integers here sum to r - 2 exactly, in limbs of 127 bits which cannot wrap.
+walking up the field from low one meets key before next, and does not pass r.
+
+Only the upper parts are compared, as if both lower parts were as large as can be: their sum and 2 are at most the upper
+part of r. So no second decomposition, x + r, fits either. What is refused beyond need are sums above r - 2^208: gaps
+that only a tree of one leaf has (`tree_unit.py` knows it), and a tree of two with a probability of 2^-45.
 """
 
 

@@ -5,6 +5,7 @@ The circuit names what it proves; a test compares this table with the machine's.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 _TABLE: Final = """
@@ -84,6 +85,7 @@ GROUP_BIT: Final = 40
 """Above word0, so that one group cannot pass for another with a shifted opcode."""
 
 
+@cache
 def with_register(operand: int, kind: str) -> tuple[str, ...]:
     """Operations and groups whose operand (0 rd, 1 ra, 2 rb) is a register of the class `i` or `f`."""
     names = (row[1] for row in _ROWS if row[2 + operand] == kind)

@@ -15,7 +15,7 @@ from functools import cache, partial
 from typing import Final
 
 from protocol.constants import INT_BITS
-from proving.circuit.bits import flags, is_zero, to_bits, weighted
+from proving.circuit.bits import flags, from_bits, is_zero, raw_bits, to_bits, weighted
 from proving.circuit.builder import Builder, Expr, Template, plus, total, value
 from proving.circuit.operations import (
     CALLS,
@@ -36,6 +36,7 @@ from proving.circuit.tree_unit import ordered_pairs
 INT_REGISTERS: Final = 12
 REGISTERS: Final = 16
 _LIMIT: Final = 1 << INT_BITS
+_REGISTER_BITS: Final = 4
 _NAMES: Final = {number: name for name, number in CODES.items()}
 _PLAIN: Final = tuple(name for name in CODES if name not in WORD_OPERATIONS and name not in GROUP_OF)
 
@@ -295,18 +296,26 @@ class StepGadget:
         b.enforce(1 - plus(groups), self.code, 0)
         spelled = [(number, self.op[name]) for name, number in CODES.items() if name not in GROUP_OF]
         spelled.append((1, self.code))
-        self.registers: list[list[Expr]] = []
-        for operand in range(3):
+        written = self._used(0, name)
+        self.target = flags(b, REGISTERS, partial(self._register_at, 8, written))
+        b.equal(plus(self.target[:INT_REGISTERS]), self.any_of(*with_register(0, "i")))
+        b.equal(plus(self.target[INT_REGISTERS:]), self.any_of(*with_register(0, "f")))
+        spelled.append((1 << 8, weighted(self.target)))
+        self.read: list[list[Expr]] = []
+        for operand in (1, 2):
             shift = 8 * (operand + 1)
-            integer, any_field = with_register(operand, "i"), with_register(operand, "f")
-
-            used = name in integer + any_field
-            register = flags(b, REGISTERS, partial(self._register_at, shift, used))
-            b.equal(plus(register[:INT_REGISTERS]), self.any_of(*integer))
-            b.equal(plus(register[INT_REGISTERS:]), self.any_of(*any_field))
-            spelled.append((1 << shift, weighted(register)))
-            self.registers.append(register)
+            place = partial(self._register_at, shift, self._used(operand, name))
+            bits = raw_bits(b, lambda place=place: place() or 0, _REGISTER_BITS)  # type: ignore[misc]
+            integer, any_field = (self.any_of(*with_register(operand, kind)) for kind in "if")
+            # Field registers are the last four.
+            b.enforce(bits[3], bits[2], any_field)
+            b.enforce(1 - integer - any_field, from_bits(bits), 0)
+            spelled.append((1 << shift, from_bits(bits)))
+            self.read.append(bits)
         b.equal(total(spelled), self.word0)
+
+    def _used(self, operand: int, name: str | None) -> bool:
+        return name in (*with_register(operand, "i"), *with_register(operand, "f"))
 
     def _register_at(self, shift: int, used: bool) -> int | None:
         return value(self.word0) >> shift & 0xFF if used else None
@@ -318,15 +327,15 @@ class StepGadget:
         return sum(value(flag) * value(x) for flag, x in zip(register, self.machine.registers, strict=True))
 
     def _read_registers(self) -> None:
+        """ra and rb, 0 where an operation has none."""
         b = self.b
         self.operands: list[Expr] = []
-        for register, operand in zip(self.registers[1:], (1, 2), strict=True):
-            held = b.hint(partial(self._held, register))
-            for flag, x in zip(register, self.machine.registers, strict=True):
-                b.enforce(flag, x - held, 0)
+        for bits, operand in zip(self.read, (1, 2), strict=True):
+            row = self.machine.registers
+            for bit in bits:
+                row = [b.mul_add(bit, high - low, low) for low, high in zip(row[::2], row[1::2], strict=True)]
             used = self.any_of(*with_register(operand, "i"), *with_register(operand, "f"))
-            b.enforce(1 - used, held, 0)
-            self.operands.append(held)
+            self.operands.append(b.mul(used, row[0]))
 
     # -- operate -------------------------------------------------------------------------------------------------------
 
@@ -467,10 +476,10 @@ class StepGadget:
             )
         )
         # What a trapping step writes has no effect: every later step must trap too. The old value keeps them doing so.
-        written = b.hint(lambda: self._held(self.registers[0]) if value(trap) else value(result))
+        written = b.hint(lambda: self._held(self.target) if value(trap) else value(result))
         b.enforce(1 - trap, written - result, 0)
         registers = [
-            b.mul_add(flag, written - old, old) for flag, old in zip(self.registers[0], machine.registers, strict=True)
+            b.mul_add(flag, written - old, old) for flag, old in zip(self.target, machine.registers, strict=True)
         ]
         words = self.shape.data_words
         out = [b.mul_add(f, ra - old, old) for f, old in zip(self.word["OUT"], machine.out[:words], strict=True)]

@@ -119,7 +119,13 @@ def open_unit(b: Builder, role: Role, *, addresses: Sequence[Expr], hint: UnitHi
     leaf = b.choices(4, lambda: hint.leaf if hint else (0, 0, 0, 0))
     b.enforce(kind[Kind.HIT], leaf[0] - key, 0)
     if role is not Role.SECOND:
-        beside = kind[Kind.ABSENT] + kind[Kind.LOW]
+        # Behind the only leaf of a tree, 0 with no next one, lie all keys.
+        alone = b.boolean(lambda: int(hint is not None and hint.leaf[:2] == (0, 0) and hint.kind is not Kind.HIT))
+        for word in leaf[:2]:
+            b.enforce(alone, word, 0)
+        absent = kind[Kind.ABSENT] + kind[Kind.LOW]
+        b.enforce(alone, 1 - absent, 0)
+        beside = absent - alone
         b.stamp(BETWEEN, [b.mul(beside, key - leaf[0] - 1), b.mul(beside, leaf[1] - key - 1)])
     return Unit(
         role=role,

@@ -15,7 +15,7 @@ from protocol.vm.execution import Outcome, Trap
 from protocol.vm.poseidon import P
 from protocol.vm.programs import program
 from protocol.vm.state import FIELD_WORD, INTEGER_WORD, VmState, account_key
-from protocol.vm.state_tree import needed_nodes, partial_tree
+from protocol.vm.state_tree import StateTree, needed_nodes, partial_tree
 from proving.circuit.errors import ClaimMismatch, TierExceeded
 from proving.circuit.plan import execute, fits
 from proving.circuit.tiers import SHAPE_S, Shape
@@ -195,6 +195,16 @@ def test_accounts_without_code() -> None:
     story.call(text("no such function"), to=nobody, value=(1 << 128) - 2)
 
     assert [run.outcome for run in story.runs] == [Outcome.NO_CODE] * 3
+    assert broken(witness_of(story)) is None
+
+
+def test_the_first_key_of_a_tree() -> None:
+    """Behind the only leaf there is: looked for, and inserted."""
+    story = Story(VmState(tree=StateTree.empty(), frames=None, programs={}))
+    story.call(b"")
+    story.call(b"", value=1)
+
+    assert story.state.tree.next_index == 2
     assert broken(witness_of(story)) is None
 
 

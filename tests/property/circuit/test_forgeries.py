@@ -313,6 +313,20 @@ def test_a_key_is_inserted_only_behind_the_next_smaller_one() -> None:
     assert all("between" in gadgets for gadgets in found)
 
 
+def test_only_a_tree_of_one_leaf_has_all_keys_behind_it() -> None:
+    """`alone` for any other leaf: a key could be inserted twice."""
+    story, hints, honest = insertion()
+    low = hints.units[0]
+    assert low is not None
+    between = next(stamp for stamp in circuit().stamps if stamp.name == "between")
+    # `alone` and two products come before the comparison.
+    assert honest[between.first_wire - 3] == 0
+    account = int.from_bytes(ACCOUNT, "big")
+    for key in [storage_key(account, slot) for slot in (5, 6, 7)] + [account_key(account)]:
+        lie = relinked(story, hints, 0, key)
+        assert refusals(lie, honest, {between.first_wire - 3: 1})
+
+
 def test_insertions_cannot_change_places() -> None:
     """The tree as it would be if the program had written the two slots in the other order."""
     source = "ARGLO r1, 0\nARGLO r2, 1\nLDI r3, 9\nITOF f1, r1\nITOF f2, r2\nSSTORE f1, r3\nSSTORE f2, r3\nRETURN 0"

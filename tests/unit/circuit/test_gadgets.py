@@ -68,6 +68,11 @@ def stamp(template: object, hint: object = None) -> Body:
 BIG = R - 1
 
 
+LOWER = (1 << 206) - 1
+WIDEST = ((R >> 206) - 1 << 206) - 1
+"""The longest gap beside another one that the comparison takes."""
+
+
 def code(count: int, seed: int = 0) -> list[tuple[int, int]]:
     """Instructions that differ."""
     return [(257 * i + 1 + seed, (1 << 128) - 1 - i) for i in range(count)]
@@ -85,7 +90,9 @@ GADGETS = {
     # x * inverse = 1 - zero says nothing about the inverse of 0, and nothing reads it.
     "is_zero of zero": Gadget(lambda b, xs: bits.is_zero(b, xs[0]), ((0,),), free=1),
     "canonical bits": Gadget(stamp(compare.CANONICAL_BITS), ((0,), (R // 3,))),
-    "between": Gadget(stamp(compare.BETWEEN), ((0, 0), (R - 2, 0), (0, R - 2), (R // 2, R // 2 - 1))),
+    "between": Gadget(
+        stamp(compare.BETWEEN), ((0, 0), (WIDEST, 0), (0, WIDEST), (WIDEST - LOWER, LOWER), (R // 3, R // 3))
+    ),
     "P2": Gadget(stamp(poseidon(2)), ((0, 0), (BIG, 7))),
     "P3 with a constant": Gadget(stamp(poseidon(3, (2, None, None))), ((4, 5),)),
     "P4": Gadget(stamp(poseidon(4)), ((1, 2, 3, 4),)),
@@ -198,6 +205,8 @@ def nothing(values: list[int]) -> None:
     [
         ("to_bits", (512,)),
         ("to_bits", (BIG,)),
+        ("between", (WIDEST + 1, 0)),
+        ("between", (0, WIDEST + 1)),
         ("between", (R - 1, 0)),
         ("between", (0, R - 1)),
         ("between", (R // 2, R // 2)),
@@ -232,16 +241,13 @@ def test_canonical_bits_refuse_the_second_decomposition() -> None:
 
 
 def test_between_refuses_keys_that_wrap_around_the_field() -> None:
-    """The second decomposition of a gap, with the carries and the remainder refilled as well as can be."""
+    """The second decomposition of a gap, with the remainder refilled as well as can be."""
 
     def alias(values: list[int]) -> None:
         gap = 5 + R
-        rest = (R - 2 - gap) % (1 << 254)
-        numbers = (gap, 7, rest)
-        for i, number in enumerate(numbers):
-            values[3 + 254 * i : 3 + 254 * (i + 1)] = [number >> k & 1 for k in range(254)]
-        carry = sum(number & ((1 << 127) - 1) for number in numbers) >> 127
-        values[3 + 762 :] = [int(carry >= 1), int(carry >= 2)]
+        rest = ((R >> 206) - 2 - (gap >> 206)) % (1 << 48)
+        for at, count, number in ((3, 254, gap), (257, 254, 7), (511, 48, rest)):
+            values[at : at + count] = [number >> k & 1 for k in range(count)]
 
     assert forged(GADGETS["between"], (5, 7), nothing) == []
     assert forged(GADGETS["between"], (5, 7), alias)
