@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from struct import iter_unpack
 from typing import Final
 
@@ -51,6 +51,7 @@ class PermutationWires:
         parts |= {"scalars": _montgomery(scalars), "after": _montgomery(after)}
         self._views = [view(parts[name]) for name in _PARTS]
         self._argument = _PoseidonArg(self._width, partial_rounds, *self._views)
+        self._short: Callable[..., None] | None = None
 
     def __call__(self, state: Sequence[int], live: Iterable[int]) -> list[int]:
         """Inner wires of the permutation of one state, the last of which is word 0 of the result.
@@ -64,6 +65,15 @@ class PermutationWires:
         states = b"".join(x.to_bytes(32, "little") for x in state)
         load().call("poseidon_wires", DEFAULT_OPTIONS, ctypes.byref(self._argument), mask, view(states), writable(made))
         return [int.from_bytes(word, "little") for (word,) in iter_unpack("32s", made)]
+
+    def result(self, inputs: Sequence[int]) -> int:
+        """Word 0 of the permutation of (0, inputs): the hash."""
+        if self._short is None:
+            self._short = load().short_call("poseidon_wires")
+        made = bytearray(96 * (1 + 7 * self._width + self._partial_rounds))
+        states = bytes(32) + b"".join([x.to_bytes(32, "little") for x in inputs])
+        self._short(ctypes.byref(self._argument), 2, view(states), writable(made))
+        return int.from_bytes(made[-32:], "little")
 
 
 def _montgomery(xs: Iterable[int]) -> bytes:

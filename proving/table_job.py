@@ -22,9 +22,11 @@ from protocol.errors import ProtocolError
 from protocol.payload import decode_witness, state_from_witness
 from protocol.table import decode_core
 from protocol.types import Hash32
+from protocol.vm.poseidon import use
 from protocol.vm.rollup import run_core
 from proving.backends import Backend, prover
 from proving.circuit.errors import CircuitError
+from proving.circuit.poseidon import native_hash
 from proving.circuit.table_vm import circuit_for
 from proving.circuit.witness import prepare
 from proving.command import CommandJob
@@ -102,6 +104,7 @@ class Groth16Work:
         self._job = job
         self._options = Options(threads=job.threads)
         self._prove = prover(Backend(job.backend))
+        use(native_hash)
         self._wtns = bytearray()
 
     def check(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from node.commands import Commands
 from node.config import NodeConfig, load_config
 from node.log import set_up
 from node.output import Output
+from protocol.vm.poseidon import use
+from proving.circuit.poseidon import native_hash
+from proving.errors import CoreError
+from proving.native import load
+
+log = logging.getLogger("unveto.node")
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -27,6 +34,11 @@ def run(args: argparse.Namespace, out: Output) -> int:
     """0 after SIGINT or SIGTERM."""
     config = load_config(args.config)
     set_up(config.log_level)
+    try:
+        load(log.info)
+        use(native_hash)  # a follower hashes all the time
+    except CoreError as error:
+        log.warning("states are hashed in Python, which is slow: %s", error)
     trio.run(_until_signal, config)
     out.result({"stopped": True})
     return 0

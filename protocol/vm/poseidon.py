@@ -2,6 +2,7 @@
 
 API:
     P(k, xs)              the hash P_k of k field elements, 1 <= k <= 16
+    use(implementation)   compute P by something faster from now on; reference(k, xs) is P as it is written here
     list_hash(tag, words) the list hash L(tag, ...)
     parameters(k)         round constants and MDS matrix of width t = k + 1, for the circuit
     permute(state)        the plain permutation: slow, the oracle of the fast one
@@ -17,7 +18,7 @@ All inputs must already be in [0, r); nothing here reduces or checks them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import compress
@@ -247,6 +248,10 @@ def _full_round(state: Sequence[int], constants: Vector, matrix: Matrix) -> list
     return [sum(map(mul, row, powered)) % R for row in matrix]
 
 
+Implementation = Callable[[int, Sequence[int]], int]
+"""(k, k field elements) to P_k of them."""
+
+
 def P(k: int, xs: Sequence[int]) -> int:
     """Hash k field elements.
 
@@ -259,6 +264,20 @@ def P(k: int, xs: Sequence[int]) -> int:
     """
     if len(xs) != k:
         raise ValueError(f"P_{k} of {len(xs)} inputs")
+    return _implementation(k, xs)
+
+
+def use(implementation: Implementation) -> None:
+    """Have P computed by `implementation`, in the whole process; `reference` undoes it.
+
+    A node that follows rollups hashes all the time, and this package may not load native code.
+    """
+    global _implementation
+    _implementation = implementation
+
+
+def reference(k: int, xs: Sequence[int]) -> int:
+    """P_k without the help of others."""
     rounds = _fast_rounds(k)
     state: list[int] = [0, *xs]
     for constants in rounds.first[:-1]:
@@ -278,6 +297,9 @@ def P(k: int, xs: Sequence[int]) -> int:
     for constants in rounds.last:
         state = _full_round(state, constants, rounds.mds)
     return state[0]
+
+
+_implementation: Implementation = reference
 
 
 def list_hash(tag: int, words: Iterable[int]) -> int:

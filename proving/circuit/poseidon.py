@@ -257,3 +257,8 @@ def _maker(k: int) -> PermutationWires:
         last=sparse.last,
         after=sparse.constants,
     )
+
+
+def native_hash(k: int, xs: Sequence[int]) -> int:
+    """P_k by the native core, for `protocol.vm.poseidon.use`; the first call of each width makes its tables."""
+    return _maker(k).result(xs)

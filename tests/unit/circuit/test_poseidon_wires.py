@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
 from protocol.constants import FIELD_ORDER as R
-from protocol.vm.poseidon import FULL_ROUNDS, P, parameters
+from protocol.vm.poseidon import FULL_ROUNDS, P, parameters, reference, use
 from proving.circuit import poseidon
 from proving.errors import CoreCallFailed
 from proving.poseidon_wires import PermutationWires
@@ -63,6 +64,26 @@ def test_the_last_wire_is_the_hash() -> None:
     inputs = [RNG.randrange(R) for _ in range(4)]
 
     assert poseidon._maker(4)([0, *inputs], range(1, 5))[-1] == P(4, inputs)
+
+
+def test_native_hashes_are_the_reference_s() -> None:
+    """For every width, at both ends of the field; and a process can be told to use them."""
+    for k in range(1, 17):
+        for inputs in ([0] * k, [R - 1] * k, [RNG.randrange(R) for _ in range(k)]):
+            assert poseidon.native_hash(k, inputs) == reference(k, inputs)
+    calls: list[int] = []
+
+    def counted(k: int, xs: Sequence[int]) -> int:
+        calls.append(k)
+        return poseidon.native_hash(k, xs)
+
+    use(counted)
+    try:
+        assert (P(3, (1, 2, 3)), calls) == (reference(3, (1, 2, 3)), [3])
+        with pytest.raises(ValueError, match="P_3 of 2"):
+            P(3, (1, 2))
+    finally:
+        use(reference)
 
 
 def tables(k: int, **changes: object) -> PermutationWires:
