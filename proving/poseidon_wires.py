@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterable, Sequence
-from struct import iter_unpack
 from typing import Final
 
 from proving.bn254 import R
-from proving.native import DEFAULT_OPTIONS, Bytes, load, view, writable
+from proving.native import Bytes, CpuPath, Options, load, view, writable
 
 _PARTS: Final = ("constants", "mds", "scalars", "rows", "columns", "last", "after")
+_OPTIONS: Final = Options(cpu_path=CpuPath.PORTABLE, threads=1)
+"""There is one path only; looking for a better one each time would take longer than a permutation."""
 
 
 class _PoseidonArg(ctypes.Structure):
@@ -53,8 +54,8 @@ class PermutationWires:
         self._argument = _PoseidonArg(self._width, partial_rounds, *self._views)
         self._short: Callable[..., None] | None = None
 
-    def __call__(self, state: Sequence[int], live: Iterable[int]) -> list[int]:
-        """Inner wires of the permutation of one state, the last of which is word 0 of the result.
+    def __call__(self, state: Sequence[int], live: Iterable[int]) -> bytes:
+        """Inner wires of one permutation, 32 bytes little-endian each; the last one is word 0 of the result.
 
         Args:
             state: words in [0, r).
@@ -63,8 +64,8 @@ class PermutationWires:
         mask = sum(1 << i for i in live)
         made = bytearray(96 * (mask.bit_count() + 7 * self._width + self._partial_rounds))
         states = b"".join(x.to_bytes(32, "little") for x in state)
-        load().call("poseidon_wires", DEFAULT_OPTIONS, ctypes.byref(self._argument), mask, view(states), writable(made))
-        return [int.from_bytes(word, "little") for (word,) in iter_unpack("32s", made)]
+        load().call("poseidon_wires", _OPTIONS, ctypes.byref(self._argument), mask, view(states), writable(made))
+        return bytes(made)
 
     def result(self, inputs: Sequence[int]) -> int:
         """Word 0 of the permutation of (0, inputs): the hash."""

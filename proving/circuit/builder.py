@@ -123,6 +123,10 @@ class Builder(ABC):
     def hints(self, count: int, values: Callable[[], Sequence[int]]) -> list[Expr]:
         """`count` new wires; `values` must return exactly that many field elements."""
 
+    def block(self, count: int, made: Callable[[], bytes]) -> Expr:
+        """`count` new wires from a buffer of 32-byte little-endian words; the last one, which alone is read."""
+        return self.hints(count, lambda: words_of(made()))[-1]
+
     def choices(self, count: int, values: Callable[[], Sequence[int]]) -> list[Expr]:
         """`hints` that are the prover's to choose: inputs, openings. A test checks that all others follow from them."""
         return self.hints(count, values)
@@ -156,6 +160,11 @@ class Builder(ABC):
         bit = self.hint(value)
         self.enforce(bit, bit - 1, 0)
         return bit
+
+
+def words_of(raw: bytes | bytearray) -> list[int]:
+    """Field elements from 32-byte little-endian words."""
+    return [int.from_bytes(word, "little") for (word,) in struct.iter_unpack("32s", raw)]
 
 
 def value(x: Expr) -> int:
@@ -366,10 +375,63 @@ class Assigner(Builder):
         return list(template.body(self, inputs, hints))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """All wires, the constant one first. Long runs that nobody reads again stay as bytes."""
+
+    values: list[int] = field(repr=False)
+    """Wires that lie in `blocks` are 0 here, but for the last one of each."""
+    blocks: Sequence[tuple[int, bytes]] = field(repr=False)
+    """First wire and 32-byte little-endian words; in ascending order."""
+
+    def wires(self) -> tuple[int, ...]:
+        """Every wire as a field element."""
+        out = list(self.values)
+        for first, raw in self.blocks:
+            out[first : first + len(raw) // 32] = words_of(raw)
+        return tuple(out)
+
+    def wtns(self) -> bytes:
+        """The `.wtns` file."""
+        parts, at = [], 0
+        for first, raw in self.blocks:
+            parts += [_little_endian(self.values[at:first]), raw]
+            at = first + len(raw) // 32
+        return _wtns_file(b"".join((*parts, _little_endian(self.values[at:]))))
+
+
+@dataclass(slots=True)
+class BlockAssigner(Assigner):
+    """An assigner that keeps blocks as they come."""
+
+    blocks: list[tuple[int, bytes]] = field(init=False, default_factory=list)
+
+    def block(self, count: int, made: Callable[[], bytes]) -> Expr:
+        raw = made()
+        if len(raw) != 32 * count:
+            raise ValueError(f"{len(raw)} bytes for {count} wires")
+        self.blocks.append((len(self.values), raw))
+        last = int.from_bytes(raw[-32:], "little")
+        self.values += [0] * (count - 1)
+        self.values.append(last)
+        return last
+
+    def assignment(self) -> Assignment:
+        """What was assigned."""
+        return Assignment(values=self.values, blocks=self.blocks)
+
+
 def wtns_bytes(values: Sequence[int]) -> bytes:
     """The `.wtns` file of an assignment: all wires, wire 0 first, canonical field elements."""
-    body = b"".join(x.to_bytes(32, "little") for x in values)
-    header = struct.pack("<I", 32) + _PRIME_BYTES + struct.pack("<I", len(values))
+    return _wtns_file(_little_endian(values))
+
+
+def _little_endian(values: Sequence[int]) -> bytes:
+    return b"".join([x.to_bytes(32, "little") for x in values])
+
+
+def _wtns_file(body: bytes) -> bytes:
+    header = struct.pack("<I", 32) + _PRIME_BYTES + struct.pack("<I", len(body) // 32)
     return b"".join(
         (
             b"wtns" + struct.pack("<II", 2, 2),

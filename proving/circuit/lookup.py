@@ -24,7 +24,9 @@ roots are, with multiplicity. A random z is a root of their difference with prob
 of wires, that is hashed into z's preimage, or is determined by such wires through constraints without z. A prover that
 may choose a single one of them after it has seen z can prove anything: the equation is linear in each count, and for
 each entry it can be solved. Also the selection of rows that look something up must be fixed: an entry that is not used
-has to be a word of the table (a row of padding), not a flag that is chosen late.
+has to be a word of the table (a row of padding), not a flag that is chosen late. A packed word that is hashed fixes
+itself, not its parts: bytes of one packed word cannot be looked up one by one, for a prover may choose two of them
+after z so that the packing and the sum both come out.
 
 **Where z meets a word.** z = e_i: no witness, as 0 * w = 1. z = t_j with a count of 0: w is free, so the argument says
 nothing. Both happen with probability at most (n + t) / r, as no word depends on z.

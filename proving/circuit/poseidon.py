@@ -52,8 +52,7 @@ def _permute(b: Builder, k: int, state: list[Expr], constant: list[bool]) -> Exp
     count = 3 * len(live) + 3 * t * (FULL_ROUNDS - 1) + 3 * partial
     if b.recording:
         return _record(b, params, state, live, b.hints(count, lambda: ()))
-    wires = b.hints(count, lambda: _maker(k)([x % R for x in state if isinstance(x, int)], live))
-    return wires[-1]
+    return b.block(count, lambda: _maker(k)([x % R for x in state if isinstance(x, int)], live))
 
 
 def _record(b: Builder, params: PoseidonParameters, state: list[Expr], live: list[int], wires: list[Expr]) -> Expr:

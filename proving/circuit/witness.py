@@ -9,12 +9,12 @@ z depends on h (SPEC §7.1), so a witness is made in two parts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from protocol.constants import FIELD_ORDER
 from protocol.table import Core
 from protocol.vm.state import VmState
-from proving.circuit.builder import Assigner, value, wtns_bytes
+from proving.circuit.builder import Assignment, BlockAssigner, value
 from proving.circuit.plan import execute, plan
 from proving.circuit.table_vm import PUBLIC, Hints, Late, finish_public, table_vm
 from proving.circuit.tiers import SHAPES, Shape
@@ -24,18 +24,22 @@ from proving.circuit.tiers import SHAPES, Shape
 class Witness:
     """A finished assignment."""
 
-    values: tuple[int, ...] = field(repr=False)
-    """All wires, the constant one first."""
+    assignment: Assignment = field(repr=False)
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """All wires, the constant one first; made anew each time."""
+        return self.assignment.wires()
 
     @property
     def public(self) -> tuple[int, ...]:
         """h, z, y."""
-        return self.values[1 : 1 + PUBLIC]
+        return tuple(self.assignment.values[1 : 1 + PUBLIC])
 
     @property
     def wtns(self) -> bytes:
-        """The `.wtns` file."""
-        return wtns_bytes(self.values)
+        """The `.wtns` file; made anew each time."""
+        return self.assignment.wtns()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,7 @@ class Prepared:
     words: tuple[int, ...]
     """Statement words."""
     late: Late = field(repr=False)
-    values: tuple[int, ...] = field(repr=False)
+    assignment: Assignment = field(repr=False)
     """All wires, with some other z."""
 
     def finish(self, z: int) -> Witness:
@@ -60,9 +64,9 @@ class Prepared:
         """
         if not 0 <= z < FIELD_ORDER:
             raise ValueError("z is not a field element")
-        values = list(self.values)
-        finish_public(values, self.words, self.late, z)
-        return Witness(values=tuple(values))
+        finished = replace(self.assignment, values=list(self.assignment.values))
+        finish_public(finished.values, self.words, self.late, z)
+        return Witness(assignment=finished)
 
 
 def prepare(tier: int, core: Core, rollup_id: int, state: VmState) -> Prepared:
@@ -89,6 +93,6 @@ def assign(shape: Shape, hints: Hints, *, strict: bool = False) -> Prepared:
     Raises:
         Unsatisfied: `strict`, and a constraint fails.
     """
-    assigner = Assigner(strict=strict)
+    assigner = BlockAssigner(strict=strict)
     late = table_vm(assigner, shape, hints)
-    return Prepared(h=value(late.h), words=tuple(hints.words), late=late, values=tuple(assigner.values))
+    return Prepared(h=value(late.h), words=tuple(hints.words), late=late, assignment=assigner.assignment())

@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 
 from protocol.constants import FIELD_ORDER as R
+from protocol.vm.babyjub import _sqrt
 from proving.circuit.builder import Builder, Expr, Recorder
 from proving.circuit.lookup import count_entries, lookup, lookup_wires, same_multiset
 from tests.support.gadgets import Gadget, Made
@@ -114,6 +115,36 @@ def test_an_entry_that_is_chosen_after_the_challenge_proves_anything() -> None:
     assert entries[-1] not in TABLE
     assert accepted(Z, entries, COUNTS)
     assert not accepted(Z + 1, entries, COUNTS)
+
+
+def three_parts(b: Builder, xs: list[Expr]) -> list[Expr]:
+    """Inputs: z, three entries, two words, two counts."""
+    lookup(b, xs[0], xs[1:4], xs[4:6], xs[6:])
+    return []
+
+
+def test_parts_of_a_word_that_is_fixed_are_not_fixed() -> None:
+    """Three parts with a given packing p + 2^8 q + 2^16 s, none of them in the table."""
+    packed, first = 5 + (5 << 8) + (7 << 16), 6
+    # 1 / (z - q) + 1 / (z - s) = want and q + 2^8 s = rest: a quadratic equation for s.
+    for z in range(1000, 1100):
+        want = (2 * pow(z - 5, -1, R) + pow(z - 7, -1, R) - pow(z - first, -1, R)) % R
+        rest = (packed - first) * pow(1 << 8, -1, R) % R
+        # With a = z - q and b = z - s: a + b = want a b, and a + 2^8 b = total.
+        total = ((1 + 256) * z - rest) % R
+        root = _sqrt(((total * want + 255) ** 2 - 4 * 256 * want * total) % R)
+        if root is None:
+            continue
+        b = ((total * want + 255 + root) * pow(2 * 256 * want, -1, R)) % R
+        a = (total - 256 * b) % R
+        parts = [first, (z - a) % R, (z - b) % R]
+        assert (parts[0] + 256 * parts[1] + 65536 * parts[2] - packed) % R == 0
+        assert not set(parts) & set(TABLE)
+        small = Gadget(three_parts, 8)
+        assert small.fill([z, *parts, 5, 7, 2, 1]).first_broken() is None
+        assert small.fill([z + 1, *parts, 5, 7, 2, 1]).first_broken() is not None
+        return
+    raise AssertionError("no challenge with a root")
 
 
 def test_a_word_of_the_table_that_is_chosen_after_the_challenge_proves_anything() -> None:

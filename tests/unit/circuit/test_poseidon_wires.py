@@ -10,6 +10,7 @@ import pytest
 from protocol.constants import FIELD_ORDER as R
 from protocol.vm.poseidon import FULL_ROUNDS, P, parameters, reference, use
 from proving.circuit import poseidon
+from proving.circuit.builder import Assigner, BlockAssigner, Builder, words_of, wtns_bytes
 from proving.errors import CoreCallFailed
 from proving.poseidon_wires import PermutationWires
 
@@ -54,7 +55,7 @@ def test_wires_of_every_width(k: int) -> None:
     """Random and extreme words; all live, one live, constants among them."""
     for state in ([0] * (k + 1), [R - 1] * (k + 1), [RNG.randrange(R) for _ in range(k + 1)]):
         for live in ([*range(k + 1)], [*range(1, k + 1)], [k]):
-            made = poseidon._maker(k)(state, live)
+            made = words_of(poseidon._maker(k)(state, live))
 
             assert made == plain(k, state, live)
 
@@ -63,7 +64,36 @@ def test_the_last_wire_is_the_hash() -> None:
     """With the capacity word 0, as a hash has it."""
     inputs = [RNG.randrange(R) for _ in range(4)]
 
-    assert poseidon._maker(4)([0, *inputs], range(1, 5))[-1] == P(4, inputs)
+    assert words_of(poseidon._maker(4)([0, *inputs], range(1, 5)))[-1] == P(4, inputs)
+
+
+def gadget(b: Builder) -> None:
+    """Two blocks with wires before, between and after them."""
+    xs = b.hints(2, lambda: [3, R - 4])
+    (first,) = b.stamp(poseidon.poseidon(2), xs)
+    product = b.mul(first, xs[0])
+    b.stamp(poseidon.poseidon(2), [first, product])
+    b.hint(lambda: 9)
+
+
+def test_blocks_are_the_wires_that_single_ones_would_be() -> None:
+    """The same assignment and the same file, whichever way they are kept; a gadget may end with a block or go on."""
+    single, kept = Assigner(), BlockAssigner()
+    gadget(single)
+    gadget(kept)
+    made = kept.assignment()
+
+    assert len(made.blocks) == 2
+    assert made.wires() == tuple(single.values)
+    assert made.wtns() == wtns_bytes(single.values)
+    assert 0 in made.values
+
+
+def test_a_block_of_another_length_is_refused() -> None:
+    """Wires would move."""
+    for assigner in (Assigner(), BlockAssigner()):
+        with pytest.raises(ValueError, match="for 3 wires"):
+            assigner.block(3, lambda: bytes(64))
 
 
 def test_native_hashes_are_the_reference_s() -> None:
@@ -98,7 +128,7 @@ def tables(k: int, **changes: object) -> PermutationWires:
 
 def test_good_tables_of_any_shape_are_taken() -> None:
     """What the refusals below change."""
-    assert len(tables(2)([1, 2, 3], [1, 2])) == 3 * (2 + 21 + 3)
+    assert len(tables(2)([1, 2, 3], [1, 2])) == 96 * (2 + 21 + 3)
 
 
 @pytest.mark.parametrize(
