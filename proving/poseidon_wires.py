@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from proving.bn254 import R
-from proving.native import Bytes, CpuPath, Options, load, view, writable
+from proving.native import Bytes, load, view, writable
 
 _PARTS: Final = ("constants", "mds", "scalars", "rows", "columns", "last", "after")
-_OPTIONS: Final = Options(cpu_path=CpuPath.PORTABLE, threads=1)
-"""There is one path only; looking for a better one each time would take longer than a permutation."""
 
 
 class _PoseidonArg(ctypes.Structure):
@@ -64,17 +62,19 @@ class PermutationWires:
         mask = sum(1 << i for i in live)
         made = bytearray(96 * (mask.bit_count() + 7 * self._width + self._partial_rounds))
         states = b"".join(x.to_bytes(32, "little") for x in state)
-        load().call("poseidon_wires", _OPTIONS, ctypes.byref(self._argument), mask, view(states), writable(made))
+        self._run(mask, states, made)
         return bytes(made)
 
     def result(self, inputs: Sequence[int]) -> int:
         """Word 0 of the permutation of (0, inputs): the hash."""
+        made = bytearray(96 * (1 + 7 * self._width + self._partial_rounds))
+        self._run(2, bytes(32) + b"".join([x.to_bytes(32, "little") for x in inputs]), made)
+        return int.from_bytes(made[-32:], "little")
+
+    def _run(self, mask: int, states: bytes, made: bytearray) -> None:
         if self._short is None:
             self._short = load().short_call("poseidon_wires")
-        made = bytearray(96 * (1 + 7 * self._width + self._partial_rounds))
-        states = bytes(32) + b"".join([x.to_bytes(32, "little") for x in inputs])
-        self._short(ctypes.byref(self._argument), 2, view(states), writable(made))
-        return int.from_bytes(made[-32:], "little")
+        self._short(ctypes.byref(self._argument), mask, view(states), writable(made))
 
 
 def _montgomery(xs: Iterable[int]) -> bytes:
