@@ -34,6 +34,7 @@ from tests.support.cores import (
 )
 from tests.support.machines import oracle_table
 from tests.support.tools import ROOT
+from tests.support.vm_flows import flows
 
 
 def core_case(name: str, core: Core, *, stated: bool = True) -> dict[str, Any]:
@@ -198,6 +199,15 @@ def vm_vectors() -> dict[str, Any]:
             {
                 "name": name,
                 "genesis": encode_genesis(samples["oracle reader and counter"]).hex(),
+                "core": encode_core(core).hex(),
+                "roots": [str(entry.new_root) for entry in core.entries],
+            }
+        )
+    for name, (genesis, core) in flows().items():
+        tables.append(
+            {
+                "name": name,
+                "genesis": encode_genesis(genesis).hex(),
                 "core": encode_core(core).hex(),
                 "roots": [str(entry.new_root) for entry in core.entries],
             }
