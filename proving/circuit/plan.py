@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from protocol.actions import ActionKind
-from protocol.constants import MIN_TREE_DEPTH
+from protocol.constants import MIN_TREE_DEPTH, NONE
 from protocol.errors import RuleError
 from protocol.statement import own_entries, words
 from protocol.table import Core
@@ -52,13 +52,21 @@ def execute(core: Core, rollup_id: int, state: VmState) -> tuple[EntryRun, ...]:
     """
     member = core.member(RollupId(rollup_id))
     states = {state.root: state}
-    runs = []
+    by_index: dict[int, EntryRun] = {}
     for index in own_entries(core, rollup_id):
         entry = core.entries[index]
         pre = states.get(core.roots_before(index)[member])
         if pre is None:
             raise ClaimMismatch("PRE_ROOT", index)
-        run = run_entry(pre, rollup_id=rollup_id, l2_time=core.l2_time, trigger=entry.trigger, trace=True)
+        run = run_entry(
+            pre,
+            rollup_id=rollup_id,
+            l2_time=core.l2_time,
+            trigger=entry.trigger,
+            fee_recipient=core.fee_recipient,
+            unwound=None if entry.revert_of == NONE else by_index[entry.revert_of].unwound,
+            trace=True,
+        )
         if run.next_action != entry.next_action:
             raise ClaimMismatch("NEXT_ACTION", index)
         if run.new_root != entry.new_root:
@@ -66,8 +74,8 @@ def execute(core: Core, rollup_id: int, state: VmState) -> tuple[EntryRun, ...]:
         if run.mid != entry.mid:
             raise ClaimMismatch("MID", index)
         states[run.new_root] = run.post
-        runs.append(run)
-    return tuple(runs)
+        by_index[index] = run
+    return tuple(by_index.values())
 
 
 def fits(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> TierExceeded | None:
@@ -347,14 +355,18 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
         runs: of `execute`, one for each own entry.
 
     Raises:
-        TierExceeded: TIER_ENTRIES, TIER_DATA, TIER_ROWS, TIER_PROGRAMS, TIER_PROGRAM, TIER_HASHES, TIER_INTEGERS,
-            TIER_WRITES, TIER_READS, TIER_BLOCK, TIER_DEPTH, TIER_SUSPENDED, TIER_OPERATION, TIER_OUTCOME.
+        TierExceeded: TIER_ENTRIES, TIER_KIND, TIER_SCOPE, TIER_DATA, TIER_ROWS, TIER_PROGRAMS, TIER_PROGRAM,
+            TIER_HASHES, TIER_INTEGERS, TIER_WRITES, TIER_READS, TIER_BLOCK, TIER_DEPTH, TIER_SUSPENDED, TIER_OPERATION,
+            TIER_OUTCOME.
     """
     try:
         statement = words(core, rollup_id, shape.tier)
     except RuleError as error:
         available = error.values.get("limit")
         needed = error.values.get("entries", error.values.get("words"))
+        if error.reason in ("TIER_KIND", "TIER_SCOPE"):
+            # A kind or a scope to which the circuit gives no meaning.
+            raise TierExceeded(error.reason, "actions with a kind or scope of no meaning here", 1, 0) from error
         if not isinstance(available, int) or not isinstance(needed, int):
             raise
         raise TierExceeded(error.reason, "statement", needed, available) from error

@@ -41,12 +41,12 @@ class Shape:
 
 SHAPE_S: Final = Shape(
     tier=TIER_S,
-    segments=12,
+    segments=13,
     segment_rows=6,
     programs=4,
     chunks=10,
     hashes=6,
-    integers=4,
+    integers=6,
     pairs=4,
     readers=3,
     block_levels=6,

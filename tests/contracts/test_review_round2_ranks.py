@@ -6,8 +6,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from node.chain.evm import Call
 from protocol.agreement import Agreement, by_contract
 from protocol.constants import WITHDRAW_DELAY

@@ -10,6 +10,7 @@ from protocol.actions import ActionKind
 from protocol.vm.assembler import assemble
 from protocol.vm.execution import Outcome, Trap
 from protocol.vm.state import account_key, unpack_account
+from proving.circuit.plan import execute, fits
 from tests.property.circuit.test_forgeries import FAILED, NEXT, claim, refusals, told
 from tests.support.circuits import broken, circuit, witness_of
 from tests.support.forger import SHAPE
@@ -122,6 +123,17 @@ def test_a_failed_try_cannot_pass_for_a_good_one_nor_end_the_frame(amount: int) 
     assert refusals(retok, honest) == ["glue"]
     assert refusals(ended, honest)
     assert refusals(gone, honest)
+
+
+def test_tries_are_refused_by_name_while_the_contract_does_not_lay_them_out() -> None:
+    """Before an auction."""
+    story = sends("XTRY f0, 1, 1, 9", 0)
+    story.answer(words(5))
+    core = story.core()
+    found = fits(SHAPE, core, story.rollup_id, execute(core, story.rollup_id, story.first))
+
+    assert found is not None
+    assert found.reason == "TIER_KIND"
 
 
 def test_what_was_not_there_cannot_be_sent() -> None:

@@ -2,8 +2,40 @@
 
 from __future__ import annotations
 
-from proving.circuit.tiers import SHAPE_S
+from dataclasses import replace
+
+from proving.circuit.builder import Recorder
+from proving.circuit.table_vm import table_vm
+from proving.circuit.tiers import SHAPE_S, Shape
 from tests.support.tools import ROOT
+
+
+def constraints(shape: Shape) -> int:
+    """Size of a circuit."""
+    recorder = Recorder()
+    table_vm(recorder, shape, None)
+    return recorder.constraints
+
+
+def test_readme_states_what_one_more_costs() -> None:
+    """Each size of the shape, one larger."""
+    text = (ROOT / "proving/circuit/README.md").read_text()
+    s, base = SHAPE_S, constraints(SHAPE_S)
+    larger = {
+        f"segment of {s.segment_rows} rows": replace(s, segments=s.segments + 1),
+        "pair of tree updates": replace(s, pairs=s.pairs + 1),
+        "tree read": replace(s, readers=s.readers + 1),
+        "level of the block": replace(s, block_levels=s.block_levels + 1),
+        "entry": replace(s, tier=replace(s.tier, entries=s.tier.entries + 1)),
+        "data word": replace(s, tier=replace(s.tier, data_words=s.tier.data_words + 1)),
+        "chunk of 15 instructions": replace(s, chunks=s.chunks + 1),
+        "program": replace(s, programs=s.programs + 1),
+        "HASH input": replace(s, hashes=s.hashes + 1),
+        "product, quotient, ..": replace(s, integers=s.integers + 1),
+    }
+    stated = {name: f"| {name} | {constraints(shape) - base} |" in text for name, shape in larger.items()}
+
+    assert stated == dict.fromkeys(larger, True)
 
 
 def test_readme_states_the_limits_of_tier_s() -> None:
