@@ -236,7 +236,7 @@ LIMITS = {
     "TIER_PROGRAM": "JMP end\n" + "LDI r0, 1\n" * 149 + "end: RETURN 0",
     "TIER_DATA": "ARGHI r0, 4\nRETURN 0",
     "TIER_HASHES": "LDF f1, 1\n" + "HASH f0, f0, f1\n" * 7 + "RETURN 0",
-    "TIER_INTEGERS": "LDI r1, 3\n" + "MUL r0, r1, r1\nMUL r1, r0, r1\n" * 3 + "RETURN 0",
+    "TIER_INTEGERS": "LDI r1, 3\n" + "MUL r0, r1, r1\nMUL r1, r0, r1\n" * 4 + "RETURN 0",
     "TIER_WRITES": "LDI r0, 1\nLDF f1, 1\n" + "ADDF f0, f0, f1\nSSTORE f0, r0\n" * 5 + "RETURN 0",
     "TIER_READS": "LDF f1, 1\n" + "ADDF f0, f0, f1\nSLOAD r0, f0\n" * 8 + "RETURN 0",
 }
