@@ -313,7 +313,7 @@ def test_an_agreement_that_is_void_is_not_slashed_unless_its_prover_can_still_de
 
 
 def test_a_spent_ticket_owes_no_peek_penalty_and_keeps_its_bond(made: Setup, who: Party) -> None:
-    """A decline of one wei with itself: the ticket comes home. A bond has no sixteenths: taking it would cost 16 times as much."""
+    """A decline of one wei with itself: the ticket comes home, and a bond has no sixteenths."""
     agreement = agree(made, who, table(made, who), claim_by=made.world.time + 2000)
     packed = settle_bytes(made, who, agreement)
     made.market.send("forceRelease", packed, b"box", sender=who.requester.address)
