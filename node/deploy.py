@@ -6,7 +6,7 @@ Whoever runs a real deployment reads the same few steps here; nothing needs an o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from node.chain.records import Receipt
 from node.chain.rpc import Rpc
@@ -15,6 +15,7 @@ from node.l1 import Contracts
 from protocol.contracts.artifacts import call_data, creation_code, decode_output
 from protocol.types import ZERO_ADDRESS, Address, Hash32
 from protocol.vm.genesis import Genesis, encode_genesis, state_from_genesis
+from protocol.vm.transactions import transaction_domain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,12 @@ class Deployer:
         return Hash32(decode_output("IGroth16ProofSystem", function, answer)[0])
 
     async def create_rollup(self, deployment: Deployment, genesis: Genesis) -> int:
-        """Register a rollup that the Groth16 system proves and nobody owns; its id."""
+        """Register a rollup that the Groth16 system proves and nobody owns; its id.
+
+        A genesis without domain gets that of this chain and contract, so that its users can sign transactions.
+        """
+        if not genesis.domain:
+            genesis = replace(genesis, domain=transaction_domain(self._chain_id, deployment.rollups))
         root = state_from_genesis(genesis).root.to_bytes(32, "big")
         config = ([deployment.proof_system], [deployment.family], 1)
         data = call_data("IRollups", "createRollup", config, bytes(20), 0, root, encode_genesis(genesis))

@@ -12,16 +12,29 @@ from node.chain.transport import HttpTransport
 from node.errors import PlanError
 from node.follower import Follower
 from node.l1 import load_and_run
-from node.planner import Intent, Plan, RollupContext, Window, plan_call
+from node.planner import Intent, Plan, RollupContext, TransactionIntent, Window, plan_call
 from protocol.actions import ActionKind
 from protocol.load import ProofItem, Proofs, encode_proofs
 from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address
-from protocol.vm.programs import PRICE_SLOT, SETTLED_SLOT
-from protocol.vm.state import INTEGER_WORD, storage_key
+from protocol.vm.eddsa import SigningKey
+from protocol.vm.programs import COUNTER_SLOT, PRICE_SLOT, SETTLED_SLOT
+from protocol.vm.state import INTEGER_WORD, account_key, storage_key, unpack_account
+from protocol.vm.transactions import sign_transaction, transaction_domain
 from tests.support.scene import COUNTER, INCREMENT, READER, SETTLE, Scene, build_scene, follow, never
 
 
 async def _plan(scene: Scene, follower: Follower, destination: Address, data: bytes) -> Plan:
+    intent = Intent(
+        sender=Address(scene.user.address),
+        rollup_id=scene.rollup_id,
+        destination=destination,
+        value_wei=0,
+        data=data,
+    )
+    return await _plan_intent(scene, follower, intent)
+
+
+async def _plan_intent(scene: Scene, follower: Follower, intent: Intent | TransactionIntent) -> Plan:
     head = await scene.rpc.head()
     snapshot = await follower.at_block(head.number)
     view = await scene.contracts.rollup(scene.rollup_id)
@@ -29,13 +42,6 @@ async def _plan(scene: Scene, follower: Follower, destination: Address, data: by
     assert state is not None
     context = RollupContext(
         state=state, epoch=view.epoch, config=await scene.contracts.config(scene.rollup_id, view.epoch)
-    )
-    intent = Intent(
-        sender=Address(scene.user.address),
-        rollup_id=scene.rollup_id,
-        destination=destination,
-        value_wei=0,
-        data=data,
     )
     evm = LocalEvm(scene.rpc.transport, head, chain_id=scene.contracts.chain_id)
     window = Window(l2_time=head.timestamp, not_before=head.timestamp, valid_until=head.timestamp + 600)
@@ -80,6 +86,36 @@ async def test_oracle_answer_decides_the_state_and_logs_alone_rebuild_it(
     assert opened.values == (price, INTEGER_WORD)
     flag = followed.state.tree.open(storage_key(int.from_bytes(READER, "big"), SETTLED_SLOT))
     assert flag.values == (settled, INTEGER_WORD)
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_signed_transaction_lands_and_is_followed(
+    l1: L1Process, transport: HttpTransport, nursery: trio.Nursery
+) -> None:
+    """Its signer has no account on L1; what it did comes out of the logs."""
+    scene = await build_scene(transport, l1.accounts, 1)
+    follower = await follow(scene, nursery)
+    key = SigningKey(b"\x2a" * 32)
+    data = sign_transaction(
+        key,
+        domain=transaction_domain(scene.contracts.chain_id, scene.deployment.rollups),
+        rollup_id=scene.rollup_id,
+        nonce=0,
+        destination=COUNTER,
+        selector=int.from_bytes(INCREMENT, "big"),
+    )
+    intent = TransactionIntent(sender=Address(scene.user.address), rollup_id=scene.rollup_id, data=data)
+
+    plan = await _plan_intent(scene, follower, intent)
+
+    assert await _land(scene, plan)
+    followed = (await follower.at_block((await scene.rpc.head()).number)).rollups[scene.rollup_id]
+    assert followed.fault is None
+    assert followed.state is not None
+    assert followed.state.root == (await scene.contracts.rollup(scene.rollup_id)).root
+    nonce, _ = unpack_account(followed.state.tree.get(account_key(int.from_bytes(key.address, "big")))[0])
+    count = followed.state.tree.get(storage_key(int.from_bytes(COUNTER, "big"), COUNTER_SLOT))
+    assert (nonce, count) == (1, (1, INTEGER_WORD))
     nursery.cancel_scope.cancel()
 
 
