@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from market.errors import BidVoid
 from protocol.commitments import bid_hash, bids_root, rank_key, unpack_opening
-from protocol.messages import MAX_OPENINGS, AwardedBid, BidCommit, FieldOutOfRange, RequestCommit
+from protocol.fields import FieldOutOfRange
+from protocol.messages import MAX_OPENINGS, AwardedBid, BidCommit, RequestCommit
 from protocol.sealing import SealError, SealKeyPair, bid_info
 
 

@@ -1,7 +1,7 @@
 """What one's own orders say about a counterparty: local, decayed, and enough to be left out (SPEC §10).
 
-Nothing here is heard from others. An outcome counts as much as it cost: a late countersignature little, an Ack without
-a proof a lot.
+Nothing here is heard from others but evidence that proves itself. An outcome counts as much as it cost: a late
+countersignature little, an Ack without a proof a lot.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from market.lifecycle import Event, State
+from protocol.faults import FaultKind
 
 HALF_LIFE_MS: Final = 7 * 86_400_000
 LOOK_BACK_MS: Final = 8 * HALF_LIFE_MS  # what is older weighs less than a two hundred and fiftieth
@@ -40,6 +41,14 @@ OF_REQUESTERS: Final[Mapping[State, int]] = MappingProxyType(
     }
 )
 """Thousandths for what a prover saw a requester do, by the state that its order came to."""
+
+PASSED_OVER: Final = 100
+"""Kind of a fault that no message proves: an award before which this node had seen a better bid in time."""
+
+OF_FAULTS: Final[Mapping[int, int]] = MappingProxyType(
+    {FaultKind.TICKET_TWICE: -50_000, FaultKind.DOUBLE_AWARD: -50_000, PASSED_OVER: -1_000}
+)
+"""Thousandths for what is proven of a requester, by the kind of the fault."""
 
 HARMLESS: Final = frozenset({"NOT_NEEDED", "OUTRUN", "DELIVERED_UNPAID"})
 """Reasons of ends that are nobody's fault."""

@@ -55,12 +55,14 @@ from node.requester import Requester, Terms
 from node.sidecar import Sidecar
 from node.statusfile import StatusFile
 from node.store.database import Database
+from node.store.faults import FaultStore
 from node.store.orders import OrderStore
 from node.store.sequences import Sequences
 from node.store.transactions import TransactionStore
 from node.store.vault import Vault
 from node.ticketbook import TicketBook
 from node.verifying import ProofVerifier
+from node.watch import Watch
 from protocol.contracts.artifacts import artifact
 from protocol.gossip import MarketId
 from protocol.gossip_memory import GossipMemory
@@ -73,9 +75,9 @@ log = logging.getLogger("unveto.app")
 
 READS: Final = {
     "requester": frozenset({"bid", "award"}),
-    "prover": frozenset({"req", "award"}),
+    "prover": frozenset({"req", "award", "fault"}),
     "proposer": frozenset({"ready"}),
-    "relay": frozenset[str](),
+    "relay": frozenset({"fault"}),
 }
 """Gossip channels that a role's own loop reads; it judges and relays all."""
 
@@ -90,6 +92,7 @@ class Parts:
     proof_system: Address
     port: L1Port
     store: OrderStore
+    faults: FaultStore
     in_thread: WriterThread
     clock: SystemClock
     follower: Follower
@@ -218,6 +221,7 @@ async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
                 proof_system=proof_system,
                 port=await _port(config, contracts, account.secret, TransactionStore(database), in_thread),
                 store=store,
+                faults=FaultStore(database),
                 in_thread=in_thread,
                 clock=clock,
                 follower=follower,
@@ -417,9 +421,13 @@ async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TA
             collect_wei=section.gas_floor_wei,
             bid_delay_ms=section.bid_delay_ms,
         ),
+        faults=parts.faults,
         poll_ms=parts.poll_ms,
     )
-    await prover.serve(task_status=task_status)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_watch(parts).serve)
+        await nursery.start(prover.serve)
+        task_status.started()
 
 
 def _able(config: NodeConfig, systems: frozenset[bytes], runner: ProofRunner, bond_wei: int) -> Capability:
@@ -453,7 +461,17 @@ def load_or_create_seal_key(path: Path) -> SealKeyPair:
     return SealKeyPair(load_or_create_host_key(path).seed)
 
 
-async def _serve_relay(_parts: Parts, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """A relay's work is the host's: judging, passing on, keeping."""
-    task_status.started()
-    await trio.sleep_forever()
+def _watch(parts: Parts) -> Watch:
+    return Watch(
+        memory=parts.memory,
+        faults=parts.faults,
+        in_thread=parts.in_thread,
+        gossip=parts.gossip,
+        frames=parts.frames,
+        clock=parts.clock,
+    )
+
+
+async def _serve_relay(parts: Parts, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """A relay's work is the host's: judging, passing on, keeping; and telling what it can prove."""
+    await _watch(parts).serve(task_status=task_status)

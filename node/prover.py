@@ -45,6 +45,7 @@ from node.ports import (
 from node.rework import Rework
 from node.standings import Standings
 from node.store.errors import OrderExists
+from node.store.faults import FaultStore
 from node.store.orders import OrderStore
 from protocol.agreement import (
     Ack,
@@ -62,6 +63,7 @@ from protocol.messages import (
     AwardAccept,
     BidCommit,
     BidOpening,
+    BidReveal,
     Cancel,
     KeyRelease,
     MessageId,
@@ -118,6 +120,7 @@ class ProvingNode:
         able: Able,
         frames: FrameWriter,
         offer: Offer,
+        faults: FaultStore,
         poll_ms: int,
     ) -> None:
         """
@@ -135,7 +138,7 @@ class ProvingNode:
         self._able = able
         self._frames = frames
         self._offer = offer
-        self._standings = Standings(store, in_thread, clock)
+        self._standings = Standings(store, faults, in_thread, clock)
         self._rework = Rework(in_thread=in_thread, clock=clock, frames=frames)
         self._earnings = Earnings(chain=chain, clock=clock, direct=direct, frames=frames)
         self._disputes = Disputes(
@@ -304,6 +307,7 @@ class ProvingNode:
             engaged = award.openings[: 1 + request.standbys]
             if us not in [bid.prover for bid in engaged]:  # else our own award is under way
                 await self.loop.happen(order.order_id, Event.AWARDED_OTHER)
+                await self._reveal(order, award)
             return
         ours = unpack_opening(await self._secret(order, kept.OPENING))
         if winner.opening != ours:
@@ -318,6 +322,19 @@ class ProvingNode:
         document = {kept.AWARD: encode_body(award)}
         due = {"ack_by": agreement.ack_by, "deliver_by": agreement.deliver_by}
         await self.loop.happen(order.order_id, Event.AWARDED_US, document=document, due=due)
+
+    async def _reveal(self, order: Order, award: Award) -> None:
+        """Opens our bid if it was better than the awarded one: those who saw it in time then know what they deal with.
+
+        Best effort, and stored nowhere: the bid is public the moment it is sent.
+        """
+        ours, theirs = unpack_opening(await self._secret(order, kept.OPENING)), award.openings[0].opening
+        if (ours.price_wei, -ours.bond_wei) < (theirs.price_wei, -theirs.bond_wei):
+            message = BidReveal(request_id=order.order_id, opening=ours)
+            try:
+                await self._gossip.publish("bid", await self._frames.frame(message))
+            except (Refused, TryAgain) as error:
+                log.info("order %s: our bid is not revealed: %s", order.order_id.hex()[:8], error)
 
     async def _stand_down(self, message: StandDown) -> None:
         """Believed only before our Ack: afterwards no word of the requester undoes what we owe."""

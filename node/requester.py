@@ -50,7 +50,7 @@ from protocol.agreement import agreement_of, awarded_agreement
 from protocol.codec import decode_body, encode_body
 from protocol.commitments import request_id
 from protocol.errors import Ignore, Reject
-from protocol.messages import Award, BidCommit, Cancel, DeclineRequest, ProofDelivery, RequestCommit
+from protocol.messages import Award, BidCommit, Cancel, DeclineRequest, MessageId, ProofDelivery, RequestCommit
 from protocol.payload import payload_commit
 from protocol.reqresp import DECLINE_EXCHANGE, PROOF_EXCHANGE
 from protocol.sealing import SealKeyPair
@@ -144,7 +144,7 @@ class Requester:
         self._rollups = rollups
         self._resend = Resender(chain, clock)
         self._prices = prices
-        self._standings = Standings(store, in_thread, clock)
+        self._standings = Standings(store, None, in_thread, clock)
         self._submitted: set[bytes] = set()
         self._submit = trio.Event()
         self._standbys = Standbys(
@@ -328,6 +328,8 @@ class Requester:
 
     async def _read_bids(self) -> None:
         async for frame in self._gossip.frames("bid"):
+            if frame[4] != MessageId.BID_COMMIT:
+                continue
             prover, body = frame[52:72], frame[80:-65]
             bid = decode_body(BidCommit, body)
             order = self.loop.order(bid.request_id)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from market.lifecycle import Event, Role
-from market.standing import HARMLESS, LIMIT_MILLI, LOOK_BACK_MS, OF_PROVERS, OF_REQUESTERS, Outcome, standing
+from market.standing import HARMLESS, LIMIT_MILLI, LOOK_BACK_MS, OF_FAULTS, OF_PROVERS, OF_REQUESTERS, Outcome, standing
 from node.ports import Clock, InThread
+from node.store.faults import FaultStore
 from node.store.orders import OrderStore, Outcomes
 from protocol.codec import decode_body
 from protocol.messages import Award
@@ -15,8 +16,13 @@ from protocol.messages import Award
 class Standings:
     """Asks the store each time: orders are few, and what they say must survive a restart anyway."""
 
-    def __init__(self, store: OrderStore, in_thread: InThread, clock: Clock) -> None:
+    def __init__(self, store: OrderStore, faults: FaultStore | None, in_thread: InThread, clock: Clock) -> None:
+        """
+        Args:
+            faults: of requesters; None for a node that deals with none.
+        """
         self._store = store
+        self._faults = faults
         self._in_thread = in_thread
         self._clock = clock
 
@@ -25,6 +31,9 @@ class Standings:
         now_ms = self._clock.now_ms()
         rows = await self._in_thread(partial(self._store.outcomes, role, now_ms - LOOK_BACK_MS))
         seen = _of_requesters(rows) if role is Role.PROVER else _of_provers(rows)
+        if role is Role.PROVER and self._faults is not None:
+            proven = await self._in_thread(partial(self._faults.since, now_ms - LOOK_BACK_MS))
+            seen += [Outcome(account=f.account, weight_milli=OF_FAULTS[f.kind], at_ms=f.at_ms) for f in proven]
         return frozenset(account for account in accounts if standing(seen, account, now_ms) < LIMIT_MILLI)
 
 

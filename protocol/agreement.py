@@ -7,20 +7,18 @@ from typing import Final
 
 from protocol.constants import CLAIM_GRACE, MAX_CONTRACT_SIGNATURE, TICKET_UNIT
 from protocol.errors import Reject
-from protocol.hashing import keccak256
-from protocol.messages import (
+from protocol.fields import (
     U8,
     U16,
     U32,
     U64,
     Address,
-    Award,
-    AwardedBid,
     Hash32,
     Record,
-    RequestCommit,
     Wei96,
 )
+from protocol.hashing import keccak256
+from protocol.messages import Award, AwardedBid, RequestCommit
 from protocol.verdicts import WireCode
 
 DECLINE_FEE_DIVISOR: Final = 10  # of the price, by convention of nodes: the market contract takes what both sign

@@ -16,22 +16,19 @@ import msgpack  # type: ignore[import-untyped]
 
 from protocol.constants import MAX_GOSSIP_BODY
 from protocol.errors import Reject
-from protocol.hashing import keccak256
-from protocol.messages import (
-    MAX_DIRECT_BODY,
-    MESSAGES,
+from protocol.fields import (
     Bounded,
     FieldOutOfRange,
     Fixed,
     Kind,
     ListOf,
-    Message,
-    MessageId,
     Record,
     RecordOf,
     UInt,
     schema_of,
 )
+from protocol.hashing import keccak256
+from protocol.messages import MAX_DIRECT_BODY, MESSAGES, Message, MessageId
 from protocol.verdicts import WireCode
 
 M = TypeVar("M", bound=Message)

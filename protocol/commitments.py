@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from protocol.fields import OPENING_BYTES
 from protocol.hashing import abi_words, domain, keccak256
-from protocol.messages import OPENING_BYTES, BidOpening
+from protocol.messages import BidOpening
 
 EMPTY_BIDS_ROOT: Final = bytes(32)  # root over no bids
 

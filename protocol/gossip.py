@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final, Generic, Protocol, TypeVar
 
 from protocol.agreement import awarded_agreement, rank_times
-from protocol.codec import Frame, decode_body, read_frame
+from protocol.codec import HEADER_BYTES, SIGNATURE_BYTES, Frame, decode_body, read_frame
 from protocol.commitments import bid_hash, rank_key, request_id
 from protocol.constants import (
     FIELD_ORDER,
@@ -27,13 +27,18 @@ from protocol.constants import (
     MIN_PAYLOAD_LOG2,
 )
 from protocol.errors import Ignore, Reject
+from protocol.faults import accusation_of, verify_accusation
 from protocol.gossip_memory import GossipMemory, KnownRequest
 from protocol.messages import (
     GOSSIP_CHANNELS,
     MAX_OPENINGS,
     Award,
+    AwardedBid,
     BidCommit,
+    BidOpening,
+    BidReveal,
     Cancel,
+    Fault,
     Message,
     MessageId,
     ProverAd,
@@ -205,11 +210,60 @@ def _check_award(
     # [IGNORE] in time, and the first award of this rank
     if now_ms > known.request.accept_by_ms:
         raise Ignore(WireCode.LATE, accept_by_ms=known.request.accept_by_ms, now_ms=now_ms)
-    if message.rank in known.awarded_ranks:
+    earlier = known.awards.get(message.rank)
+    if earlier is not None:
+        if _agreement_in(earlier) != message.agreement_hash:
+            # Evidence against the requester, if it signed this too; nobody is to blame for passing it on.
+            check_award_signature(message, known, market)
+            verify_frame(frame)
+            memory.remember_second_award(known, message.rank, frame.raw)
         raise Ignore(WireCode.ALREADY_AWARDED, request_id=message.request_id, rank=message.rank)
     # [REJECT] the requester signed the agreement that follows from the opened bid
     check_award_signature(message, known, market)
-    return message, lambda: memory.remember_award(known, message.rank)
+    return message, lambda: memory.remember_award(known, message.rank, message.openings[0], frame.raw)
+
+
+def _agreement_in(frame: bytes) -> bytes:
+    return decode_body(Award, frame[HEADER_BYTES:-SIGNATURE_BYTES]).agreement_hash
+
+
+def _check_reveal(
+    frame: Frame, now_ms: int, memory: GossipMemory, view: TicketView, market: MarketId
+) -> tuple[Message, Remember]:
+    # [REJECT] canonical body, fields in range
+    message = decode_body(BidReveal, frame.body)
+    signer = frame.header.signer
+    # [IGNORE] the request is known and awarded, this bid was seen in time, and is revealed for the first time
+    known = _known(memory, message.request_id)
+    committed = known.bids.get(signer)
+    if known.winner is None or committed is None or signer in known.revealed:
+        raise Ignore(WireCode.LATE, request_id=message.request_id)
+    # [REJECT] the opening is the one that the bid committed to
+    opened = bid_hash(message.request_id, signer, message.opening)
+    if opened != committed:
+        raise Reject(WireCode.BAD_OPENINGS, prover=signer)
+    is_better = _passed_over(known, known.winner, signer, message.opening)
+    return message, lambda: memory.remember_reveal(known, signer, is_better)
+
+
+def _passed_over(known: KnownRequest, winner: AwardedBid, prover: bytes, opening: BidOpening) -> bool:
+    """Whether the rule (SPEC §9.3) puts a bid in time before the awarded one; ties are left to the requester."""
+    in_time = known.request.accept_by_ms + opening.eta_ms <= known.request.deliver_by * 1000
+    better = (opening.price_wei, -opening.bond_wei) < (winner.opening.price_wei, -winner.opening.bond_wei)
+    return prover != winner.prover and in_time and better
+
+
+def _check_fault(
+    frame: Frame, now_ms: int, memory: GossipMemory, view: TicketView, market: MarketId
+) -> tuple[Message, Remember]:
+    # [REJECT] canonical body, fields in range; two things of one requester that must not both exist
+    message = decode_body(Fault, frame.body)
+    said = accusation_of(message, chain_id=market.chain_id, market=market.contract)
+    # [IGNORE] not known yet
+    memory.check_fault(said.kind, said.accused, said.subject)
+    # [REJECT] it signed both
+    verify_accusation(message, chain_id=market.chain_id, market=market.contract)
+    return message, lambda: memory.remember_fault(said.kind, said.accused, said.subject)
 
 
 def check_award(signer: bytes, message: Award, known: KnownRequest) -> None:
@@ -255,7 +309,7 @@ def _check_cancel(
     if frame.header.signer != known.requester:
         raise Reject(WireCode.WRONG_SIGNER, claimed=frame.header.signer, requester=known.requester)
     # [IGNORE] not awarded yet
-    if known.awarded_ranks:
+    if known.awards:
         raise Ignore(WireCode.ALREADY_AWARDED, request_id=message.request_id)
     return message, lambda: memory.forget_request(message.request_id)
 
@@ -353,6 +407,8 @@ _CHECKS: Final[Mapping[MessageId, _Check]] = MappingProxyType(
         MessageId.REQUEST_COMMIT: _check_request,
         MessageId.BID_COMMIT: _check_bid,
         MessageId.AWARD: _check_award,
+        MessageId.BID_REVEAL: _check_reveal,
+        MessageId.FAULT: _check_fault,
         MessageId.STAND_DOWN: _check_stand_down,
         MessageId.CANCEL: _check_cancel,
         MessageId.READY_TABLE: _check_ready,

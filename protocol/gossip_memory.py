@@ -12,13 +12,15 @@ from typing import Final
 
 from protocol.agreement import rank_times
 from protocol.errors import Ignore
-from protocol.messages import RequestCommit
+from protocol.messages import AwardedBid, RequestCommit
 from protocol.verdicts import WireCode
 
 MAX_SIGNERS: Final = 4096  # accounts with unexpired frames
 MAX_LIVE_FRAMES: Final = 128  # unexpired frames per account
 MAX_LIVE_REQUESTS: Final = 1024
 MAX_BIDS: Final = 64  # bids kept and relayed per request
+MAX_FAULTS: Final = 4096
+MAX_EVIDENCE: Final = 64  # pieces that wait to be published
 AFTERLIFE_MS: Final = 60_000  # how long after the accept deadline, or the last runner-up's ackBy, a request is known
 
 
@@ -30,7 +32,12 @@ class KnownRequest:
     request: RequestCommit
     bids: dict[bytes, bytes] = field(default_factory=dict)
     """Prover -> bid hash; the first bid of a prover is final."""
-    awarded_ranks: set[int] = field(default_factory=set)
+    awards: dict[int, bytes] = field(default_factory=dict)
+    """Rank -> its first AWARD frame."""
+    winner: AwardedBid | None = None
+    """Of rank 1, once it is awarded."""
+    revealed: set[bytes] = field(default_factory=set)
+    """Provers whose bids were revealed after the award."""
     stood_down: set[int] = field(default_factory=set)
 
     @property
@@ -48,6 +55,11 @@ class GossipMemory:
         self._frames: dict[bytes, dict[int, int]] = {}  # signer -> sequence -> expires_ms
         self._requests: dict[bytes, KnownRequest] = {}
         self._tickets: dict[tuple[bytes, int], bytes] = {}  # (owner, ticket) -> request id
+        self._faults: dict[tuple[int, bytes, bytes], None] = {}
+        self.double_awards: list[tuple[bytes, bytes]] = []
+        """Evidence that this node saw itself and has not published."""
+        self.passed_over: list[tuple[bytes, bytes]] = []
+        """(requester, request id) of awards that ignored a better bid which this node had seen in time."""
         self._ads: dict[bytes, int] = {}  # signer -> created_ms of its last advertisement
 
     def request(self, request_id: bytes) -> KnownRequest | None:
@@ -108,9 +120,32 @@ class GossipMemory:
         """Records an accepted bid."""
         known.bids[prover] = bid_hash
 
-    def remember_award(self, known: KnownRequest, rank: int) -> None:
-        """Records an accepted award."""
-        known.awarded_ranks.add(rank)
+    def remember_award(self, known: KnownRequest, rank: int, winner: AwardedBid, frame: bytes) -> None:
+        """Records an accepted award; `winner` is of rank 1."""
+        known.awards[rank] = frame
+        known.winner = winner
+
+    def remember_second_award(self, known: KnownRequest, rank: int, frame: bytes) -> None:
+        """Keeps the evidence of an award that contradicts an earlier one, for whoever publishes it."""
+        if len(self.double_awards) < MAX_EVIDENCE:
+            self.double_awards.append((known.awards[rank], frame))
+
+    def remember_reveal(self, known: KnownRequest, prover: bytes, is_better: bool) -> None:
+        """Records a revealed bid; a better one than the awarded was passed over."""
+        known.revealed.add(prover)
+        if is_better and len(self.passed_over) < MAX_EVIDENCE:
+            self.passed_over.append((known.requester, known.request.request_id))
+
+    def check_fault(self, kind: int, accused: bytes, subject: bytes) -> None:
+        """Raises Ignore if the same is known already."""
+        if (kind, accused, subject) in self._faults:
+            raise Ignore(WireCode.KNOWN_FAULT, accused=accused, kind=kind)
+
+    def remember_fault(self, kind: int, accused: bytes, subject: bytes) -> None:
+        """Records evidence that holds; the one known longest makes room."""
+        if len(self._faults) >= MAX_FAULTS:
+            del self._faults[next(iter(self._faults))]
+        self._faults[(kind, accused, subject)] = None
 
     def remember_stand_down(self, known: KnownRequest, rank: int) -> None:
         """Records that a runner-up was let go."""

@@ -48,3 +48,5 @@ class WireCode(StrEnum):
     AD_QUOTA = "WIRE-046"
     WRONG_AGREEMENT = "WIRE-047"
     BAD_VERDICT = "WIRE-048"
+    BAD_EVIDENCE = "WIRE-049"
+    KNOWN_FAULT = "WIRE-050"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from protocol.messages import MAX_PROOF_BYTES
+from protocol.fields import MAX_PROOF_BYTES
 from proving.confine import Limits
 from proving.errors import CommandFailed, DiskExceeded
 

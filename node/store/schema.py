@@ -143,6 +143,18 @@ events: Final = Table(
 """What happened to each order, append-only; the timeline that a user sees."""
 
 
+faults: Final = Table(
+    "faults",
+    METADATA,
+    Column("account", LargeBinary, primary_key=True),
+    Column("kind", Integer, primary_key=True),
+    Column("subject", LargeBinary, primary_key=True),
+    Column("evidence", LargeBinary, nullable=False),
+    Column("at_ms", Integer, nullable=False),
+)
+"""What others did, with what proves it; empty evidence is what this node saw itself."""
+
+
 def _first(connection: Connection) -> None:
     METADATA.create_all(connection)
 
@@ -152,7 +164,11 @@ def _call_times(connection: Connection) -> None:
         connection.execute(text("ALTER TABLE orders ADD COLUMN call_ms INTEGER NOT NULL DEFAULT 0"))
 
 
-MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_first, _call_times)
+def _faults(connection: Connection) -> None:
+    faults.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_first, _call_times, _faults)
 """Step i leads from version i to version i + 1. A step that was released is never changed."""
 
 

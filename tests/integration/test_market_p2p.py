@@ -18,6 +18,7 @@ from node.p2p.host import Host
 from node.ports import WriterThread
 from node.requester import Requester
 from node.store.database import Database
+from node.store.faults import FaultStore
 from node.store.orders import OrderStore
 from node.store.sequences import Sequences
 from node.store.vault import Vault
@@ -53,6 +54,7 @@ async def on_host(party: Party, dial: list[Host]) -> AsyncIterator[Host]:
         gossip.ignore(unread)
     async with trio.open_nursery() as nursery:
         await nursery.start(host.serve)
+        party.faults = FaultStore(database)
         node = party.make_node(store, clock, gossip, direct, chain, frames)
         await nursery.start(node.serve)
         yield host

@@ -12,9 +12,18 @@ from hypothesis import strategies as st
 from protocol.codec import decode_body, encode_body
 from protocol.commitments import bids_root
 from protocol.errors import Ignore, Reject
+from protocol.fields import (
+    Bounded,
+    Fixed,
+    Kind,
+    ListOf,
+    RecordOf,
+    UInt,
+    schema_of,
+)
 from protocol.gossip import validate
 from protocol.gossip_memory import GossipMemory
-from protocol.messages import MESSAGES, Bounded, Fixed, Kind, ListOf, Message, RecordOf, UInt, schema_of
+from protocol.messages import MESSAGES, Message
 from protocol.reqresp import read_direct
 from tests.support.wire_samples import MARKET, NOW_MS, PROVERS, AllTickets, award, bid, framed, request, samples
 

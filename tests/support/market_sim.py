@@ -35,9 +35,11 @@ from node.prover import Offer, ProvingNode
 from node.ready import ReadyTables
 from node.requester import Requester, Terms
 from node.store.database import Database
+from node.store.faults import FaultStore
 from node.store.orders import OrderStore
 from node.store.sequences import Sequences
 from node.store.vault import Vault
+from node.watch import Watch
 from protocol.errors import Ignore, Reject
 from protocol.gossip_memory import GossipMemory, KnownRequest
 from protocol.messages import GOSSIP_CHANNELS
@@ -239,6 +241,7 @@ class Party:
     is_dead: bool = False
     known: Callable[[bytes], KnownRequest | None] = lambda _: None
     """Live requests, as the node's validator remembers them."""
+    faults: FaultStore | None = None
     node: Requester | ProvingNode | None = None
     ended: trio.Event = field(default_factory=trio.Event)
     """Set when the node's order has ended."""
@@ -273,13 +276,23 @@ class Party:
         frames = FrameWriter(
             market=MARKET, key=self.key, sequences=Sequences(database, self.key.address), clock=clock, in_thread=inline
         )
-        self.known = memory.request
+        self.known, self.faults = memory.request, FaultStore(database)
         node = self.make_node(store, clock, link, link, chain, frames)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(link.run)
                 await nursery.start(node.serve)
                 nursery.start_soon(self._watch, node.loop, store)
+                if self.role is Role.PROVER:
+                    watch = Watch(
+                        memory=memory,
+                        faults=self.faults,
+                        in_thread=inline,
+                        gossip=link,
+                        frames=frames,
+                        clock=clock,
+                    )
+                    await nursery.start(watch.serve)
                 link.catch_up()
                 task_status.started()
                 if self.asks is not None and not store.recent(1):
@@ -405,6 +418,7 @@ class Party:
                 collect_wei=1,
                 bid_delay_ms=100,
             ),
+            faults=self.faults or FaultStore(Database("sqlite://", now_ms=START_MS)),
             poll_ms=self.poll_ms,
         )
 

@@ -8,10 +8,11 @@ from typing import Any, Final
 from protocol.agreement import awarded_agreement
 from protocol.codec import Header, encode_frame
 from protocol.commitments import bid_hash, bids_root, pack_opening, request_id
+from protocol.faults import FaultKind
+from protocol.fields import SEALED_OPENING_BYTES
 from protocol.gossip import MarketId
 from protocol.hashing import keccak256
 from protocol.messages import (
-    SEALED_OPENING_BYTES,
     Amend,
     AmendReply,
     Award,
@@ -19,10 +20,12 @@ from protocol.messages import (
     AwardedBid,
     BidCommit,
     BidOpening,
+    BidReveal,
     Cancel,
     DeclineReply,
     DeclineRequest,
     DeliveryReceipt,
+    Fault,
     KeyRelease,
     Message,
     ProofDelivery,
@@ -161,6 +164,16 @@ def ready_table(**changes: Any) -> ReadyTable:
     return replace(message, **changes) if changes else message
 
 
+def double_award() -> Fault:
+    """Two awards of rank 1 to different provers."""
+    other = award((2 * 10**14,))
+    return Fault(
+        kind=int(FaultKind.DOUBLE_AWARD),
+        first=framed(award(), sequence=2),
+        second=framed(other, sequence=3),
+    )
+
+
 def samples() -> tuple[Message, ...]:
     """One of each message, in order of their numbers; equal on every run."""
     wanted = request().request_id
@@ -189,6 +202,8 @@ def samples() -> tuple[Message, ...]:
         ),
         ready_table(),
         TablePull(table_id=keccak256(b"table")),
+        BidReveal(request_id=wanted, opening=opening(0)),
+        double_award(),
         StandDown(request_id=wanted, rank=2),
         Cancel(request_id=wanted, reason=1),
         ProverAd(

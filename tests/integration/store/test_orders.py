@@ -339,11 +339,13 @@ def test_a_database_from_before_runners_up_is_brought_forward(disk: Disk) -> Non
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM migrations WHERE version > 1"))
         connection.execute(text("ALTER TABLE orders DROP COLUMN call_ms"))
+        connection.execute(text("DROP TABLE faults"))
     engine.dispose()
     disk.database()
     engine = create_engine(f"sqlite:///{disk.folder / 'node.db'}")
     with engine.connect() as connection:
         assert [] == list(connection.execute(text("SELECT call_ms FROM orders")))
+        assert [] == list(connection.execute(text("SELECT evidence FROM faults")))
     engine.dispose()
 
 
@@ -353,6 +355,6 @@ def test_opening_again_migrates_nothing(disk: Disk) -> None:
     engine = create_engine(f"sqlite:///{disk.folder / 'node.db'}")
     disk.database()
     with engine.connect() as connection:
-        assert [1, 2] == list(connection.scalars(text("SELECT version FROM migrations")))
+        assert [1, 2, 3] == list(connection.scalars(text("SELECT version FROM migrations")))
         assert "wal" == connection.scalar(text("PRAGMA journal_mode"))
     engine.dispose()

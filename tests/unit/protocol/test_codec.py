@@ -9,7 +9,14 @@ import pytest
 
 from protocol.codec import HEADER_BYTES, MAX_BODY_ITEMS, decode_body, decode_message, encode_body, read_frame
 from protocol.errors import Reject
-from protocol.messages import MAX_DIRECT_BODY, MESSAGES, Cancel, FieldOutOfRange, ProverAd, TablePull
+from protocol.fields import FieldOutOfRange
+from protocol.messages import (
+    MAX_DIRECT_BODY,
+    MESSAGES,
+    Cancel,
+    ProverAd,
+    TablePull,
+)
 from protocol.verdicts import WireCode
 from tests.support.tools import ROOT
 from tests.support.wire_samples import framed, request, samples
@@ -46,7 +53,7 @@ def test_a_vector_decodes_to_its_message(entry: dict[str, str]) -> None:
         (WireCode.TOO_LONG, framed(request()) + bytes(4096)),
         (WireCode.BAD_MAGIC, b"UNV2" + framed(request())[4:]),
         (WireCode.UNKNOWN_MESSAGE, framed(request())[:4] + b"\x00" + framed(request())[5:]),
-        (WireCode.UNKNOWN_MESSAGE, framed(request())[:4] + b"\x03" + framed(request())[5:]),
+        (WireCode.UNKNOWN_MESSAGE, framed(request())[:4] + b"\x63" + framed(request())[5:]),
         (WireCode.BAD_FLAGS, framed(request())[:5] + b"\x01" + framed(request())[6:]),
         (WireCode.BODY_LENGTH, framed(request()) + b"\x00"),
         (WireCode.BODY_LENGTH, framed(request())[:-1]),

@@ -384,5 +384,5 @@ def test_advertisements_are_rare() -> None:
 def test_topics_name_chain_and_market() -> None:
     """SPEC §9.2; an unknown channel is our own mistake."""
     assert f"/unveto/1/31337/{'11' * 20}/req" == topic(31337, MARKET.contract, "req")
-    with pytest.raises(ValueError, match="fault"):
-        topic(1, MARKET.contract, "fault")
+    with pytest.raises(ValueError, match="gossip"):
+        topic(1, MARKET.contract, "gossip")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.messages import MAX_PROOF_BYTES
+from protocol.fields import MAX_PROOF_BYTES
 from proving.command import CommandJob, run
 from proving.confine import Limits
 from proving.errors import CommandFailed, DiskExceeded, ProvingError
