@@ -135,7 +135,7 @@ def test_every_changed_byte_of_a_gossip_frame_is_refused(channel: str, data: byt
 def test_every_changed_byte_of_a_direct_frame_is_refused(sample: Message) -> None:
     """As above, for all messages as if sent directly."""
     data = framed(sample)
-    attachment = b"ciphertext"[:9] if type(sample).__name__ == "KeyRelease" else b""
+    attachment = b"ciphertext"[:9] if type(sample).__name__ in ("KeyRelease", "Amend") else b""
 
     def read(frame: bytes) -> None:
         read_direct(frame + attachment, type(sample), max_attachment=1 << 20, market=MARKET, now_ms=NOW_MS, signer=None)
