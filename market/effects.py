@@ -34,4 +34,5 @@ class Effect(StrEnum):
     DELIVER_PROOF = "deliver-proof"
     ASK_FEE = "ask-fee"
     BUILD_DECLINE = "build-decline"
+    BUILD_ACCUSATION = "build-accusation"
     BUILD_CLAIM = "build-claim"

@@ -53,9 +53,11 @@ Prover
 - DISPUTED: the payload breaks its envelope; our decline is stored, and the requester is asked for the fee of it.
 - FEE_DUE: the decline that both signed is stored.
 - FEE_SENT: the signed transaction that collects the fee is stored.
+- WRONGED: L1 has our proof and the ticket that was promised for it paid another promise; the evidence is stored.
+- ACCUSING: the signed transaction that takes our part of that ticket's bond is stored.
 - MISSED: we have no proof although we gave our Ack. The bond is at risk until the slash window ends.
 - Ends: SKIPPED, LOST, RELEASED (the requester went silent before our Ack), DECLINED, COMPENSATED, EARNED, FORFEITED,
-FORGIVEN, UNPAID.
+FORGIVEN, VINDICATED, UNPAID.
 """
 
 from __future__ import annotations
@@ -143,6 +145,9 @@ class State(StrEnum):
     FEE_DUE = "p-fee-due"
     FEE_SENT = "p-fee-sent"
     COMPENSATED = "p-compensated"
+    WRONGED = "p-wronged"
+    ACCUSING = "p-accusing"
+    VINDICATED = "p-vindicated"
     EARNED = "p-paid"
     FORFEITED = "p-slashed"
     FORGIVEN = "p-forgiven"
@@ -217,6 +222,10 @@ class Event(StrEnum):
     DECLINE_SIGNED = "decline-signed"
     FEE_SEEN = "fee-seen"
     FEE_FAILED = "fee-failed"
+    PROMISE_BROKEN = "promise-broken"
+    EQUIVOCATION_SIGNED = "equivocation-signed"
+    EQUIVOCATION_SEEN = "equivocation-seen"
+    EQUIVOCATION_FAILED = "equivocation-failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +359,11 @@ def _table() -> Iterator[tuple[tuple[State, Event], Step]]:
         (s.OWED, e.CLAIM_FAILED, s.UNPAID, ()),
         (s.CLAIMING, e.PAYMENT_SEEN, s.EARNED, ()),
         (s.CLAIMING, e.CLAIM_FAILED, s.UNPAID, ()),
+        (s.CLAIMING, e.PROMISE_BROKEN, s.WRONGED, (f.BUILD_ACCUSATION,)),
+        (s.WRONGED, e.EQUIVOCATION_SIGNED, s.ACCUSING, (f.SEND_TRANSACTION,)),
+        (s.WRONGED, e.EQUIVOCATION_FAILED, s.UNPAID, ()),
+        (s.ACCUSING, e.EQUIVOCATION_SEEN, s.VINDICATED, ()),
+        (s.ACCUSING, e.EQUIVOCATION_FAILED, s.UNPAID, ()),
         (s.MISSED, e.SLASH_SEEN, s.FORFEITED, ()),
         (s.MISSED, e.CLAIMS_OVER, s.FORGIVEN, ()),
         (s.MISSED, e.OUTRUN, s.FORGIVEN, ()),
@@ -475,6 +489,8 @@ def deadline(order: Order) -> tuple[int, Event, str] | None:
             return (order.deliver_by + CLAIM_AFTER_S) * 1000, e.CLAIM_DUE, "NOT_PAID"
         case s.OWED | s.CLAIMING:
             return order.claim_by * 1000 + GRACE_MS, e.CLAIM_FAILED, "CLAIMS_OVER"
+        case s.WRONGED | s.ACCUSING:  # the bond of a ticket that was used stays longer
+            return (order.claim_by + SLASH_WINDOW) * 1000 + GRACE_MS, e.EQUIVOCATION_FAILED, "BOND_OVER"
         case s.MISSED:
             return (order.claim_by + SLASH_WINDOW) * 1000 + GRACE_MS, e.CLAIMS_OVER, ""
         case _:

@@ -38,6 +38,7 @@ OF_REQUESTERS: Final[Mapping[State, int]] = MappingProxyType(
         State.RELEASED: -250,  # an award without a payload; a runner-up that was let go does not count
         State.DISPUTED: -2_000,  # a strike: three within days are enough
         State.UNPAID: -6_000,
+        State.WRONGED: -50_000,
     }
 )
 """Thousandths for what a prover saw a requester do, by the state that its order came to."""

@@ -392,6 +392,7 @@ async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TA
     runner = ProofRunner(max(section.max_jobs, 1), parts.config.path("jobs"))
     runner.sweep()
     able = partial(_able, parts.config, systems_of(machine.proof_system, family), runner)
+    watch = _watch(parts)
     prover = ProvingNode(
         store=parts.store,
         in_thread=parts.in_thread,
@@ -422,10 +423,11 @@ async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TA
             bid_delay_ms=section.bid_delay_ms,
         ),
         faults=parts.faults,
+        accuse=watch.accuse,
         poll_ms=parts.poll_ms,
     )
     async with trio.open_nursery() as nursery:
-        await nursery.start(_watch(parts).serve)
+        await nursery.start(watch.serve)
         await nursery.start(prover.serve)
         task_status.started()
 

@@ -5,6 +5,7 @@ Everything that is signed here is stored before it is sent.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from market.lifecycle import Event, Order, State
@@ -32,10 +33,18 @@ WATCHED: Final = frozenset(
 """States in which the chain may say something."""
 
 
+Unpaid = Callable[[Order, Deal], Awaitable[None]]
+
+
 class Earnings:
     """The proofs of one prover. The orders move in the loop that it is attached to."""
 
-    def __init__(self, *, chain: Chain, clock: Clock, direct: Direct, frames: FrameWriter) -> None:
+    def __init__(self, *, chain: Chain, clock: Clock, direct: Direct, frames: FrameWriter, unpaid: Unpaid) -> None:
+        """
+        Args:
+            unpaid: ends an order whose proof L1 has and did not pay for.
+        """
+        self._unpaid = unpaid
         self._chain = chain
         self._clock = clock
         self._direct = direct
@@ -140,7 +149,7 @@ class Earnings:
                 await self._resend.send(_claim_of(order))
             elif not await self._chain.is_paid(deal.agreement, deal.agreement_hash, core):
                 # Delivered: a later rank was paid, or the ticket is gone. The bond is safe, which the claim was for.
-                await self._loop.happen(order.order_id, Event.CLAIM_FAILED, reason="DELIVERED_UNPAID")
+                await self._unpaid(order, deal)
 
     async def _was_outrun(self, deal: Deal, core: bytes) -> bool:
         """Whether another rank was paid and nothing is owed under ours: an earlier one, or any while we had time.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
 
 from node.chain.records import Log, Tag
 from node.chain.rpc import Rpc
@@ -164,6 +165,29 @@ def slash(settlement: bytes, ack: bytes, failover: bytes) -> bytes:
             paid.
     """
     return call_data("IProofMarket", "slash", settlement, ack, failover)
+
+
+def slash_equivocation(first: bytes, second: bytes, paid_core: bytes) -> bytes:
+    """Calldata of ProofMarket.slashEquivocation; `first` is what the ticket paid."""
+    return call_data("IProofMarket", "slashEquivocation", first, second, paid_core)
+
+
+def settlement_in(data: bytes) -> bytes | None:
+    """The settlement in calldata of a load or a claim, None in any other."""
+    for contract, function, place in _SETTLING:
+        known = call_data(contract, function, *(b"" for _ in range(_SETTLING[(contract, function, place)])))[:4]
+        if data[:4] == known:
+            try:
+                found = decode(["bytes"] * _SETTLING[(contract, function, place)], data[4:])[place]
+            except DecodingError:
+                return None
+            assert isinstance(found, bytes)
+            return found
+    return None
+
+
+_SETTLING: Final = {("IRollups", "loadAndRun", 4): 5, ("IProofMarket", "claimWithProof", 2): 4}
+"""Contract, function, place of the settlement among its arguments, all of them bytes: how many."""
 
 
 def decline(settlement: bytes, declined: bytes) -> bytes:

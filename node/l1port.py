@@ -20,7 +20,7 @@ from node.chain.errors import (
 from node.chain.evm import Call, Outcome
 from node.chain.localevm import LocalEvm, Overrides
 from node.chain.sender import Payload, Sender, SignedTransaction
-from node.l1 import Contracts
+from node.l1 import Contracts, event_values, settlement_in
 from node.ports import ChainCall, Landing, Prepared, Refused, TryAgain
 from protocol.agreement import Agreement
 from protocol.constants import MAX_CLOCK_SKEW_MS
@@ -83,6 +83,24 @@ class L1Port:
             if view.root != member.pre_root:
                 return False
         return True
+
+    async def spent_for(self, owner: bytes, ticket: int) -> tuple[bytes, bytes] | None:
+        """Core id and settlement that a ticket paid, from the calldata of the transaction that settled.
+
+        None if it paid nothing, or through a contract that made the calldata itself.
+        """
+        topics = [frozenset({_topic("IProofMarket", "AgreementSettled")}), None, frozenset({owner.rjust(32, b"\0")})]
+        head = await asked(self.contracts.rpc.head)
+        logs = await asked(
+            lambda: self.contracts.rpc.logs(self.start_block, head.number, [self.contracts.market], topics)
+        )
+        for log in logs:
+            _, values = event_values("IProofMarket", log)
+            if values["ticket"] == ticket:
+                data = await asked(partial(self.contracts.rpc.calldata, log.tx_hash))
+                settlement = None if data is None else settlement_in(data)
+                return None if settlement is None else (bytes(values["coreId"]), settlement)
+        return None
 
     async def is_slashed(self, agreement_hash: bytes) -> bool:
         """Whether the market has logged the slash of an agreement."""

@@ -24,6 +24,7 @@ RECEIPT: Final = "receipt"  # body of DELIVERY_RECEIPT
 DECLINE: Final = "decline"  # the packed decline that both signed
 AMEND: Final = "amend"  # the packed amend that both signed last
 AMEND_OFFER: Final = "amend-offer"  # body of our own AMEND
+BROKEN: Final = "broken"  # core id and settlement that the promised ticket paid instead
 TRIED: Final = "amends-tried"  # one byte
 ORIGIN: Final = "origin"  # id of the command that asked for the order
 BID: Final = "bid"  # body of our own BID_COMMIT

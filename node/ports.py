@@ -135,6 +135,10 @@ class Chain(Protocol):
         """Whether the rollups of a packed core stand at its pre-roots: else it cannot load now."""
         ...
 
+    async def spent_for(self, owner: bytes, ticket: int) -> tuple[bytes, bytes] | None:
+        """Core id and packed settlement that a ticket paid, as far as L1's calldata shows them; None else."""
+        ...
+
     async def is_slashed(self, agreement_hash: bytes) -> bool:
         """Whether the bond of an agreement was taken."""
         ...

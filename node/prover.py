@@ -24,6 +24,8 @@ from market.lifecycle import CLAIM_AFTER_S, GRACE_MS, Event, Order, Role, State
 from market.payload_check import PayloadRefused, judge_payload
 from market.pricing import Curve, quote
 from node import market_state as kept
+from node.accusing import WATCHED as ACCUSED
+from node.accusing import Accusations, Accuse
 from node.broker import LAST_RETRY_MS, OrderLoop, Resender
 from node.disputes import WATCHED as DISPUTED
 from node.disputes import Disputes
@@ -121,10 +123,12 @@ class ProvingNode:
         frames: FrameWriter,
         offer: Offer,
         faults: FaultStore,
+        accuse: Accuse,
         poll_ms: int,
     ) -> None:
         """
         Args:
+            accuse: tells evidence to everybody.
             able: tells families, tiers, sizes and free slots.
             poll_ms: time between two looks at the chain for one order.
         """
@@ -140,7 +144,8 @@ class ProvingNode:
         self._offer = offer
         self._standings = Standings(store, faults, in_thread, clock)
         self._rework = Rework(in_thread=in_thread, clock=clock, frames=frames)
-        self._earnings = Earnings(chain=chain, clock=clock, direct=direct, frames=frames)
+        self._accusations = Accusations(chain=chain, resend=Resender(chain, clock), frames=frames, accuse=accuse)
+        self._earnings = Earnings(chain=chain, clock=clock, direct=direct, frames=frames, unpaid=self._accusations.look)
         self._disputes = Disputes(
             chain=chain, resend=Resender(chain, clock), direct=direct, frames=frames, worth_wei=offer.collect_wei
         )
@@ -160,13 +165,15 @@ class ProvingNode:
                 Effect.SEND_TRANSACTION: self._send,
                 Effect.ASK_FEE: self._disputes.ask_fee,
                 Effect.BUILD_DECLINE: self._disputes.build_decline,
+                Effect.BUILD_ACCUSATION: self._accusations.build,
             },
             observe=self._observe,
-            watched=WATCHED | DISPUTED,
+            watched=WATCHED | DISPUTED | ACCUSED,
             poll_ms=poll_ms,
         )
         self._earnings.attach(self.loop)
         self._disputes.attach(self.loop)
+        self._accusations.attach(self.loop)
         self._rework.attach(self.loop)
 
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -186,10 +193,20 @@ class ProvingNode:
             task_status.started()
 
     async def _send(self, order: Order) -> None:
-        await (self._disputes.send(order) if order.state in DISPUTED else self._earnings.send_claim(order))
+        if order.state in DISPUTED:
+            await self._disputes.send(order)
+        elif order.state in ACCUSED:
+            await self._accusations.send(order)
+        else:
+            await self._earnings.send_claim(order)
 
     async def _observe(self, order: Order) -> None:
-        await (self._disputes.observe(order) if order.state in DISPUTED else self._earnings.observe(order))
+        if order.state in DISPUTED:
+            await self._disputes.observe(order)
+        elif order.state in ACCUSED:
+            await self._accusations.observe(order)
+        else:
+            await self._earnings.observe(order)
 
     # -- bidding ---------------------------------------------------------------------------------------------------
 

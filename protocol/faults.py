@@ -47,7 +47,7 @@ def accusation_of(fault: Fault, *, chain_id: int, market: bytes) -> Accusation:
         case FaultKind.TICKET_TWICE:
             one, two = _settlements(fault)
             a, b = one.agreement, two.agreement
-            if not _promise_twice(a, b):
+            if not promised_twice(a, b):
                 raise Reject(WireCode.BAD_EVIDENCE, kind=fault.kind)
             return Accusation(
                 kind=FaultKind.TICKET_TWICE,
@@ -88,7 +88,7 @@ def verify_accusation(fault: Fault, *, chain_id: int, market: bytes) -> None:
                 raise Reject(WireCode.BAD_EVIDENCE, signer=frame.header.signer)
 
 
-def _promise_twice(a: Agreement, b: Agreement) -> bool:
+def promised_twice(a: Agreement, b: Agreement) -> bool:
     """SPEC §8.2, for the part that needs no look at L1."""
     same_ticket = (a.requester, a.requester_ticket) == (b.requester, b.requester_ticket)
     return same_ticket and a.request_id != b.request_id and max(a.open_from, b.open_from) <= min(a.claim_by, b.claim_by)

@@ -226,6 +226,19 @@ class Rpc:
         """Whether the node has the transaction, mined or waiting."""
         return await self._read("eth_getTransactionByHash", hex_of(tx_hash)) is not None
 
+    async def calldata(self, tx_hash: bytes) -> bytes | None:
+        """What a transaction calls with; None if the node does not know it."""
+        answer = await self._read("eth_getTransactionByHash", hex_of(tx_hash))
+        if answer is None:
+            return None
+        text = answer.get("input", answer.get("data")) if isinstance(answer, dict) else None
+        if not isinstance(text, str) or not text.startswith("0x"):
+            raise RpcMisbehaved("eth_getTransactionByHash", "no input")
+        try:
+            return bytes.fromhex(text[2:])
+        except ValueError as error:
+            raise RpcMisbehaved("eth_getTransactionByHash", "no hexadecimal input") from error
+
     async def receipt(self, tx_hash: bytes) -> Receipt | None:
         """Receipt of a mined transaction."""
         answer = await self._read("eth_getTransactionReceipt", hex_of(tx_hash))

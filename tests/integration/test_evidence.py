@@ -18,7 +18,7 @@ from node.market_state import unpack_request
 from node.requester import Requester
 from node.store.database import Database
 from node.store.faults import FaultStore
-from protocol.agreement import awarded_agreement
+from protocol.agreement import Settlement, agreement_of, awarded_agreement, by_key, pack_settlement
 from protocol.codec import decode_body
 from protocol.faults import FaultKind
 from protocol.messages import Award, AwardedBid, BidCommit
@@ -158,3 +158,43 @@ async def test_a_better_bid_that_is_passed_over_is_revealed_and_remembered(
     passed = (world.requester.key.address, PASSED_OVER)
     assert [[passed]] * 3 == [faults_of(prover) for prover in world.provers]
     assert (State.LOST, "") == view_of(world.winner, order)
+
+
+async def test_a_ticket_that_paid_another_promise_costs_its_bond(folder: Path, autojump_clock: object) -> None:
+    """The winner's claim shows its proof, L1 shows what the ticket paid instead; both signatures are the evidence."""
+    world = World(folder)
+    other = world.provers[0].key
+    async with running(world) as order:
+        with trio.fail_after(LONG_S):
+            await world.winner.reaches(State.AT_WORK)
+        known = world.winner.known(order.order_id)
+        award = await first_award(world)
+        assert known is not None
+        elsewhere = replace(
+            agreement_of(known.requester, known.request, 1, award.openings[0]),
+            request_id=bytes(31) + b"\x07",
+            prover=other.address,
+            payee=b"accomplice".ljust(20, b"_"),
+        )
+        digest = agreement_digest(MARKET.chain_id, MARKET.contract, elsewhere)
+        packed = pack_settlement(
+            Settlement(
+                agreement=elsewhere,
+                salt=bytes(32),
+                requester_signature=by_key(world.requester.key.sign_digest(digest)),
+                prover_signature=by_key(other.sign_digest(digest)),
+            )
+        )
+        place = (world.requester.key.address, 0)
+        del world.ledger.tickets[place]
+        world.ledger.spent[place] = (bytes(32), packed)
+        with trio.fail_after(LONG_S):
+            await world.winner.ended.wait()
+            while not all(faults_of(prover) for prover in world.provers):
+                await let_pass(500)
+
+    assert (State.VINDICATED, "TICKET_TWICE") == view_of(world.winner, order)
+    assert {place} == world.ledger.taken
+    assert 10**14 == world.ledger.credit_wei[b"payee of prover2____"]
+    accused = (world.requester.key.address, int(FaultKind.TICKET_TWICE))
+    assert [[accused]] * 3 == [faults_of(prover) for prover in world.provers]

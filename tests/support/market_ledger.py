@@ -20,8 +20,10 @@ from protocol.agreement import (
     StatementAmend,
     by_key,
     claim_window,
+    pack_settlement,
     unpack_settlement,
 )
+from protocol.faults import promised_twice
 from protocol.gossip import MarketId
 from protocol.hashing import keccak256, selector
 from protocol.messages import RollupProof
@@ -111,6 +113,10 @@ class Ledger:
     payments: list[bytes] = field(default_factory=list)
     """Agreement hashes, one per payment."""
     sent: dict[tuple[bytes, str], Landing] = field(default_factory=dict)
+    spent: dict[tuple[bytes, int], tuple[bytes, bytes]] = field(default_factory=dict)
+    """(owner, ticket) -> core id and settlement that it paid."""
+    taken: set[tuple[bytes, int]] = field(default_factory=set)
+    """Tickets that lost their bond by a broken promise."""
     moved: set[bytes] = field(default_factory=set)
     """Packed cores whose rollups stand elsewhere by now."""
     forgets: int = 0
@@ -125,6 +131,9 @@ class Ledger:
         if called == selector("decline(bytes,bytes)"):
             packed, declined = decode(["bytes"] * 2, data[4:])
             return self._decline(unpack_settlement(packed), declined, now_s)
+        if called == selector("slashEquivocation(bytes,bytes,bytes32)"):
+            first, second, core = decode(["bytes", "bytes", "bytes32"], data[4:])
+            return self._equivocation(first, second, core)
         if called == selector("claimWithProof(bytes,bytes,bytes,bytes)"):
             core, proofs, packed, receipt = decode(["bytes"] * 4, data[4:])
             if not _may_claim(unpack_settlement(packed), core_id(core), receipt, now_s):
@@ -163,6 +172,7 @@ class Ledger:
         self._credit(agreement.payee, agreement.price_wei)
         self._credit(agreement.requester, held_wei - agreement.price_wei)
         self.settled[request] = digest
+        self.spent[(agreement.requester, agreement.requester_ticket)] = (core_id(core), pack_settlement(settlement))
         self.settled_s[request] = now_s
         self.payments.append(digest)
         return True
@@ -209,6 +219,24 @@ class Ledger:
             held_wei = self.tickets.pop((agreement.requester, agreement.requester_ticket), 0)
             self._credit(agreement.payee, agreed.fee_wei)
             self._credit(agreement.requester, held_wei - agreed.fee_wei)
+        return True
+
+    def _equivocation(self, packed: bytes, other: bytes, core: bytes) -> bool:
+        """Part of the bond of a ticket that paid `packed` and was promised by `other` too."""
+        first, second = unpack_settlement(packed), unpack_settlement(other)
+        a, b = first.agreement, second.agreement
+        digests = [agreement_digest(MARKET.chain_id, MARKET.contract, each) for each in (a, b)]
+        place = (a.requester, a.requester_ticket)
+        if (
+            not promised_twice(a, b)
+            or not _signed(digests[0], first)
+            or not _signed(digests[1], second)
+            or self.spent.get(place) != (core, packed)
+            or place in self.taken
+        ):
+            return False
+        self.taken.add(place)
+        self._credit(b.payee, b.price_wei)
         return True
 
     def _may_slash(self, agreement: Agreement, failover: bytes) -> bool:
@@ -286,6 +314,11 @@ class LedgerChain:
         """Unless the test says otherwise."""
         await trio.lowlevel.checkpoint()
         return core not in self._ledger.moved
+
+    async def spent_for(self, owner: bytes, ticket: int) -> tuple[bytes, bytes] | None:
+        """As L1's calldata would show."""
+        await trio.lowlevel.checkpoint()
+        return self._ledger.spent.get((owner, ticket))
 
     async def is_slashed(self, agreement_hash: bytes) -> bool:
         """Whether the bond is gone."""

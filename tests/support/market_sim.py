@@ -18,6 +18,7 @@ from trio_typing import TaskStatus
 from market.admission import Capability
 from market.lifecycle import Order, Role, State
 from market.pricing import Curve
+from node.accusing import Accuse
 from node.broker import OrderLoop
 from node.frames import FrameWriter, gossip_judge, recall_requests
 from node.ports import (
@@ -42,7 +43,7 @@ from node.store.vault import Vault
 from node.watch import Watch
 from protocol.errors import Ignore, Reject
 from protocol.gossip_memory import GossipMemory, KnownRequest
-from protocol.messages import GOSSIP_CHANNELS
+from protocol.messages import GOSSIP_CHANNELS, Fault
 from protocol.reqresp import Exchange
 from protocol.sealing import SealKeyPair
 from protocol.signing import AccountKey
@@ -242,6 +243,7 @@ class Party:
     known: Callable[[bytes], KnownRequest | None] = lambda _: None
     """Live requests, as the node's validator remembers them."""
     faults: FaultStore | None = None
+    accuser: Accuse | None = None
     node: Requester | ProvingNode | None = None
     ended: trio.Event = field(default_factory=trio.Event)
     """Set when the node's order has ended."""
@@ -292,6 +294,7 @@ class Party:
                         frames=frames,
                         clock=clock,
                     )
+                    self.accuser = watch.accuse
                     await nursery.start(watch.serve)
                 link.catch_up()
                 task_status.started()
@@ -371,6 +374,11 @@ class Party:
             prices.add((0, 1, planned_table().work_log2), price_wei)
         return prices
 
+    async def accuse(self, fault: Fault) -> None:
+        """By the node's watch, once it runs."""
+        if self.accuser is not None:
+            await self.accuser(fault)
+
     async def replan(self, intent: bytes) -> PlannedTable:
         """The toy planner makes the same table, good for a second longer each time, unless it has another one."""
         await trio.lowlevel.checkpoint()
@@ -418,6 +426,7 @@ class Party:
                 collect_wei=1,
                 bid_delay_ms=100,
             ),
+            accuse=self.accuse,
             faults=self.faults or FaultStore(Database("sqlite://", now_ms=START_MS)),
             poll_ms=self.poll_ms,
         )

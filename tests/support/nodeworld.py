@@ -45,7 +45,12 @@ PRICE_STEP: Final = 1_234_567_890_123_456_789_012_345_678_901_234
 SETTLE: Final = selector("settle()").to_bytes(4, "big")
 
 AUCTION: Final = AuctionSection(
-    bid_window_ms=1_500, accept_window_ms=10_000, ack_window_ms=120_000, prove_window_ms=240_000, ready_wait_ms=0
+    bid_window_ms=1_500,
+    accept_window_ms=10_000,
+    ack_window_ms=120_000,
+    prove_window_ms=240_000,
+    ready_wait_ms=0,
+    rounds=0,
 )
 """Bids close soon; whatever a busy machine slows down has time."""
 

@@ -248,3 +248,11 @@ def test_the_story_starts_with_an_unused_payee(story: Story) -> None:
     """Otherwise the sums above mean nothing."""
     send(story.transport, story.account, to=PAYEE, value=1)
     assert int(story.transport.request("eth_getBalance", "0x" + PAYEE.hex(), "latest"), 16) == 1
+
+
+async def test_what_a_transaction_called_with_can_be_read_back(story: Story) -> None:
+    """By its hash; an unknown one called nothing."""
+    sent = await story.start().send("call", Payload(to=PAYEE, data=b"\x01\x02\x03", value=1))
+
+    assert b"\x01\x02\x03" == await story.rpc.calldata(sent.tx_hash)
+    assert await story.rpc.calldata(bytes(32)) is None
