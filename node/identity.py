@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
+from protocol.vm.eddsa import SigningKey
+
 _HOST_KEY_PREFIX = bytes.fromhex("08011240")  # protobuf: Type = Ed25519, Data = 64 bytes
 _SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -108,6 +110,22 @@ def load_or_create_account(path: Path) -> AccountKey:
         KeyFileExposed: Group or others can read the file.
         OSError: The file system refused.
     """
+    secret = _secret_line(path)
+    if not _is_secret(secret):
+        raise KeyFileMalformed(path, "the number is not a secp256k1 secret")
+    return AccountKey.from_secret(secret)
+
+
+def load_or_create_rollup_key(path: Path) -> SigningKey:
+    """Read the secret of a rollup's account at `path`, in the form of an account file, or make one there.
+
+    Raises:
+        KeyFileMalformed, KeyFileExposed, OSError.
+    """
+    return SigningKey(_secret_line(path))
+
+
+def _secret_line(path: Path) -> bytes:
     raw = _read_private(path)
     if raw is None:
         secret = b""
@@ -118,10 +136,7 @@ def load_or_create_account(path: Path) -> AccountKey:
     digits = text.removeprefix("0x")
     if len(text) != 66 or len(digits) != 64 or any(c not in "0123456789abcdefABCDEF" for c in digits):
         raise KeyFileMalformed(path, "expected one line of 0x and 64 hex digits")
-    secret = bytes.fromhex(digits)
-    if not _is_secret(secret):
-        raise KeyFileMalformed(path, "the number is not a secp256k1 secret")
-    return AccountKey.from_secret(secret)
+    return bytes.fromhex(digits)
 
 
 def _is_secret(secret: bytes) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 
 from node.commands import Commands
 from node.commands.arguments import call_bytes, endpoint_of, hexadecimal, slot_of, wei
+from node.commands.vm_calls import add_sign, deploy
 from node.commands.vm_proof import prove_trial
 from node.errors import NotFound, UsageError
 from node.output import Output
@@ -39,6 +40,12 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     dis = actions.add_parser("disasm", parents=[common], help="program file to source")
     dis.add_argument("program", type=Path)
     dis.set_defaults(run=run_disasm)
+    deployment = actions.add_parser("deploy", parents=[common], help="call data that deploys a program")
+    deployment.add_argument("program", type=Path, help="program file or assembler source")
+    deployment.add_argument("--caller", required=True, metavar="[ROLLUP:]ADDRESS", help="who will call")
+    deployment.add_argument("--salt", type=int, default=0, metavar="N", help="another one gives another address")
+    deployment.set_defaults(run=run_deploy)
+    add_sign(actions.add_parser("sign", parents=[common], help="sign a transaction of a rollup"))
     _add_run(actions.add_parser("run", parents=[common], help="call a program, without a rollup or a chain"))
 
 
@@ -124,6 +131,11 @@ def _other(text: str) -> tuple[Address, Program]:
 
 def _answer(text: str) -> bytes | None:
     return None if text == FAILED_ANSWER else hexadecimal("--answer", text)
+
+
+def run_deploy(args: argparse.Namespace, out: Output) -> int:
+    """Call data that deploys a program."""
+    return deploy(_program(args.program), args.caller, args.salt, out)
 
 
 def run_run(args: argparse.Namespace, out: Output) -> int:
