@@ -247,7 +247,7 @@ def test_machine_and_model_end_alike(root: Node, answers: list[bool]) -> None:
 
 @pytest.mark.campaign
 @pytest.mark.timeout(3600)
-@settings(max_examples=3000, deadline=None, derandomize=True)
+@settings(max_examples=600, deadline=None, derandomize=True)
 @given(ROOTS, st.lists(st.booleans(), max_size=10))
 def test_many_flows_end_alike(root: Node, answers: list[bool]) -> None:
     """The same, for long: `pytest -m campaign tests/property/test_vm_frames.py`."""
