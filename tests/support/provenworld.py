@@ -37,6 +37,7 @@ class Proven:
     core: Core
     settlement: bytes
     agreement: Hash32
+    systems_hash: Hash32
     proof: bytes
 
     @property
@@ -145,6 +146,7 @@ def proven_world(world: World | None = None, *, with_proxy: bool = True) -> Prov
         core=core,
         settlement=settle_bytes(made, who, agreement),
         agreement=Hash32(digest(made, agreement)),
+        systems_hash=systems,
         proof=b"",
     )
     return replace(unproven, proof=toy.prove(core, ROLLUP, unproven.public_input))

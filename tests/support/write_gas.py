@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from node.chain.evm import GAS_NONZERO, GAS_TX, GAS_ZERO, Call
-from protocol.constants import BOND_PER_ENTRY, FORCE_BOUNTY, NONE, TICKET_UNIT
+from protocol.constants import BOND_PER_ENTRY, FORCE_BOUNTY, NONE, TICKET_UNIT, WITHDRAW_DELAY
 from protocol.contracts.artifacts import artifact, call_data
 from protocol.load import encode_expects
 from protocol.table import Core, Entry, core_id, encode_core, encode_triggers, entry_key, stamp
@@ -19,7 +19,8 @@ from protocol.types import ZERO_ADDRESS, ZERO_HASH
 from tests.support import tools
 from tests.support.cores import l2tx
 from tests.support.evmworld import VIEWER, Contract
-from tests.support.marketworld import ack_bytes, agree, settle_bytes
+from tests.support.marketworld import ack_bytes, agree, amended, settle_bytes
+from tests.support.nativeworld import NativeWorld
 from tests.support.provenworld import ROLLUP, Proven, proven_world
 from tests.support.rollupworld import (
     FAMILY,
@@ -30,8 +31,11 @@ from tests.support.rollupworld import (
     direct,
     l1_call,
     load_header,
+    setup,
 )
 
+OTHERS: Final = 10_000
+OTHERS_PER_TABLE: Final = 100
 GAS_FILE: Final = tools.ROOT / "protocol" / "contracts" / "gas.json"
 
 
@@ -131,8 +135,39 @@ def persistent(made: Setup) -> dict[str, int]:
     for count in (1, 16):
         data = call_data("IRollups", "cleanup", identity, keys[:count])
         figures[f"cleanup_{count}"] = used(made, made.rollups, data, made.user)
+    made.rollups.send("cleanup", identity, keys, sender=made.user)
+    figures["claim"] = used(made, made.rollups, call_data("IRollups", "claim", made.user), made.stranger)
     made.world.restore(start)
     return figures
+
+
+def lookups(others: int) -> tuple[int, int]:
+    """Gas of meeting a stored table, unnamed and by its name, among so many entries of other tables of the same rollup.
+
+    On pyrevm, which loads them in seconds. What was touched before is warm there, so these are not figures of a transaction.
+    """
+    world = NativeWorld()
+    made = setup(world)
+
+    def load(core: Core) -> None:
+        made.world.fund(made.stranger)
+        data = call_data("IRollups", "loadL2Executions", abi_executions(core), load_header(core) + made.proofs(core))
+        value = BOND_PER_ENTRY * len(core.entries)
+        made.world.send_raw(made.rollups.address, data, sender=made.stranger, value=value)
+
+    core = made.open_core([direct(made, 1, 1001, b"\x00")])
+    load(core)
+    for first in range(0, others, OTHERS_PER_TABLE):
+        # for the same rollup and root, and in each of the tables one for the very call that will be made
+        data = [b"\x00", *((first + i).to_bytes(3, "big") for i in range(1, OTHERS_PER_TABLE))]
+        load(made.open_core([direct(made, 1, 2000 + first + i, each) for i, each in enumerate(data)]))
+    figures = []
+    for function in (("callL2",), ("callL2Pinned", core_id(encode_core(core)))):
+        point = world.snapshot()
+        figures.append(made.rollups.send(*function, 1, PROGRAM, b"\x00", sender=made.user).gas_used)
+        assert made.root(1) == 1001
+        world.restore(point)
+    return figures[0], figures[1]
 
 
 def transient(made: Setup) -> dict[str, int]:
@@ -208,7 +243,25 @@ def market(proven: Proven) -> dict[str, int]:
         "deposit_16": used(made, made.market, call_data("ProofMarket", "deposit", 0, 16), user, 32 * TICKET_UNIT),
         "claim_with_proof": used(made, made.market, claim, made.stranger),
     }
-    agreement = agree(made, proven.who, proven.core)
+    agreement = agree(made, proven.who, proven.core, systems_hash=proven.systems_hash)
+    amend = amended(made, proven.who, agreement, proven.core)
+    plain, longer = (
+        loading(proven.core, proven.proofs(), (0,), settlement)
+        for settlement in (proven.settlement, settle_bytes(made, proven.who, agreement, amend=amend))
+    )
+    figures["amend_of_a_settlement"] = used(made, made.rollups, longer, user) - used(made, made.rollups, plain, user)
+    point = made.world.snapshot()
+    figures["request_withdraw"] = used(
+        made, made.market, call_data("ProofMarket", "requestWithdraw", 0), proven.who.prover.address
+    )
+    made.market.send("requestWithdraw", 0, sender=proven.who.prover.address)
+    made.world.pass_time(WITHDRAW_DELAY)
+    withdraw = call_data("ProofMarket", "withdraw", 0)
+    figures["withdraw"] = used(made, made.market, withdraw, proven.who.prover.address)
+    made.market.send("withdraw", 0, sender=proven.who.prover.address)
+    collect = call_data("ProofMarket", "collect", proven.who.prover.address)
+    figures["collect"] = used(made, made.market, collect, made.stranger)
+    made.world.restore(point)
     slash = call_data(
         "ProofMarket",
         "slash",
@@ -253,11 +306,25 @@ def setup_costs(proven: Proven) -> dict[str, int]:
 def measure() -> dict[str, dict[str, int]]:
     """All figures."""
     proven = proven_world()
+    alone, among = lookups(0), lookups(OTHERS)
+    lanes = {"transient_lane": transient(proven.made), "persistent_lane": persistent(proven.made)}
+    words = statement_words(proven)
+    fired, stored = lanes["transient_lane"], lanes["persistent_lane"]
     return {
         "two_entries_groth16_settled": flow(proven),
-        "transient_lane": transient(proven.made),
-        "statement_words": {"further_entry": statement_words(proven)},
-        "persistent_lane": persistent(proven.made),
+        **lanes,
+        "statement_words": {"further_entry": words},
+        "each_further_entry": {
+            "transient_loaded_and_met": (fired["load_and_fire_16"] - fired["load_and_fire_1"]) // 15 + words,
+            "persistent_loaded": (stored["load_16"] - stored["load_1"]) // 15,
+            "persistent_cleaned": (stored["cleanup_16"] - stored["cleanup_1"]) // 15,
+        },
+        "lookup_in_storage_on_pyrevm": {
+            "unnamed_alone": alone[0],
+            f"unnamed_among_{OTHERS}": among[0],
+            "pinned_alone": alone[1],
+            f"pinned_among_{OTHERS}": among[1],
+        },
         "forced_queue": forced(proven.made),
         "market": market(proven),
         "setup": setup_costs(proven),

@@ -323,7 +323,7 @@ library CoreCodec {
         // REVERT and REVERT_CONTINUE: a rollup about its own frames
         bool isOwn = kind >= PackedAction.REVERT;
         bool isTransaction = kind == PackedAction.L2TX;
-        bool unused = PackedAction.value(data, start) != 0 || (!isTransaction && gasLimit != 0) || (!isOwn && scope != 0)
+        bool unused = PackedAction.amount(data, start) != 0 || (!isTransaction && gasLimit != 0) || (!isOwn && scope != 0)
             || (isOwn && length != 0);
         if (kind != PackedAction.RESULT && !unused) {
             unused = PackedAction.destination(data, start) != address(0)

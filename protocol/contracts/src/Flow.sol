@@ -62,7 +62,7 @@ abstract contract Flow is ProxyFactory {
         if (!found) revert ExecutionNotFound(actionHash, PackedAction.copy(data, start));
         bytes32[] memory outer = _enter(t, data, start, listed);
         uint256 midsBefore = _midCount;
-        _moveEther(PackedAction.sourceRollup(data, start), rollupId, PackedAction.value(data, start));
+        _moveEther(PackedAction.sourceRollup(data, start), rollupId, PackedAction.amount(data, start));
         bytes memory record = _run(t, 0, _consume(t, actionHash, data, start));
         // suspended frames are resumed by whoever began them. Here, and not when all is done: a caller that takes failures takes this
         // one too, and its flow goes on
@@ -136,7 +136,7 @@ abstract contract Flow is ProxyFactory {
         (bool ok, bytes memory answer) =
             _callSelf(abi.encodeCall(IRollupsExecution.newScope, (t.coreId, length, record)));
         if (ok) return abi.decode(answer, (bytes));
-        if (answer.length != 68 || bytes4(answer) != UndoScope.selector) _bubble(answer);
+        if (answer.length != 68 || bytes4(answer) != UndoScope.selector) ReturnData.bubble(answer);
         (uint256 index, bytes32 link) = abi.decode(PackedAction.slice(answer, 4, 64), (uint256, bytes32));
         uint64 rollupId = PackedAction.sourceRollup(record, RECORD_HEADER);
         emit ScopeReverted(t.coreId, uint16(index), rollupId);
@@ -183,7 +183,7 @@ abstract contract Flow is ProxyFactory {
 
     /// @dev A call to L1, by the proxy of its source. That of a TRY_CALL may fail: then nothing of it is left and its value is back.
     function _callL1(bytes memory data, uint256 start) private returns (bool failed, bytes memory answer) {
-        uint256 value = PackedAction.value(data, start);
+        uint256 value = PackedAction.amount(data, start);
         uint64 source = PackedAction.sourceRollup(data, start);
         uint64 gasLimit = PackedAction.gasLimit(data, start);
         bool isTry = PackedAction.kind(data, start) == PackedAction.TRY_CALL;
@@ -204,7 +204,7 @@ abstract contract Flow is ProxyFactory {
             return (false, ReturnData.head(PackedAction.MAX_DATA));
         }
         answer = ReturnData.head(MAX_REVERT_DATA);
-        if (_isUnavailable(answer)) _bubble(answer);
+        if (_isUnavailable(answer)) ReturnData.bubble(answer);
         if (!isTry) revert CallFailed(answer);
         _moveEther(0, source, value);
         if (answer.length > PackedAction.MAX_DATA) answer = PackedAction.slice(answer, 0, PackedAction.MAX_DATA);
@@ -230,7 +230,7 @@ abstract contract Flow is ProxyFactory {
     function _try(bytes memory action) private returns (bool, bytes memory) {
         (bool ok, bytes memory answer) = _callSelf(abi.encodeCall(IRollupsExecution.attempt, (action)));
         if (ok) return (false, abi.decode(answer, (bytes)));
-        if (bytes4(answer) != TriedCallFailed.selector) _bubble(answer);
+        if (bytes4(answer) != TriedCallFailed.selector) ReturnData.bubble(answer);
         return (true, _reasonOf(answer));
     }
 
@@ -328,11 +328,5 @@ abstract contract Flow is ProxyFactory {
             abi.encodePacked(PackedAction.RESULT, failed, uint224(PackedAction.source(data, start)), uint192(0)),
             abi.encodePacked(uint224(PackedAction.target(data, start)), uint8(0), uint16(answer.length), answer)
         );
-    }
-
-    function _bubble(bytes memory reason) internal pure {
-        assembly ("memory-safe") {
-            revert(add(reason, 32), mload(reason))
-        }
     }
 }

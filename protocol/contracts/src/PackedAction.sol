@@ -47,7 +47,8 @@ library PackedAction {
         return word(data, start) << 16 >> 32;
     }
 
-    function value(bytes memory data, uint256 start) internal pure returns (uint128) {
+    /// @notice wei
+    function amount(bytes memory data, uint256 start) internal pure returns (uint128) {
         return uint128(_offset(data, start, 30) >> 128);
     }
 

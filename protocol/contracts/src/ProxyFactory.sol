@@ -4,10 +4,10 @@ pragma solidity 0.8.37;
 import {CrossChainProxy} from "./CrossChainProxy.sol";
 import {IProxyDeployer} from "./interfaces/IProxyDeployer.sol";
 import {IRollupsExecution} from "./interfaces/IRollupsExecution.sol";
-import {ForcedQueue} from "./ForcedQueue.sol";
+import {TableLoader} from "./TableLoader.sol";
 
 /// @title Creates the L1 stand-ins of addresses of rollups (SPEC §8).
-abstract contract ProxyFactory is ForcedQueue, IRollupsExecution, IProxyDeployer {
+abstract contract ProxyFactory is TableLoader, IRollupsExecution, IProxyDeployer {
     bytes32 private immutable PROXY_CODE_HASH = keccak256(type(CrossChainProxy).creationCode);
 
     /// @inheritdoc IRollupsExecution

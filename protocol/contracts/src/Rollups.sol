@@ -14,6 +14,8 @@ import {TableReader} from "./TableReader.sol";
 /// @notice Calls only proxies that it created, proof systems by STATICCALL, its own market, and accounts that claim.
 contract Rollups is Flow {
     uint256 private constant EXPECT_BYTES = 80;
+    /// @dev where the requester's address ends in a settlement (SPEC §8.2)
+    uint256 private constant REQUESTER_END = 53;
 
     IProofMarket private immutable MARKET;
     TableReader private immutable READER;
@@ -66,7 +68,7 @@ contract Rollups is Flow {
         _checkSender(data, triggers);
         bool isFresh = !l.known || _standsOnLiveRoots(data);
         if (isFresh) _checkLive(data);
-        _read(l, proofs);
+        _read(l, proofs, READER, address(MARKET));
         _checkTriggers(l, triggers);
         // also of somebody's copy in this transaction, of which entries may be gone and whose members may resolve elsewhere since
         if (isFresh) _store(l);
@@ -78,6 +80,7 @@ contract Rollups is Flow {
         if (triggers.length == 0) {
             _rememberLoader(l.coreId, l.proven);
         } else if (agreementHash != 0) {
+            _checkPayer(data, settlement);
             MARKET.settle{gas: SETTLE_GAS}(
                 l.coreId, agreementHash, l.proven.payee, l.proven.systemsHash, settlement
             );
@@ -87,38 +90,6 @@ contract Rollups is Flow {
             uint256 start = CoreCodec.triggerAt(l.plan.places[_index(triggers, i)]);
             (, results[i]) = _fire(data, start, l.coreId, true);
         }
-    }
-
-    /// @inheritdoc IRollupsExecution
-    function loadL2Executions(Execution[] calldata executions, bytes calldata proof)
-        external
-        payable
-        override
-        returns (bytes32)
-    {
-        _requireIdle();
-        (bool ok, bytes memory packed) = address(READER).staticcall(msg.data);
-        if (!ok) _bubble(packed);
-        bytes memory data = abi.decode(packed, (bytes));
-        uint256 bond = BOND_PER_ENTRY * executions.length;
-        if (msg.value != bond) revert WrongValue(bond, msg.value);
-        Load memory l = _open(data, LANE_PERSISTENT);
-        if (l.known) {
-            l.plan = READER.plan(data, l.coreId, _configsAt(data, uint64(block.timestamp)), address(MARKET));
-        } else {
-            _checkLive(data);
-            // the reader has found the header inside `proof`
-            _read(l, proof[CoreCodec.HEADER_BYTES + CoreCodec.MEMBER_BYTES * CoreCodec.memberCount(data):]);
-        }
-        bool atLiveRoot = true;
-        if (l.known) {
-            _claimable[msg.sender] += bond;
-            atLiveRoot = _join(l.coreId, l.plan.keys[0], data);
-        } else {
-            _store(l);
-        }
-        if (atLiveRoot && l.plan.openAction != 0) _offer(CoreCodec.memberId(data, 0), l.plan.openAction, l.coreId);
-        return l.coreId;
     }
 
     /// @inheritdoc IRollupsExecution
@@ -220,25 +191,6 @@ contract Rollups is Flow {
 
     // --- load
 
-    /// @dev A core that is being loaded.
-    struct Load {
-        bytes data;
-        bytes32 coreId;
-        uint8 lane;
-        /// live in this lane already
-        bool known;
-        TableReader.Plan plan;
-        TableReader.Proven proven;
-    }
-
-    function _open(bytes memory data, uint8 lane) private view returns (Load memory l) {
-        CoreCodec.checkHeader(data);
-        l.data = data;
-        l.lane = lane;
-        l.coreId = ActionHash.coreId(data);
-        l.known = _isLive(l.coreId, lane);
-    }
-
     function _checkSender(bytes memory data, bytes calldata triggers) private view {
         address executor = CoreCodec.executor(data);
         if (executor != address(0) && msg.sender != executor) revert NotExecutor(msg.sender, executor);
@@ -248,10 +200,12 @@ contract Rollups is Flow {
         if (triggersHash != wanted) revert WrongTriggers(wanted, triggersHash);
     }
 
-    /// @dev Rules and proofs.
-    function _read(Load memory l, bytes calldata proofs) private view {
-        bytes memory configs = _configsAt(l.data, uint64(block.timestamp));
-        (l.plan, l.proven) = READER.read(l.data, l.coreId, configs, proofs, address(MARKET));
+    /// @dev A table that anybody may fire in part is paid for only by whom it was made for: a copier would leave the rest.
+    function _checkPayer(bytes memory data, bytes calldata settlement) private view {
+        if (CoreCodec.executor(data) != address(0) || CoreCodec.triggersHash(data) != 0) return;
+        if (settlement.length < REQUESTER_END) revert IProofMarket.MalformedSettlement(settlement.length);
+        address requester = address(bytes20(settlement[REQUESTER_END - 20:REQUESTER_END]));
+        if (msg.sender != requester) revert NotExecutor(msg.sender, requester);
     }
 
     function _checkTriggers(Load memory l, bytes calldata triggers) private view {
@@ -267,52 +221,13 @@ contract Rollups is Flow {
                 address source = PackedAction.sourceAddress(data, start);
                 if (source != msg.sender) revert NotTriggerSource(index, source);
             }
-            sum += PackedAction.value(data, start);
+            sum += PackedAction.amount(data, start);
         }
         if (msg.value != sum) revert WrongValue(sum, msg.value);
     }
 
     function _index(bytes calldata triggers, uint256 i) private pure returns (uint256) {
         return uint16(bytes2(triggers[2 * i:2 * i + 2]));
-    }
-
-    function _store(Load memory l) private {
-        _storeEntries(l.data, l.coreId, l.plan, l.lane);
-        if (l.plan.takesForced) _rememberPayee(l.coreId, l.lane, l.proven.payee);
-        _announce(l.coreId, l.data, l.plan.keys.length, l.lane);
-        if (!l.known) emit TableLoaded(l.coreId, l.lane, l.data, l.proven.payee, l.proven.agreementHash);
-    }
-
-    /// @dev The members' configurations in force at `time`, as the reader takes them.
-    function _configsAt(bytes memory core, uint64 time) private view returns (bytes memory packed) {
-        uint256 n = CoreCodec.memberCount(core);
-        for (uint256 i = 0; i < n; i++) {
-            uint64 rollupId = CoreCodec.memberId(core, i);
-            uint64 epoch = _epochAt(rollupId, time);
-            StoredConfig storage stored = _configs[rollupId][epoch];
-            uint8 count = stored.count;
-            packed = abi.encodePacked(
-                packed, rollupId, epoch, stored.threshold, count, stored.system, stored.family
-            );
-            for (uint256 k = 1; k < count; k++) {
-                (address system, bytes32 family) = _systemOf(stored, k);
-                packed = abi.encodePacked(packed, system, family);
-            }
-        }
-    }
-
-    /// @inheritdoc IRollupsExecution
-    function checkProofs(bytes calldata core, bytes calldata proofs, uint64 time)
-        external
-        view
-        override
-        returns (bytes32 coreId, address payee, bytes32 agreementHash, bytes32 systemsHash)
-    {
-        bytes memory data = core;
-        CoreCodec.checkHeader(data);
-        coreId = ActionHash.coreId(data);
-        TableReader.Proven memory p = READER.check(data, coreId, _configsAt(data, time), proofs);
-        return (coreId, p.payee, p.agreementHash, p.systemsHash);
     }
 
     /// @inheritdoc IRollupsExecution
@@ -341,11 +256,6 @@ contract Rollups is Flow {
     /// @inheritdoc IRollupsExecution
     function module() external view override returns (address) {
         return MODULE;
-    }
-
-    /// @inheritdoc IRollupsExecution
-    function config(uint64 rollupId, uint64 epoch) external view override returns (Config memory, uint64) {
-        return _config(rollupId, epoch);
     }
 
     /// @inheritdoc IRollupsExecution

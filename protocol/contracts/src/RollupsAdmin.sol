@@ -5,15 +5,17 @@ import {CoreCodec} from "./CoreCodec.sol";
 import {IProofMarket} from "./interfaces/IProofMarket.sol";
 import {IRollupsAdmin} from "./interfaces/IRollupsAdmin.sol";
 import {IRollupsExecution} from "./interfaces/IRollupsExecution.sol";
-import {ForcedQueue} from "./ForcedQueue.sol";
+import {ActionHash} from "./ActionHash.sol";
+import {ReturnData} from "./ReturnData.sol";
+import {TableLoader} from "./TableLoader.sol";
 import {TableReader} from "./TableReader.sol";
 import {Transient} from "./Transient.sol";
 
-/// @title The part of Rollups that no flow runs through: registry, removal of tables, payouts, views (SPEC §8).
+/// @title The part of Rollups that no flow runs through: registry, the persistent lane, payouts, views (SPEC §8).
 /// @notice Rollups runs this code on its own storage (DELEGATECALL) for every function that it does not have itself; the two are
 ///         separate only because of EIP-170. There is neither an administrator nor a way to replace it. It has no immutables, so
 ///         its code is the same wherever it is deployed.
-contract RollupsAdmin is ForcedQueue, IRollupsAdmin {
+contract RollupsAdmin is TableLoader, IRollupsAdmin {
     uint256 private constant MAX_SYSTEMS = 8;
     uint256 private constant MAX_GENESIS_BYTES = 65536;
 
@@ -154,6 +156,49 @@ contract RollupsAdmin is ForcedQueue, IRollupsAdmin {
         return (f.dataHash, f.queuedAt, f.bounty);
     }
 
+    // --- the persistent lane
+
+    /// @inheritdoc IRollupsAdmin
+    function loadL2Executions(Execution[] calldata executions, bytes calldata proof)
+        external
+        payable
+        override
+        returns (bytes32)
+    {
+        _requireIdle();
+        (TableReader reader, address market) = _parts();
+        (bool ok, bytes memory packed) = address(reader).staticcall(msg.data);
+        if (!ok) ReturnData.bubble(packed);
+        bytes memory data = abi.decode(packed, (bytes));
+        uint256 bond = BOND_PER_ENTRY * executions.length;
+        if (msg.value != bond) revert WrongValue(bond, msg.value);
+        Load memory l = _open(data, LANE_PERSISTENT);
+        if (l.known) {
+            l.plan = reader.plan(data, l.coreId, _configsAt(data, uint64(block.timestamp)), market);
+        } else {
+            _checkLive(data);
+            // the reader has found the header inside `proof`
+            _read(l, proof[CoreCodec.HEADER_BYTES + CoreCodec.MEMBER_BYTES * CoreCodec.memberCount(data):], reader, market);
+        }
+        bool atLiveRoot = true;
+        if (l.known) {
+            _claimable[msg.sender] += bond;
+            atLiveRoot = _join(l.coreId, l.plan.keys[0], data);
+        } else {
+            _store(l);
+        }
+        if (atLiveRoot && l.plan.openAction != 0) {
+            _offer(CoreCodec.memberId(data, 0), l.plan.openAction, l.coreId, CoreCodec.l2Time(data));
+        }
+        return l.coreId;
+    }
+
+    /// @dev Rollups knows them; this contract has no immutables.
+    function _parts() private view returns (TableReader reader, address market) {
+        IRollupsExecution rollups = IRollupsExecution(address(this));
+        return (TableReader(rollups.reader()), rollups.market());
+    }
+
     // --- removal
 
     /// @inheritdoc IRollupsAdmin
@@ -226,6 +271,26 @@ contract RollupsAdmin is ForcedQueue, IRollupsAdmin {
     }
 
     // --- views
+
+    /// @inheritdoc IRollupsAdmin
+    function checkProofs(bytes calldata core, bytes calldata proofs, uint64 time)
+        external
+        view
+        override
+        returns (bytes32 coreId, address payee, bytes32 agreementHash, bytes32 systemsHash)
+    {
+        bytes memory data = core;
+        CoreCodec.checkHeader(data);
+        coreId = ActionHash.coreId(data);
+        (TableReader reader,) = _parts();
+        TableReader.Proven memory p = reader.check(data, coreId, _configsAt(data, time), proofs);
+        return (coreId, p.payee, p.agreementHash, p.systemsHash);
+    }
+
+    /// @inheritdoc IRollupsAdmin
+    function config(uint64 rollupId, uint64 epoch) external view override returns (Config memory, uint64) {
+        return _config(rollupId, epoch);
+    }
 
     /// @inheritdoc IRollupsAdmin
     function rollup(uint64 rollupId) external view override returns (RollupView memory) {

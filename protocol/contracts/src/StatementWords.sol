@@ -109,7 +109,7 @@ library StatementWords {
             _put(to, 0, kind + 256 * uint256(PackedAction.flags(core, start)));
             _put(to, 1, PackedAction.target(core, start));
             _put(to, 2, PackedAction.source(core, start));
-            _put(to, 3, PackedAction.value(core, start));
+            _put(to, 3, PackedAction.amount(core, start));
             _put(to, 4, PackedAction.gasLimit(core, start));
             uint256 meta = length << 32;
             if (kind == PackedAction.CALL) {

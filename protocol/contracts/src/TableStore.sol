@@ -53,6 +53,8 @@ abstract contract TableStore is RollupRegistry {
         bool closed;
         /// loaded again by somebody else, who may count on it: its loader cannot end it early any more
         bool shared;
+        /// one entry that leaves its root as it is: l2Time does not matter to it
+        bool onlyReads;
         uint64[] lockset;
         mapping(bytes32 key => bytes record) records;
     }
@@ -131,7 +133,7 @@ abstract contract TableStore is RollupRegistry {
     // --- tables by id
 
     /// @dev Writes the table itself; in the transient lane its members' triggers resolve in it from now on.
-    function _announce(bytes32 coreId, bytes memory core, uint256 count, uint8 lane) internal {
+    function _announce(bytes32 coreId, bytes memory core, uint256[] memory places, uint8 lane) internal {
         bool isFixed = CoreCodec.triggersHash(core) != 0;
         if (lane == LANE_TRANSIENT) {
             uint256 n = CoreCodec.memberCount(core);
@@ -151,11 +153,13 @@ abstract contract TableStore is RollupRegistry {
         StoredTable storage stored = _tables[coreId];
         stored.executor = CoreCodec.executor(core);
         stored.l2Time = CoreCodec.l2Time(core);
-        stored.remaining = uint32(count);
+        stored.remaining = uint32(places.length);
         stored.loader = msg.sender;
         stored.notBefore = CoreCodec.notBefore(core);
         stored.validUntil = CoreCodec.validUntil(core);
         stored.blockLoaded = uint64(block.number);
+        stored.onlyReads = places.length == 1
+            && CoreCodec.newRoot(core, places[0]) == CoreCodec.preRoot(core, CoreCodec.owner(places[0]));
         stored.lockset = CoreCodec.lockset(core);
     }
 
@@ -306,14 +310,14 @@ abstract contract TableStore is RollupRegistry {
 
     /// @dev Whether a rollup's state is younger than what a stored table knows: it may have come back to the table's root.
     function _isBehind(StoredTable storage stored, uint64 rollupId) private view returns (bool) {
-        return stored.l2Time < _rollups[rollupId].lastL2Time;
+        return stored.l2Time < _rollups[rollupId].lastL2Time && !stored.onlyReads;
     }
 
-    /// @dev The first offer that can be met stays.
-    function _offer(uint64 rollupId, bytes32 actionHash, bytes32 coreId) internal {
+    /// @dev The youngest live offer is the one that is found, of two of one age the first.
+    function _offer(uint64 rollupId, bytes32 actionHash, bytes32 coreId, uint64 l2Time) internal {
         bytes32 key = _openKey(rollupId, actionHash);
         StoredTable storage present = _tables[_offers[key]];
-        if (present.blockLoaded == 0 || _isOver(present) || _isBehind(present, rollupId)) _offers[key] = coreId;
+        if (present.blockLoaded == 0 || _isOver(present) || present.l2Time < l2Time) _offers[key] = coreId;
     }
 
     function _openKey(uint64 rollupId, bytes32 actionHash) private view returns (bytes32) {

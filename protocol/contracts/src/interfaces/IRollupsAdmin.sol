@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {IRollupsTypes} from "./IRollupsTypes.sol";
 
-/// @title What Rollups has its module do: registry, removal of tables, payouts, views (SPEC §8). Callers call Rollups.
+/// @title What Rollups has its module do: registry, the persistent lane, payouts, views (SPEC §8). Callers call Rollups.
 interface IRollupsAdmin is IRollupsTypes {
     /// @notice Registers a rollup. Anybody may; ids count from 1.
     /// @param genesisRoot first root. The contract cannot recompute it: followers must, and must refuse a mismatch (SPEC §3.4)
@@ -41,8 +41,17 @@ interface IRollupsAdmin is IRollupsTypes {
 
     function transferRollupOwnership(uint64 rollupId, address owner) external;
 
+    /// @notice Loads a core in the persistent lane; `msg.value` must be BOND_PER_ENTRY for each entry. The bond comes back as entries
+    ///         are consumed or cleaned. A core that is live already is left as it is and the value is credited back; if another account
+    ///         loaded it, that one can no longer end it before it expires.
+    /// @param proof `header | proofs`, header being the core without its entries
+    function loadL2Executions(Execution[] calldata executions, bytes calldata proof)
+        external
+        payable
+        returns (bytes32 coreId);
+
     /// @notice Ends a table of the caller's: nothing meets it any more. In the lane that holds it, the transient one first; there
-    ///         it must come from a load without triggers. In the persistent lane not once somebody else has loaded the same core.
+    ///         it must come from a load without triggers, and ends when the last of its loaders is done. In the persistent lane not once somebody else has loaded the same core.
     ///         Its entries stay until `cleanup`.
     function closeTable(bytes32 coreId) external;
 
@@ -51,9 +60,17 @@ interface IRollupsAdmin is IRollupsTypes {
     /// @param settlement packed (SPEC §8.2)
     function settleLoaded(bytes32 coreId, bytes calldata settlement) external;
 
-    /// @notice Removes entries of a table that is expired or closed, and for its loader of any that nobody else has loaded too. A
+    /// @notice Removes entries of a table that is expired or closed, and for its loader all that are left of one that nobody else has loaded too. A
     ///         stranger gets half of the bonds if it is expired. Expired: after validUntil, or MAX_TABLE_BLOCKS blocks after the load.
     function cleanup(bytes32 coreId, bytes32[] calldata keys) external;
+
+    /// @notice Verifies proofs of a core against the configurations in force at `time` without loading it.
+    function checkProofs(bytes calldata core, bytes calldata proofs, uint64 time)
+        external
+        view
+        returns (bytes32 coreId, address payee, bytes32 agreementHash, bytes32 systemsHash);
+
+    function config(uint64 rollupId, uint64 epoch) external view returns (Config memory, uint64 effectiveFrom);
 
     /// @notice Sends what `claimableOf(account)` shows to that account.
     function claim(address account) external;

@@ -20,15 +20,6 @@ interface IRollupsExecution is IRollupsTypes {
         bytes calldata settlement
     ) external payable returns (bytes[] memory results);
 
-    /// @notice Loads a core in the persistent lane; `msg.value` must be BOND_PER_ENTRY for each entry. The bond comes back as entries
-    ///         are consumed or cleaned. A core that is live already is left as it is and the value is credited back; if another account
-    ///         loaded it, that one can no longer end it before it expires.
-    /// @param proof `header | proofs`, header being the core without its entries
-    function loadL2Executions(Execution[] calldata executions, bytes calldata proof)
-        external
-        payable
-        returns (bytes32 coreId);
-
     /// @notice Calls a contract of a rollup as `msg.sender`.
     function callL2(uint64 rollupId, address destination, bytes calldata data) external payable returns (bytes memory);
 
@@ -90,14 +81,7 @@ interface IRollupsExecution is IRollupsTypes {
     /// @notice Reverts unless every expectation holds.
     function precheck(bytes calldata expects) external view;
 
-    /// @notice Verifies proofs of a core against the configurations in force at `time` without loading it.
-    function checkProofs(bytes calldata core, bytes calldata proofs, uint64 time)
-        external
-        view
-        returns (bytes32 coreId, address payee, bytes32 agreementHash, bytes32 systemsHash);
-
     function computeProxyAddress(address original, uint64 rollupId) external view returns (address);
-    function config(uint64 rollupId, uint64 epoch) external view returns (Config memory, uint64 effectiveFrom);
     function market() external view returns (address);
     /// @notice The stateless contract that checks rules and proofs; public inputs name Rollups, not that one.
     function reader() external view returns (address);
