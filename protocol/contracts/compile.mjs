@@ -25,7 +25,7 @@ for (const name of files) {
 const settings = {
   evmVersion: "cancun",
   viaIR: true,
-  optimizer: { enabled: true, runs: 1000 },
+  optimizer: { enabled: true, runs: 400 },
   metadata: { appendCBOR: false, bytecodeHash: "none" },
 };
 const outputSelection = { "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object",

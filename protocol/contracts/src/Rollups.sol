@@ -69,7 +69,7 @@ contract Rollups is Flow {
         bool isFresh = !l.known || _standsOnLiveRoots(data);
         if (isFresh) _checkLive(data);
         _read(l, proofs, READER, address(MARKET));
-        _checkTriggers(l, triggers);
+        bool fromAnybody = _checkTriggers(l, triggers);
         // also of somebody's copy in this transaction, of which entries may be gone and whose members may resolve elsewhere since
         if (isFresh) _store(l);
         // a load that fires nothing does not show that the user was served, so it does not pay: settleLoaded does
@@ -80,7 +80,7 @@ contract Rollups is Flow {
         if (triggers.length == 0) {
             _rememberLoader(l.coreId, l.proven);
         } else if (agreementHash != 0) {
-            _checkPayer(data, settlement);
+            if (fromAnybody) _checkPayer(data, settlement);
             MARKET.settle{gas: SETTLE_GAS}(
                 l.coreId, agreementHash, l.proven.payee, l.proven.systemsHash, settlement
             );
@@ -200,7 +200,7 @@ contract Rollups is Flow {
         if (triggersHash != wanted) revert WrongTriggers(wanted, triggersHash);
     }
 
-    /// @dev A table that anybody may fire in part is paid for only by whom it was made for: a copier would leave the rest.
+    /// @dev A table of which anybody may fire a part is paid for by whom it was made for only: a copier would leave the rest.
     function _checkPayer(bytes memory data, bytes calldata settlement) private view {
         if (CoreCodec.executor(data) != address(0) || CoreCodec.triggersHash(data) != 0) return;
         if (settlement.length < REQUESTER_END) revert IProofMarket.MalformedSettlement(settlement.length);
@@ -208,7 +208,8 @@ contract Rollups is Flow {
         if (msg.sender != requester) revert NotExecutor(msg.sender, requester);
     }
 
-    function _checkTriggers(Load memory l, bytes calldata triggers) private view {
+    /// @return fromAnybody whether some of them name no source
+    function _checkTriggers(Load memory l, bytes calldata triggers) private view returns (bool fromAnybody) {
         bytes memory data = l.data;
         uint256 sum = 0;
         for (uint256 i = 0; i < triggers.length / 2; i++) {
@@ -216,7 +217,9 @@ contract Rollups is Flow {
             if (index >= l.plan.places.length) revert NotATrigger(index);
             uint256 start = CoreCodec.triggerAt(l.plan.places[index]);
             uint8 kind = PackedAction.kind(data, start);
-            if (kind != PackedAction.L2TX) {
+            if (kind == PackedAction.L2TX) {
+                fromAnybody = true;
+            } else {
                 if (kind != PackedAction.CALL || PackedAction.sourceRollup(data, start) != 0) revert NotATrigger(index);
                 address source = PackedAction.sourceAddress(data, start);
                 if (source != msg.sender) revert NotTriggerSource(index, source);
