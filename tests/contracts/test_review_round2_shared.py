@@ -80,7 +80,6 @@ def test_a_table_that_has_fired_its_triggers_hides_no_registered_response(made: 
     assert consumer.view("lastAnswer") == RESPONSE
 
 
-@open_("a table of fixed triggers that does not run is taken for the caller's")
 def test_a_table_that_cannot_be_entered_hides_no_registered_response(made: Setup, bundle: Contract) -> None:
     """It has an entry for the very call, but only the one load that fires its fixed triggers may enter it."""
     consumer = dapp(made)

@@ -222,7 +222,7 @@ class Model:
         return Table(core, identity, set(range(len(core.entries))), persistent, epochs)
 
     def offer(self, table: Table) -> None:
-        """One entry that anybody may meet is found without its table's name: the youngest live one, of equals the first."""
+        """One entry that anybody may meet is found without a name: the youngest live one, of equals the first."""
         core = table.core
         first = core.entries[0]
         is_open = core.executor == ZERO_ADDRESS and len(core.lockset) == len(core.entries) == 1
@@ -316,7 +316,9 @@ class Model:
         if identity is None or identity in self.state.active:
             return identity is not None
         table = self.state.transient.get(identity)
-        return table is not None and self.met_by(table, hashed) is not None
+        if table is None or table.core.triggers_hash != ZERO_HASH:
+            return False
+        return self.met_by(table, hashed) is not None
 
     def met_by(self, table: Table, hashed: Hash32) -> int | None:
         """The entry that an action meets at the live roots."""

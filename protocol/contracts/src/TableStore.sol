@@ -219,7 +219,8 @@ abstract contract TableStore is RollupRegistry {
             if (Transient.get(_activeSlot(coreId)) == RUNNING) return coreId;
             (bool found, Table memory t) = _tableOf(coreId);
             (bytes32 key,) = _keyOf(t, actionHash, rollupId);
-            if (found && _hasRecord(t, key)) return coreId;
+            // one whose triggers are fixed is entered by the load that fires them, and by nobody else
+            if (found && !t.triggersFixed && _hasRecord(t, key)) return coreId;
         }
         bytes32 offered = _offers[_openKey(rollupId, actionHash)];
         return offered == 0 || _isBehind(_tables[offered], rollupId) ? coreId : offered;
