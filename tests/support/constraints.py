@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 import numpy as np
 
@@ -79,6 +79,30 @@ class Constraints:
         free = all(self.holds(number, values) for number in self.touching(wire))
         values[wire] = kept
         return free
+
+    def free(self, values: Sequence[int], changes: Sequence[Callable[[int], int]]) -> list[int]:
+        """Wires of an assignment that holds which could change alone, in one of some ways, without breaking it.
+
+        All at once: a side changes by coefficient times step, so that each term is looked at once for each change.
+        """
+        steps = [[(change(x) - x) % R for x in values] for change in changes]
+        # What is left for a wire is the ways in which it may still change.
+        left = [{way for way, step in enumerate(steps) if step[wire]} for wire in range(self.wires)]
+        for number in range(self.count):
+            a, b, c = (dict(side) for side in self.sides(number))
+            left_sum, right_sum, out = (sum(k * values[w] for w, k in side.items()) % R for side in (a, b, c))
+            assert (left_sum * right_sum - out) % R == 0
+            for wire in c.keys() - a.keys() - b.keys():
+                left[wire].clear()
+            for wire in a.keys() | b.keys():
+                ka, kb, kc = a.get(wire, 0), b.get(wire, 0), c.get(wire, 0)
+                broken = set()
+                for way in left[wire]:
+                    step = steps[way][wire]
+                    if ((left_sum + ka * step) * (right_sum + kb * step) - out - kc * step) % R:
+                        broken.add(way)
+                left[wire] -= broken
+        return [wire for wire, ways in enumerate(left) if ways]
 
     def undetermined(self, values: Sequence[int], known: Container[int]) -> list[int]:
         """Wires that could move together without breaking a constraint to first order, if the known ones stay.
