@@ -195,11 +195,15 @@ class _Table:
             )
         )
 
-    def call_answered_by(self, result: Action, wanted: Hash32) -> int:
-        """Entry whose outgoing call a missing RESULT answers: the hash decides, the latest one first."""
-        for index in range(len(self.entries) - 1, -1, -1):
-            call = self.entries[index].next_action
-            if call.kind in CALLS and action_hash(result, action_hash(call)) == wanted:
+    def call_answered_by(self, result: Action, wanted: Hash32, parent: int) -> int:
+        """Entry whose outgoing call a missing RESULT answers: the one that suspended the frame that waits there."""
+        states = self._first if parent == NONE else self._after[parent]
+        waits = states[result.rollup_id].frames
+        for index, run in enumerate(self.runs):
+            call = run.next_action
+            if run.suspended is not None and run.suspended is waits and call.kind in CALLS:
+                if action_hash(result, action_hash(call)) != wanted:
+                    break
                 return index
         raise PlanError(reason="a result answers no call of this table")
 
@@ -292,10 +296,12 @@ def _plan_with(
         action = decode_action(missing.action)
         if action.rollup_id not in lockset:
             raise _NeedsRollup(action.rollup_id)
+        parent = missing.position(core_id(core_bytes))
+        is_result = action.kind is ActionKind.RESULT
         table.add(
             action,
-            parent=missing.position(core_id(core_bytes)),
-            reply_to=table.call_answered_by(action, missing.wanted) if action.kind is ActionKind.RESULT else NONE,
+            parent=parent,
+            reply_to=table.call_answered_by(action, missing.wanted, parent) if is_result else NONE,
             revert_of=(
                 table.undone_before(action, missing.wanted) if action.kind is ActionKind.REVERT_CONTINUE else NONE
             ),

@@ -219,6 +219,37 @@ def test_a_call_that_l1_would_swallow_the_failure_of_is_planned() -> None:
     assert at.actor.view("outcomes", 0)
 
 
+def test_equal_calls_inside_each_other_are_answered_innermost_first() -> None:
+    """Three frames of one program, two of which wait for the same call: only the frame tells their answers apart."""
+    again = """
+        SLOAD  r1, f0
+        LDI    r2, 1
+        ADD    r3, r1, r2
+        SSTORE f0, r3
+        LDI    r2, 2
+        EQ     r4, r1, r2
+        JNZ    r4, end
+        LDF    f1, ACTOR
+        XCALL  f1, 0x0ac70001, 0, 0
+        LDF    f2, 5
+        SSTORE f2, r3
+end:    OUT    r11, r3, 0
+        RETURN 1
+    """
+    at = scene({PROGRAM: again})
+    back = call_data("IRollups", "callL2", ROLLUP, PROGRAM, b"")
+    teach(at.made, at.actor, ASK, [(at.made.rollups.address, 0, back)], word(4))
+    plan = at.plan(at.call())
+    assert [(e.parent, e.reply_to) for e in plan.core.entries] == [
+        (0xFFFF, 0xFFFF),
+        (0, 0xFFFF),
+        (1, 0xFFFF),
+        (2, 1),
+        (3, 0),
+    ]
+    at.lands(plan)
+
+
 def test_a_feigned_missing_entry_ends_the_planning() -> None:
     """An L1 contract says what Rollups would say."""
     at = scene({PROGRAM: "LDF f1, ACTOR\nXCALL f1, 0x0ac70001, 0, 0\n" + ANSWERS, OTHER: "RETURN 0"})
