@@ -2,7 +2,7 @@
 
 All leaves that a table touches lie in one *block*: a subtree of 4^levels places. Units climb from a leaf to the
 block's root only; from there to the tree's root leads one path for the whole table, because trees of one table differ
-inside the block only. A block of 4^6 places holds every rollup with up to 4,096 leaves.
+inside the block only. In tier S the block is the whole tree, and there is no such path.
 """
 
 from __future__ import annotations

@@ -49,6 +49,6 @@ SHAPE_S: Final = Shape(
     integers=6,
     pairs=4,
     readers=3,
-    block_levels=6,
+    block_levels=8,
 )
 SHAPES: Final = {TIER_S.number: SHAPE_S}

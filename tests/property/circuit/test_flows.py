@@ -14,8 +14,8 @@ from protocol.vm.assembler import assemble
 from protocol.vm.execution import Outcome, Trap
 from protocol.vm.poseidon import P
 from protocol.vm.programs import program
-from protocol.vm.state import FIELD_WORD, INTEGER_WORD, VmState, account_key
-from protocol.vm.state_tree import StateTree, needed_nodes, partial_tree
+from protocol.vm.state import FIELD_WORD, INTEGER_WORD, VmState, account_key, storage_key
+from protocol.vm.state_tree import Leaf, StateTree, needed_nodes, partial_tree
 from proving.circuit.errors import ClaimMismatch, TierExceeded
 from proving.circuit.plan import execute, fits
 from proving.circuit.tiers import SHAPE_S, Shape
@@ -288,6 +288,28 @@ def test_limits_of_a_whole_table_are_refused_by_name() -> None:
     spread.call()
     assert limit(spread) is None
     assert limit(spread, replace(SHAPE_S, block_levels=1)) == "TIER_BLOCK"
+
+
+def test_leaves_may_lie_anywhere_in_a_large_tree() -> None:
+    """An account, a slot and the next free place, far apart among 60,000 leaves that nobody knows."""
+    code = assemble("SLOAD r0, f0\nLDF f1, 9\nSSTORE f1, r0\nOUT r0, r0, 0\nRETURN 1")
+    address = int.from_bytes(ACCOUNT, "big")
+    words_of = {0: (0, 0), account_key(address): (0, code.code_hash), storage_key(address, 0): (7, INTEGER_WORD)}
+    keys, places = sorted(words_of), (0, 77, 40000)
+    following = dict(zip(keys, [*keys[1:], 0], strict=True))
+    leaves = {place: Leaf(key, following[key], *words_of[key]) for place, key in zip(places, keys, strict=True)}
+    count, nodes = 60001, {}
+    on_path = {*places, count}
+    for level in range(8):
+        beside = {4 * (place >> 2) + digit for place in on_path for digit in range(4)} - on_path
+        nodes |= {(level, place): 1000 + place for place in beside if place << 2 * level < count}
+        on_path = {place >> 2 for place in on_path}
+    tree = partial_tree(count, leaves, nodes)
+    story = Story(VmState(tree=tree, frames=None, programs={code.code_hash: code}))
+    story.call()
+
+    assert story.state.tree.next_index == count + 1
+    assert broken(witness_of(story)) is None
 
 
 def test_a_tree_deeper_than_the_tier_is_refused_by_name() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from protocol.constants import MIN_TREE_DEPTH
 from proving.circuit.builder import Recorder
 from proving.circuit.table_vm import table_vm
 from proving.circuit.tiers import SHAPE_S, Shape
@@ -25,7 +26,6 @@ def test_readme_states_what_one_more_costs() -> None:
         f"segment of {s.segment_rows} rows": replace(s, segments=s.segments + 1),
         "pair of tree updates": replace(s, pairs=s.pairs + 1),
         "tree read": replace(s, readers=s.readers + 1),
-        "level of the block": replace(s, block_levels=s.block_levels + 1),
         "entry": replace(s, tier=replace(s.tier, entries=s.tier.entries + 1)),
         "data word": replace(s, tier=replace(s.tier, data_words=s.tier.data_words + 1)),
         "chunk of 15 instructions": replace(s, chunks=s.chunks + 1),
@@ -33,9 +33,12 @@ def test_readme_states_what_one_more_costs() -> None:
         "HASH input": replace(s, hashes=s.hashes + 1),
         "product, quotient, ..": replace(s, integers=s.integers + 1),
     }
-    stated = {name: f"| {name} | {constraints(shape) - base} |" in text for name, shape in larger.items()}
+    costs = {name: constraints(shape) - base for name, shape in larger.items()}
+    costs["level of the tree"] = base - constraints(replace(s, block_levels=s.block_levels - 1))
+    stated = {name: f"| {name} | {cost} |" in text for name, cost in costs.items()}
 
-    assert stated == dict.fromkeys(larger, True)
+    assert s.block_levels == MIN_TREE_DEPTH
+    assert stated == dict.fromkeys(costs, True), costs
 
 
 def test_readme_states_the_limits_of_tier_s() -> None:
@@ -51,6 +54,6 @@ def test_readme_states_the_limits_of_tier_s() -> None:
         f"| different HASH inputs in one table | {shape.hashes} |",
         f"| tree updates in one table | {2 * shape.pairs}; an insertion takes a pair, value that comes or goes one |",
         f"| tree reads in one table | {shape.readers}, and one for each update that is left |",
-        f"| leaves that one table touches | within one aligned block of {4**shape.block_levels:,} places |",
+        f"| tree | at most {4**shape.block_levels:,} leaves (depth {shape.block_levels}); leaves may lie anywhere |",
     ):
         assert row in rows
