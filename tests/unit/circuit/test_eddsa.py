@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from protocol.constants import FIELD_ORDER as R
 from protocol.vm.babyjub import BASE, IDENTITY, SUBGROUP_ORDER, Point, add, compress, multiply, negate
 from protocol.vm.eddsa import Signature, SigningKey, challenge, verify
+from protocol.vm.transactions import decode_transaction, message_of, sign_transaction
 from proving.circuit import eddsa as gadgets
 from proving.circuit.builder import Builder, Expr
 from tests.support.gadgets import Gadget, Made
@@ -118,6 +120,18 @@ def test_words_of_transactions() -> None:
         assert made.outputs[0] == expected
         if expected:
             assert made.outputs[1:] == list(KEY.public)
+
+
+def test_a_signed_transaction() -> None:
+    """As `sign_transaction` makes it; with another nonce its signature is none."""
+    data = sign_transaction(KEY, domain=77, rollup_id=5, nonce=3, destination=KEY.address, value=9, words=((1, 2),))
+    decoded = decode_transaction(data)
+    signed = [half for at in (0, 32, 64) for half in divmod(int.from_bytes(data[at : at + 32], "big"), LIMIT)]
+    for transaction, valid in ((decoded, 1), (replace(decoded, nonce=4), 0)):
+        made = words().fill([*signed, message_of(transaction, 77, 5)])
+
+        assert made.first_broken() is None
+        assert made.outputs == [valid, *KEY.public]
 
 
 def explained(made: Made, wire: int) -> bool:
