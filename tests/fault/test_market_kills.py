@@ -189,3 +189,31 @@ async def test_a_prover_that_died_before_it_priced_a_request_bids_when_it_is_bac
 
     assert won is not None
     assert State.EARNED is won.state
+
+
+@pytest.mark.parametrize("side", [pytest.param("before", marks=pytest.mark.campaign), "after"])
+@pytest.mark.parametrize(
+    "name", ["payload-breaks", "fee-granted", "decline-signed", "fee-seen", "done ask-fee", "done build-decline"]
+)
+async def test_a_death_during_a_dispute_collects_the_fee_once(
+    tmp_path: Path, autojump_clock: object, name: str, side: str
+) -> None:
+    """The requester's envelope lies; it signs, and pays a tenth of the price however often the prover ends."""
+    with memory_folder(tmp_path) as folder:
+        world = World(folder)
+        world.winner.kill_at = f"{side} prover {name}"
+        world.requester.asks = replace(planned_table(), proof_count=2)
+        async with trio.open_nursery() as nursery:
+            for party in reversed(world.parties):
+                await nursery.start(party.run_lives)
+            with trio.fail_after(LONG_S):
+                await world.requester.ended.wait()
+                await world.winner.ended.wait()
+            nursery.cancel_scope.cancel()
+        won = world.winner.order()
+
+    assert won is not None
+    assert "" == world.winner.kill_at
+    assert State.COMPENSATED is won.state, won.reason
+    assert 10**13 == world.ledger.credit_wei[b"payee of prover2____"]
+    assert [] == world.ledger.payments

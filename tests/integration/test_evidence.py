@@ -44,7 +44,7 @@ async def running(world: World) -> AsyncIterator[Order]:
     """All parties up, and the order asked for."""
     async with trio.open_nursery() as nursery:
         for party in reversed(world.parties):
-            await nursery.start(party.run)
+            await nursery.start(party.run_lives if party is world.winner else party.run)
         yield await request(world, 0)
         nursery.cancel_scope.cancel()
 
@@ -160,9 +160,16 @@ async def test_a_better_bid_that_is_passed_over_is_revealed_and_remembered(
     assert (State.LOST, "") == view_of(world.winner, order)
 
 
-async def test_a_ticket_that_paid_another_promise_costs_its_bond(folder: Path, autojump_clock: object) -> None:
-    """The winner's claim shows its proof, L1 shows what the ticket paid instead; both signatures are the evidence."""
+@pytest.mark.parametrize("kill_at", ["", "promise-broken", "equivocation-signed", "done build-accusation"])
+async def test_a_ticket_that_paid_another_promise_costs_its_bond(
+    folder: Path, autojump_clock: object, kill_at: str
+) -> None:
+    """The winner's claim shows its proof, L1 shows what the ticket paid instead; both signatures are the evidence.
+
+    However often the prover ends in between.
+    """
     world = World(folder)
+    world.winner.kill_at = f"after prover {kill_at}" if kill_at else ""
     other = world.provers[0].key
     async with running(world) as order:
         with trio.fail_after(LONG_S):
@@ -193,6 +200,7 @@ async def test_a_ticket_that_paid_another_promise_costs_its_bond(folder: Path, a
             while not all(faults_of(prover) for prover in world.provers):
                 await let_pass(500)
 
+    assert "" == world.winner.kill_at
     assert (State.VINDICATED, "TICKET_TWICE") == view_of(world.winner, order)
     assert {place} == world.ledger.taken
     assert 10**14 == world.ledger.credit_wei[b"payee of prover2____"]
