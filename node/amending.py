@@ -12,7 +12,7 @@ from node.broker import OrderLoop
 from node.engagement import Engagement
 from node.frames import FrameWriter
 from node.market_state import Deal, pack_plan, unpack_plan
-from node.ports import Chain, Direct, PlannedTable, Refused
+from node.ports import Chain, Clock, Direct, PlannedTable, Refused
 from node.rounds import Replan
 from protocol.agreement import SignedAmend, StatementAmend, by_key, pack_amend
 from protocol.codec import decode_body, encode_body
@@ -26,6 +26,8 @@ from protocol.types import Hash32
 
 log = logging.getLogger("unveto.amending")
 
+LOOK_EVERY_MS: Final = 1_000  # at one order: each look reads a whole plan, and asks L1
+MAX_LOOKED: Final = 1_024
 MAX_AMENDS: Final = 2  # each costs the prover a proof that it has begun; then the agreed table is settled
 
 
@@ -33,9 +35,11 @@ class Amending:
     """The amends of one requester's orders."""
 
     def __init__(
-        self, *, engaged: Engagement, chain: Chain, direct: Direct, frames: FrameWriter, replan: Replan
+        self, *, engaged: Engagement, clock: Clock, chain: Chain, direct: Direct, frames: FrameWriter, replan: Replan
     ) -> None:
         self._engaged = engaged
+        self._clock = clock
+        self._next_ms: dict[bytes, int] = {}
         self._chain = chain
         self._direct = direct
         self._frames = frames
@@ -51,6 +55,12 @@ class Amending:
         Raises:
             TryAgain: L1 cannot be asked.
         """
+        now_ms = self._clock.now_ms()
+        if now_ms < self._next_ms.get(order.order_id, 0):
+            return
+        if len(self._next_ms) >= MAX_LOOKED:
+            self._next_ms.clear()
+        self._next_ms[order.order_id] = now_ms + LOOK_EVERY_MS
         if await self._tried(order) >= MAX_AMENDS or not await self._loop.secret(order.order_id, kept.INTENT):
             return
         if not await self._chain.holds((await self._engaged.plan(order)).core):

@@ -134,6 +134,9 @@ class Earnings:
         if order.state is State.MISSED and await self._chain.is_slashed(deal.agreement_hash):
             await self._loop.happen(order.order_id, Event.SLASH_SEEN)
             return
+        is_alone = len(deal.award.openings[: 1 + deal.request.standbys]) == 1
+        if is_alone and order.state in (State.ACKED, State.AT_WORK, State.MISSED):
+            return  # nobody else can be paid
         core = payload_core_id(await self._secret(order, kept.PAYLOAD))
         if await self._was_outrun(deal, core):
             await self._loop.happen(order.order_id, Event.OUTRUN, reason="OUTRUN")

@@ -185,7 +185,9 @@ class Requester:
             poll_ms=poll_ms,
         )
         self._standbys.attach(self._engaged)
-        self._amending = Amending(engaged=self._engaged, chain=chain, direct=direct, frames=frames, replan=replan)
+        self._amending = Amending(
+            engaged=self._engaged, clock=clock, chain=chain, direct=direct, frames=frames, replan=replan
+        )
         self._rounds = Rounds(
             store=store,
             in_thread=in_thread,

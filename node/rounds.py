@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from market.lifecycle import Order, Role, State
 from node import market_state as kept
 from node.engagement import Engagement
+from node.market_state import unpack_plan
 from node.ports import Clock, InThread, PlannedTable, TryAgain
 from node.standby import Standbys
 from node.store.orders import OrderStore
@@ -119,8 +120,14 @@ class Rounds:
                 log.info("order %s: no spare ticket for another auction", order.order_id.hex()[:8])
                 return
             ticket = free[0]
-        await self._clock.sleep_until(self._clock.now_ms() + PAUSE_MS)
         intent = await engaged.loop.secret(order.order_id, kept.INTENT)
-        plan = await self._replan(intent) if intent else await engaged.plan(order)
+        planned = await engaged.loop.secret(order.order_id, kept.PLAN)
+        await self._clock.sleep_until(self._clock.now_ms() + PAUSE_MS)
+        if intent:
+            plan = await self._replan(intent)
+        elif planned is not None:
+            plan = unpack_plan(planned)
+        else:
+            return  # the order ended long ago, and this process was not there
         followed = await self._start(plan, ticket=ticket, origin=origin, intent=intent or b"", attempt=attempt)
         log.info("order %s: auction %d is %s", order.order_id.hex()[:8], attempt, followed.order_id.hex()[:8])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Final
 
 from market.lifecycle import Event, Role
 from market.standing import HARMLESS, LIMIT_MILLI, LOOK_BACK_MS, OF_FAULTS, OF_PROVERS, OF_REQUESTERS, Outcome, standing
@@ -12,9 +13,11 @@ from node.store.orders import OrderStore, Outcomes
 from protocol.codec import decode_body
 from protocol.messages import Award
 
+FRESH_MS: Final = 5_000  # so that a flood of requests does not become one of queries
+
 
 class Standings:
-    """Asks the store each time: orders are few, and what they say must survive a restart anyway."""
+    """Asks the store: what orders say must survive a restart."""
 
     def __init__(self, store: OrderStore, faults: FaultStore | None, in_thread: InThread, clock: Clock) -> None:
         """
@@ -23,18 +26,26 @@ class Standings:
         """
         self._store = store
         self._faults = faults
+        self._seen: list[Outcome] = []
+        self._fresh_until_ms = 0
         self._in_thread = in_thread
         self._clock = clock
 
     async def refused(self, role: Role, accounts: frozenset[bytes]) -> frozenset[bytes]:
         """Those accounts that a node in `role` does not deal with."""
         now_ms = self._clock.now_ms()
+        if now_ms >= self._fresh_until_ms:
+            self._seen, self._fresh_until_ms = await self._read(role, now_ms), now_ms + FRESH_MS
+        seen = self._seen
+        return frozenset(account for account in accounts if standing(seen, account, now_ms) < LIMIT_MILLI)
+
+    async def _read(self, role: Role, now_ms: int) -> list[Outcome]:
         rows = await self._in_thread(partial(self._store.outcomes, role, now_ms - LOOK_BACK_MS))
         seen = _of_requesters(rows) if role is Role.PROVER else _of_provers(rows)
         if role is Role.PROVER and self._faults is not None:
             proven = await self._in_thread(partial(self._faults.since, now_ms - LOOK_BACK_MS))
             seen += [Outcome(account=f.account, weight_milli=OF_FAULTS[f.kind], at_ms=f.at_ms) for f in proven]
-        return frozenset(account for account in accounts if standing(seen, account, now_ms) < LIMIT_MILLI)
+        return seen
 
 
 def _of_requesters(rows: tuple[Outcomes, ...]) -> list[Outcome]:

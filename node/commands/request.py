@@ -21,6 +21,7 @@ from node.output import Output
 
 ANSWER_TIMEOUT_S: Final = 60
 LOOK_EVERY_S: Final = 0.2
+FOLLOW_S: Final = 15  # for planning the wish again
 GOOD_ENDS: Final = frozenset({State.PAID})
 
 
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace, out: Output) -> int:
         out.result({"request_id": order_id.hex()})
         return 0
     view = OrderView(config.path(""))
-    ended = trio.run(_watch, view, order_id, out)
+    order_id, ended = trio.run(_watch, view, order_id, out, config.requester.auction.rounds)
     out.result(order_json(view, order_id))
     return 0 if ended in GOOD_ENDS else 1
 
@@ -107,7 +108,23 @@ async def _answer(inbox: Inbox, command_id: str) -> Mapping[str, Any]:
     return answer
 
 
-async def _watch(view: OrderView, order_id: bytes, out: Output) -> State:
+async def _watch(view: OrderView, order_id: bytes, out: Output, rounds: int) -> tuple[bytes, State]:
+    """The order that ended the wish, which may be of a later auction, and its state."""
+    for _ in range(rounds):
+        state = await _watch_one(view, order_id, out)
+        following = view.following(order_id)
+        if state is State.EXPIRED and following is None:
+            with trio.move_on_after(FOLLOW_S):
+                while (following := view.following(order_id)) is None:
+                    await trio.sleep(LOOK_EVERY_S)
+        if following is None:
+            return order_id, state
+        order_id = following
+        out.say(f"request {order_id.hex()}: another auction of the same wish")
+    return order_id, await _watch_one(view, order_id, out)
+
+
+async def _watch_one(view: OrderView, order_id: bytes, out: Output) -> State:
     told = 0
     while True:
         history = view.history(order_id)

@@ -16,6 +16,7 @@ from market.standing import PASSED_OVER
 from node import market_state as kept
 from node.market_state import unpack_request
 from node.requester import Requester
+from node.standings import FRESH_MS
 from node.store.database import Database
 from node.store.faults import FaultStore
 from protocol.agreement import Settlement, agreement_of, awarded_agreement, by_key, pack_settlement
@@ -106,6 +107,7 @@ async def test_a_double_award_seen_by_one_is_known_to_all_and_ends_all_business(
         with trio.fail_after(LONG_S):
             while not all(faults_of(prover) for prover in world.provers):
                 await let_pass(500)
+        await let_pass(FRESH_MS)
         again = await request(world, 1)
         with trio.fail_after(LONG_S):
             while any(view_of(prover, again) is None for prover in world.provers):
