@@ -144,7 +144,7 @@ def persistent(made: Setup) -> dict[str, int]:
 def lookups(others: int) -> tuple[int, int]:
     """Gas of meeting a stored table, unnamed and by its name, among so many entries of others.
 
-    On pyrevm, which loads them in seconds. What was touched before is warm there, so these are not figures of a transaction.
+    On pyrevm, which loads them in seconds. What was touched before is warm there: no figures of a transaction.
     """
     world = NativeWorld()
     made = setup(world)
