@@ -17,6 +17,7 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from proving.errors import PairingFailed, ProofMalformed
 from proving.native import DEFAULT_OPTIONS, Data, Options, Progress, load, view
@@ -26,6 +27,9 @@ from proving.prepared_cache import cached_prepared_key
 from proving.setup_dev import setup_dev
 from proving.wtns import Witness, as_witness
 from proving.zkey import Zkey, read_zkey
+
+_QUOTIENT_DONE: Final = 10
+"""Percent of the work; `kFirstSum` in `core/src/prove.hpp`."""
 
 __all__ = ["Proof", "VerifyingKey", "prove", "rerandomise", "setup_dev", "verify", "verify_bytes"]
 
@@ -56,8 +60,14 @@ def prove(
     """
     key = _prepared(zkey, options)
     out = ctypes.create_string_buffer(PROOF_BYTES)
+
+    def relay(done: int, total: int) -> bool:
+        if done == _QUOTIENT_DONE:
+            key.release_rows()
+        return progress is not None and progress(done, total)
+
     with as_witness(wtns) as witness:
-        load().call("prove", options, ctypes.byref(key.argument()), view(witness.values), out, progress=progress)
+        load().call("prove", options, ctypes.byref(key.argument()), view(witness.values), out, progress=relay)
         return Proof.from_bytes(out.raw), witness.public(key.n_public)
 
 

@@ -91,6 +91,11 @@ class PreparedKey:
         out.owner = self  # a structure holds addresses only
         return out
 
+    def release_rows(self) -> None:
+        """Gives back the memory of the coefficients' pages, which a proof does not read once it has the quotient."""
+        for name in ("row_ends", "terms", "values"):
+            release_pages(self.sections[name])
+
 
 def radix_bits(options: Options = DEFAULT_OPTIONS) -> int:
     """The radix of the keys that a path reads."""

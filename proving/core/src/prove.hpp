@@ -16,9 +16,9 @@ class Prover {
   Groth16Proof<B> prove(unveto_bytes witness, const Blinding<B>& blinding) const {
     const Scalars z = checked_witness(ctx_, witness, key_.n_wires);
     ctx_.progress(1, kSteps);
-    const auto quotient = Quotient<B>::on_odd_coset(ctx_, key_, z);
+    auto quotient = Quotient<B>::on_odd_coset(ctx_, key_, z);
     ctx_.progress(kFirstSum, kSteps);
-    const auto sums = MultiExponentiation<B>::run(ctx_, key_, z, view(quotient), [&](std::size_t done, std::size_t total) {
+    const auto sums = MultiExponentiation<B>::run(ctx_, key_, z, std::move(quotient), [&](std::size_t done, std::size_t total) {
       ctx_.progress(u32(kFirstSum + done * (kSteps - 1 - kFirstSum) / total), kSteps);
     });
     const auto proof = blinding.apply(unblinded(sums), vk_.delta_g2);

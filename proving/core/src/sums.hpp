@@ -24,13 +24,15 @@ struct MultiExponentiation {
   using Batch2 = typename BatchOf<Fq2<B>>::Type;
   using Space = Workspace<Batch1, Batch2>;
 
-  // progress(done, total) is called on the calling thread.
+  // The quotient is given up as soon as its digits are there. progress(done, total) is called on the calling thread.
   template <class Progress>
-  static Sums<B> run(const Context& ctx, const ProvingKey& key, const Scalars& z, const Scalars& quotient, Progress&& progress) {
+  static Sums<B> run(const Context& ctx, const ProvingKey& key, const Scalars& z, SecretScalars&& quotient, Progress&& progress) {
+    const std::size_t n_quotient = quotient.size();
+    const ScalarDigits q_digits(ctx, view(quotient).bytes, n_quotient, sorted_width(n_quotient));
+    SecretScalars().swap(quotient);
     const ScalarDigits z_digits(ctx, z.bytes, z.size, sorted_width(z.size));
-    const ScalarDigits q_digits(ctx, quotient.bytes, quotient.size, sorted_width(quotient.size));
     SortedMsm<Batch2, Space> b2(z_digits, z.size, key.b2);
-    SortedMsm<Batch1, Space> a(z_digits, z.size, key.a), l(z_digits, z.size, key.l), h(q_digits, quotient.size, key.h);
+    SortedMsm<Batch1, Space> a(z_digits, z.size, key.a), l(z_digits, z.size, key.l), h(q_digits, n_quotient, key.h);
     const SharedOrder<Space> over_z(ctx, z_digits, {&b2, &a, &l}), over_q(ctx, q_digits, {&h});
     Workspaces<Space> spaces;
     // The dearest tasks first, so that no thread is left with a long one at the end.
