@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import pytest
@@ -21,7 +21,7 @@ from protocol.vm.poseidon import P
 from protocol.vm.programs import program
 from protocol.vm.state import FIELD_WORD, INTEGER_WORD
 from proving.circuit.operations import ENVIRONMENT, GROUP_OF, WORD_OPERATIONS
-from proving.circuit.table_vm import PUBLIC
+from proving.circuit.table_vm import PUBLIC, Hints
 from tests.support.circuits import circuit
 from tests.support.forger import (
     SHAPE,
@@ -71,25 +71,35 @@ def integers() -> Story:
 STORIES: dict[str, Callable[[], Story]] = {"suspended": story, "token": token, "integers": integers}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """A story with its honest witness."""
+
+    story: Story
+    hints: Hints
+    values: tuple[int, ...]
+
+
 @cache
-def filled(name: str) -> tuple[Story, tuple[int, ...]]:
-    """A story and its assignment."""
+def filled(name: str) -> Filled:
+    """Filled once."""
     made = STORIES[name]()
-    return made, tuple(forge(honest_hints(made)))
+    hints = honest_hints(made)
+    return Filled(story=made, hints=hints, values=tuple(forge(hints)))
 
 
 def honest() -> tuple[int, ...]:
     """The assignment of the story that most tests here are about."""
-    return filled("suspended")[1]
+    return filled("suspended").values
 
 
-def operation(row: int, case: Story) -> str | None:
+def operation(row: int, case: Filled) -> str | None:
     """What a row does; None where nothing runs. The last step of an entry repeats."""
-    place = honest_hints(case).segments[row // SHAPE.segment_rows]
+    place = case.hints.segments[row // SHAPE.segment_rows]
     if place is None:
         return None
-    steps = case.runs[place].steps
-    at = entry_rows(honest_hints(case), place).index(row)
+    steps = case.story.runs[place].steps
+    at = entry_rows(case.hints, place).index(row)
     return Op(steps[min(at, len(steps) - 1)].instruction.op).name
 
 
@@ -99,9 +109,9 @@ def is_inverse(wire: int) -> bool:
     return len(numbers) == 1 and [w for w, _ in constraints().sides(numbers[0])[1]] == [wire]
 
 
-def may_be_free(wire: int, case: Story | None = None) -> bool:
+def may_be_free(wire: int, case: Filled | None = None) -> bool:
     """The whole list of wires that may take any value in an honest witness."""
-    case = case or filled("suspended")[0]
+    case = case or filled("suspended")
     if is_inverse(wire):
         return True
     units = [stamp.first_wire for stamp in circuit().stamps if stamp.name == "integer unit"]
@@ -122,16 +132,14 @@ def may_be_free(wire: int, case: Story | None = None) -> bool:
     return False
 
 
-@pytest.mark.parametrize(
-    "name", ["suspended", *(pytest.param(name, marks=pytest.mark.campaign) for name in ("token", "integers"))]
-)
+@pytest.mark.parametrize("name", STORIES)
 def test_every_changed_wire_is_noticed(name: str) -> None:
     """Each wire of the circuit alone: another bit, a neighbour, the opposite, anything."""
-    case, values = filled(name)
+    case = filled(name)
     rng = random.Random(name)
-    free = constraints().free(values, [lambda x: 1 - x, lambda x: x + 1, lambda x: -x, lambda _: rng.randrange(R)])
+    free = constraints().free(case.values, [lambda x: 1 - x, lambda x: x + 1, lambda x: -x, lambda _: rng.randrange(R)])
 
-    assert len(values) == circuit().n_wires
+    assert len(case.values) == circuit().n_wires
     assert [wire for wire in free if not may_be_free(wire, case)] == []
 
 
