@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from market.lifecycle import Role
+from market.reasons import explain
 from node.commands import Commands
 from node.commands.arguments import request_id
 from node.config import load_config
@@ -22,6 +23,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("status", parents=[common], help="show orders, or everything about one")
     parser.add_argument("--config", type=Path, required=True, help="configuration of the node")
     parser.add_argument("request_id", nargs="?", help="64 hex digits; without it the latest orders are listed")
+    parser.add_argument("--why", action="store_true", help="say what each reason means")
     parser.set_defaults(run=run)
 
 
@@ -41,6 +43,10 @@ def run(args: argparse.Namespace, out: Output) -> int:
     out.table(
         ("rank", "prover", "price (wei)"), [(n, b["prover"], b["price_wei"]) for n, b in enumerate(value["bids"], 1)]
     )
+    if args.why:
+        said = [line["reason"] for line in value["history"]] + [each["reason"] for each in value["ranks"]]
+        reasons = dict.fromkeys(reason for reason in said if reason)
+        out.table(("reason", "why"), [(reason, explain(reason)) for reason in reasons])
     if value["ranks"]:
         out.table(
             ("rank", "state", "reason"), [(each["rank"], each["state"], each["reason"]) for each in value["ranks"]]

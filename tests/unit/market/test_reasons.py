@@ -1,0 +1,40 @@
+"""Every word that an order can end with is explained."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import pytest
+
+from market.lifecycle import State, deadline
+from market.reasons import PREFIXES, WHY, explain
+from tests.support.tools import ROOT
+from tests.unit.market.test_lifecycle import order
+
+LITERAL: Final = re.compile(r'reason="([A-Z_]+)"|(?:Skip|BidVoid)\("([A-Z_]+)"|PayloadRefused\([^)]*"([A-Z_]+)"\)')
+OF_BIDS: Final = frozenset({"UNDECRYPTABLE", "HASH", "TICKET", "BOND", "TOO_EXPENSIVE"})
+"""Reasons of bids, which the requester's log names; they end no order."""
+
+
+def test_every_reason_that_the_sources_name_is_explained() -> None:
+    """Deadlines, skips, refusals, events."""
+    named = {found[2] for state in State if (found := deadline(order(state))) is not None} - {""}
+    for folder in ("market", "node"):
+        for path in ROOT.joinpath(folder).glob("*.py"):
+            for groups in LITERAL.findall(path.read_text(encoding="utf-8")):
+                named |= set(groups) - {""}
+
+    assert len(named) > 40
+    assert set() == named - OF_BIDS - set(WHY)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_numbered_reason_is_explained_by_its_prefix(prefix: str) -> None:
+    """AUCTION_2 and AUCTION_3 mean the same."""
+    assert PREFIXES[prefix] == explain(prefix + "2")
+
+
+def test_no_reason_and_a_foreign_word_have_no_explanation() -> None:
+    """L1's own errors speak for themselves."""
+    assert "" == explain("") == explain("StaleTable")
