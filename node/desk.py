@@ -16,7 +16,7 @@ from node.chain.errors import ChainError
 from node.errors import NodeError, NotFound, UsageError
 from node.inbox import Command, Inbox
 from node.l1 import address_from_text
-from node.planner import Intent
+from node.planner import Intent, TransactionIntent
 from node.planning import encode_intent
 from node.ports import Chain, InThread, Planner, PortError
 from node.requester import Requester
@@ -101,7 +101,7 @@ class Desk:
         known = await self._in_thread(partial(self._store.order_of_origin, origin))
         if known is not None:
             return {"request_id": known.hex()}
-        intent = self._intent(command.arguments)
+        intent = intent_of(command.arguments, self._account)
         taken = await self._in_thread(partial(self._store.tickets_in_use, Role.REQUESTER))
         if self._ticket in taken:
             raise UsageError(problem=f"ticket {self._ticket} is taken by another live order")
@@ -112,18 +112,6 @@ class Desk:
         order = await self._requester.request(plan, ticket=self._ticket, origin=origin, intent=wish)
         return {"request_id": order.order_id.hex()}
 
-    def _intent(self, arguments: Mapping[str, Any]) -> Intent:
-        try:
-            return Intent(
-                sender=self._account,
-                rollup_id=int(arguments["rollup_id"]),
-                destination=address_from_text(arguments["destination"]),
-                value_wei=int(arguments["value_wei"]),
-                data=bytes.fromhex(str(arguments["data"]).removeprefix("0x")),
-            )
-        except (KeyError, ValueError, TypeError) as error:
-            raise UsageError(problem=f"malformed request: {error}") from error
-
     async def _order_id(self, command: Command) -> bytes:
         text = str(command.arguments.get("request_id", ""))
         try:
@@ -133,3 +121,31 @@ class Desk:
         if self._requester.loop.order(order_id) is None:
             raise NotFound(what="live order", name=text)
         return order_id
+
+
+def intent_of(arguments: Mapping[str, Any], account: Address) -> Intent | TransactionIntent:
+    """What a `request` asks for: a call by this node's account, or somebody's signed transaction of a rollup.
+
+    Raises:
+        UsageError.
+    """
+    try:
+        data = bytes.fromhex(str(arguments["data"]).removeprefix("0x"))
+        rollup_id = int(arguments["rollup_id"])
+        if arguments.get("transaction"):
+            forced = arguments.get("forced")
+            return TransactionIntent(
+                sender=account, rollup_id=rollup_id, data=data, forced=None if forced is None else int(forced)
+            )
+        destination = address_from_text(arguments["destination"])
+        if len(destination) != 20:
+            raise UsageError(problem=f"not an address: {arguments['destination']}")
+        return Intent(
+            sender=account,
+            rollup_id=rollup_id,
+            destination=destination,
+            value_wei=int(arguments["value_wei"]),
+            data=data,
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise UsageError(problem=f"malformed request: {error}") from error

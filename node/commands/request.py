@@ -11,7 +11,7 @@ import trio
 
 from market.lifecycle import TERMINAL, State
 from node.commands import Commands
-from node.commands.arguments import call_bytes, wei
+from node.commands.arguments import call_bytes, hexadecimal, wei
 from node.commands.status import order_json
 from node.config import NodeConfig, load_config
 from node.errors import NodeError, UsageError
@@ -43,10 +43,12 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("request", parents=[common], help="have a call proven, landed and paid")
     parser.add_argument("--config", type=Path, required=True, help="configuration of the running requester")
     parser.add_argument("--rollup", type=int, required=True, help="rollup id of the contract to call")
-    parser.add_argument("--to", required=True, help="its address there, 0x and 40 digits")
+    parser.add_argument("--to", help="its address there, 0x and 40 digits")
     parser.add_argument("--call", help="signature and arguments, for example 'transfer(address,uint256) 0x.. 5'")
     parser.add_argument("--data", help="call data in hexadecimal instead of --call")
     parser.add_argument("--value", default="0", help="wei to send along")
+    parser.add_argument("--transaction", metavar="HEX", help="instead of a call: a transaction made by `vm sign`")
+    parser.add_argument("--forced", type=int, metavar="INDEX", help="the transaction's place in the forced queue")
     parser.add_argument("--detach", action="store_true", help="do not wait for the order to end")
     parser.set_defaults(run=run)
 
@@ -54,12 +56,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: Output) -> int:
     """0 when the order was paid (or, with --detach, accepted); 1 when it ended otherwise."""
     config = requester_config(args.config)
-    arguments = {
-        "rollup_id": args.rollup,
-        "destination": args.to,
-        "value_wei": str(wei(args.value)),
-        "data": call_bytes(args.call, args.data).hex(),
-    }
+    arguments = request_arguments(args)
     with out.progress("planning"):
         answer = command(config, "request", arguments)
     order_id = bytes.fromhex(str(answer["request_id"]))
@@ -71,6 +68,23 @@ def run(args: argparse.Namespace, out: Output) -> int:
     order_id, ended = trio.run(_watch, view, order_id, out, config.requester.auction.rounds)
     out.result(order_json(view, order_id))
     return 0 if ended in GOOD_ENDS else 1
+
+
+def request_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """The command's arguments in the node's inbox.
+
+    Raises:
+        UsageError: neither a call nor a transaction, or both.
+    """
+    if args.transaction is None:
+        if args.to is None or args.forced is not None:
+            raise UsageError(problem="give --to and a call, or --transaction; --forced goes with a transaction")
+        data = call_bytes(args.call, args.data).hex()
+        return {"rollup_id": args.rollup, "destination": args.to, "value_wei": str(wei(args.value)), "data": data}
+    if args.to is not None or args.call is not None or args.data is not None or wei(args.value):
+        raise UsageError(problem="a transaction says itself what it calls: no --to, --call, --data or --value")
+    data = hexadecimal("--transaction", args.transaction).hex()
+    return {"rollup_id": args.rollup, "transaction": True, "forced": args.forced, "data": data}
 
 
 def requester_config(path: Path) -> NodeConfig:
