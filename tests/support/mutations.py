@@ -203,7 +203,7 @@ def _trigger_value(rng: Random, world: ProvenWorld) -> Attempt:
     return _with_action(world, 0, "trigger", CLAIM, **changes)
 
 
-@_kind("trigger: value and source, landing", 6, "WrongValue", "NotTriggerSource")
+@_kind("trigger: value and source, landing", 6, PAIRING)
 def _trigger_not_ours(rng: Random, world: ProvenWorld) -> Attempt:
     return replace(_trigger_value(rng, world), door=LAND)
 
