@@ -16,7 +16,7 @@ from functools import cache, partial
 
 from protocol.constants import ADDRESS_BITS, INT_BITS, MIN_TREE_DEPTH, TAG_STATEMENT
 from protocol.constants import FIELD_ORDER as R
-from proving.circuit.bits import flags, from_bits, raw_bits, select, weighted
+from proving.circuit.bits import flags, from_bits, raw_bits, select, to_bits, weighted
 from proving.circuit.builder import Builder, CompiledCircuit, Expr, compile_circuit, plus, total, value
 from proving.circuit.entry import (
     CloseEntry,
@@ -171,6 +171,8 @@ def _open_units(b: Builder, shape: Shape, opened: Sequence[OpenEntry], hints: Hi
         b.equal(plus(unit.accounts[place] for unit in units), entry.account)
         before = select(b, [unit.accounts[place] for unit in units], [unit.start[0] for unit in units])
         entry.balance = _balance(b, before + entry.credit)
+        # A credit that would reach 2^128 fails, instead of making the nonce grow: the balance before is not negative.
+        to_bits(b, entry.balance - entry.credit, INT_BITS)
         for unit in units:
             b.enforce(unit.accounts[place], unit.start[1] - entry.frame.code_hash, 0)
     return units

@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from protocol.actions import ActionKind
+from protocol.types import Address
 from protocol.vm.assembler import assemble
 from protocol.vm.execution import Outcome, Trap
 from protocol.vm.state import account_key, unpack_account
-from proving.circuit.plan import execute, fits
+from proving.circuit.plan import execute, fits, plan
 from tests.property.circuit.test_forgeries import FAILED, NEXT, claim, refusals, told
 from tests.support.circuits import broken, circuit, witness_of
-from tests.support.forger import SHAPE
+from tests.support.forger import SHAPE, constraints, forge
 from tests.support.stories import ACCOUNT, Story, state_of, words
 
 SENDS = """
@@ -134,6 +135,28 @@ def test_tries_are_refused_by_name_while_the_contract_does_not_lay_them_out() ->
 
     assert found is not None
     assert found.reason == "TIER_KIND"
+
+
+@pytest.mark.parametrize("value", [4, 5])
+def test_a_balance_cannot_grow_into_the_nonce(value: int) -> None:
+    """Five wei below 2^128: a call that brings five fails, and cannot be told as one that succeeds."""
+    story = Story(state_of(assemble("RETURN 0")))
+    nobody = Address(bytes.fromhex("dd" * 20))
+    key = account_key(int.from_bytes(nobody, "big"))
+    tree, _ = story.state.tree.insert(key, (1 << 128) - 5, 0)
+    story = Story(replace(story.state, tree=tree))
+    run = story.call(to=nobody, value=value)
+    assert run.next_action.failed == (value == 5)
+    told_well = replace(
+        run,
+        next_action=replace(run.next_action, failed=False),
+        stretches=(replace(run.stretches[0], outcome=Outcome.NO_CODE),),
+    )
+    hints = plan(SHAPE, story.core(), story.rollup_id, [told_well])
+    tree, _ = tree.update(key, (1 << 128) - 5 + value, 0)
+    lie = forge(claim(hints, head=2, root=replace(run.post, tree=tree).root))
+
+    assert any(not constraints().holds(n, lie) for n in range(circuit().n_constraints)) == (value == 5)
 
 
 def test_what_was_not_there_cannot_be_sent() -> None:
