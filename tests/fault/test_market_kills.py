@@ -143,7 +143,7 @@ async def test_a_death_at_any_write_ends_in_payment_or_a_coded_state(
 def failover_world(folder: Path) -> World:
     """The winner countersigns and never answers the payload."""
     world = World(folder)
-    world.requester.terms = replace(world.requester.terms, standbys=1, claim_window_s=900)
+    world.requester.terms = replace(world.requester.terms, standbys=1, claim_window_s=450)
     world.winner.deaf_to = frozenset({KEY_EXCHANGE.protocol_id})
     return world
 

@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield made
 
 
-def world_with(folder: Path, *, claim_window_s: int = 900, failover_margin_ms: int = 30_000) -> World:
+def world_with(folder: Path, *, claim_window_s: int = 450, failover_margin_ms: int = 30_000) -> World:
     """prover2 is the cheapest, prover3 the runner-up, prover1 third.
 
     Args:
