@@ -68,7 +68,49 @@ def integers() -> Story:
     return made
 
 
+def failed() -> Story:
+    """The answer says that the call failed; credited value is undone."""
+    made = Story(state_of(program("oracle_reader"), {0: (ORACLE, FIELD_WORD), 1: (100, INTEGER_WORD)}))
+    made.call(selector("settle()").to_bytes(4, "big"), value=7)
+    made.answer(b"", failed=True)
+    return made
+
+
+def reentrant() -> Story:
+    """A call while a frame is suspended, then the answer for that frame."""
+    source = (
+        "ARGLO r1, 0\nJNZ r1, ask\nRETURN 0\n"
+        "ask: LDF f0, 12\nXCALL f0, 0xaabbccdd, 1, 77\nRETLO r2, 0\nOUT r2, r1, 1\nRETURN 2"
+    )
+    made = Story(state_of(assemble(source)))
+    for argument in (9, 0):
+        made.call(selector("f(uint256)").to_bytes(4, "big") + words(argument))
+    made.answer(words(5, 6), of=0)
+    return made
+
+
+def nobody() -> Story:
+    """Value for an account that does not exist; an insertion; an unknown selector."""
+    made = Story(state_of(program("counter")))
+    made.call(b"x", to=Address(bytes.fromhex("dd" * 20)), value=5)
+    made.call(selector("increment()").to_bytes(4, "big"))
+    made.call(b"?")
+    return made
+
+
+def fields() -> Story:
+    """Field words: stored, read back, and a trap at one that is loaded as an integer."""
+    source = (
+        "LDF f0, 1\nSSTORE f0, r0\nSLOAD r1, f0\nLDF f0, 2\nSSTOREF f0, f3\nSLOADF f1, f0\n"
+        "LDF f0, 5\nSSTOREF f0, f0\nSLOAD r0, f0\nRETURN 0"
+    )
+    made = Story(state_of(assemble(source), {4: (77, FIELD_WORD)}))
+    made.call()
+    return made
+
+
 STORIES: dict[str, Callable[[], Story]] = {"suspended": story, "token": token, "integers": integers}
+MORE: dict[str, Callable[[], Story]] = {"failed": failed, "reentrant": reentrant, "nobody": nobody, "fields": fields}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +125,7 @@ class Filled:
 @cache
 def filled(name: str) -> Filled:
     """Filled once."""
-    made = STORIES[name]()
+    made = (STORIES | MORE)[name]()
     hints = honest_hints(made)
     return Filled(story=made, hints=hints, values=tuple(forge(hints)))
 
@@ -132,7 +174,7 @@ def may_be_free(wire: int, case: Filled | None = None) -> bool:
     return False
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("name", [*STORIES, *(pytest.param(name, marks=pytest.mark.campaign) for name in MORE)])
 def test_every_changed_wire_is_noticed(name: str) -> None:
     """Each wire of the circuit alone: another bit, a neighbour, the opposite, anything."""
     case = filled(name)
