@@ -208,7 +208,7 @@ def release_pages(data: Data) -> None:
     """
     part = memoryview(data)
     source = part.obj
-    if not part.readonly or not isinstance(source, mmap.mmap) or not hasattr(source, "madvise"):
+    if not part.nbytes or not part.readonly or not isinstance(source, mmap.mmap) or not hasattr(source, "madvise"):
         return
     begin = view(data).data - view(memoryview(source)).data
     first, last = -(-begin // mmap.PAGESIZE), (begin + len(data)) // mmap.PAGESIZE

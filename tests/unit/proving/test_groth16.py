@@ -14,6 +14,7 @@ import pytest
 
 from proving import errors
 from proving import reference as ref
+from proving.bench_circuit import STEP, bench_circuit
 from proving.bn254 import Q, R
 from proving.groth16 import is_valid, prove, prove_with_fixed_blinding_for_tests, rerandomise, verify, verify_bytes
 from proving.native import Options, load
@@ -21,7 +22,6 @@ from proving.points import Proof, VerifyingKey, public_bytes
 from proving.setup_dev import Secrets, known_secrets, make_key
 from proving.wtns import Witness, write_wtns
 from proving.zkey import DEV_KEY_NAME, Zkey, points_to_evm
-from tests.support.largecircuits import mixed_circuit
 from tests.unit.proving.circuits import Circuit, random_circuit, square_and_product
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "groth16.json").read_text())
@@ -91,7 +91,7 @@ def test_setup_agrees_with_the_reference_in_every_section(options: Options) -> N
 
 
 def test_every_path_and_thread_count_makes_the_same_key() -> None:
-    circuit = mixed_circuit(blocks=6).r1cs
+    circuit = bench_circuit(6 * STEP).r1cs
     secrets = known_secrets(circuit.circuit_hash())
     options = [Options(cpu_path=path, threads=threads) for path in load().cpu_paths() for threads in (1, 3)]
     first, *others = (make_key(circuit, secrets, options=each) for each in options)

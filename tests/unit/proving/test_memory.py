@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from proving.bench_circuit import bench_circuit, rows_filling
 from proving.build import cache_dir
 from proving.native import load
 from proving.setup_dev import setup_dev
 from proving.wtns import write_wtns
-from tests.support.largecircuits import fills_domain, mixed_circuit
 
 CHILD = """
 import re, sys
@@ -51,7 +51,7 @@ def test_the_memory_of_a_proof_is_bounded_by_its_key(
     """The first proof converts the key, the second maps what the first left: a fifth more than the key suffices."""
     load()
     (tmp_path / "core").symlink_to(cache_dir() / "core")
-    circuit = mixed_circuit(fills_domain(log_size))
+    circuit = bench_circuit(rows_filling(log_size))
     zkey, wtns = tmp_path / "k.zkey", tmp_path / "w.wtns"
     setup_dev(circuit.r1cs, zkey)
     wtns.write_bytes(write_wtns(circuit.witness))

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from proving import prepared_cache
+from proving.bench_circuit import STEP, bench_circuit
 from proving.native import load
 from proving.prepared_cache import cached_prepared_key
 from proving.pruning import hold, prune
 from proving.setup_dev import setup_dev
-from tests.support.largecircuits import mixed_circuit
 
 
 def put(folder: Path, name: str, size: int, age: int) -> Path:
@@ -77,7 +77,7 @@ def test_a_prepared_key_drives_out_the_one_before_unless_somebody_proves_with_it
     monkeypatch.setattr(prepared_cache, "MAX_CACHED_BYTES", 1)
     keys = [tmp_path / f"{n}.zkey" for n in range(3)]
     for n, path in enumerate(keys):
-        setup_dev(mixed_circuit(n + 1).r1cs, path)
+        setup_dev(bench_circuit((n + 1) * STEP).r1cs, path)
 
     def kept() -> int:
         return len(list((tmp_path / "cache" / "keys").glob("*.prepared")))
