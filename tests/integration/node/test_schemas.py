@@ -109,6 +109,16 @@ def test_programs(command: Command, tmp_path: Path) -> None:
     assert command("vm run", "a.uvm1", "--data", "")["outcome"] == "XCALL"
     assert command("vm run", "a.uvm1", "--data", "", "--answer", "01" * 32, "--trace")["outcome"] == "TRAP"
     command("vm run", "a.uvm1", "--data", "", "--answer", "01" * 32, "--max-steps", "3", status=1)
+    (tmp_path / "b.uvm").write_text("LDI r0, 0\nDIV r1, r0, r0\nRETURN 0\n")
+    command("vm asm", "b.uvm", "b.uvm1")
+    divided = command("vm run", "b.uvm1", "--data", "")
+    assert divided["runs"][0]["trap"] == "DIVISION"
+    assert command("vm run", "a.uvm1", "--data", "", "--answer", "00" * 32, "--prove")["verified"]
+    command("vm deploy", "a.uvm1", "--caller", "0x" + "11" * 20)
+    command("vm deploy", "a.uvm1", "--caller", "0x" + "11" * 20, "--salt", "-1", status=1)
+    where = ("--chain-id", "1", "--contract", "0x" + "42" * 20, "--rollup", "1", "--to", "0x" + "99" * 20)
+    command("vm sign", "--key", "key", "--nonce", "0", *where, "--data", "0x11223344")
+    command("vm sign", "--key", "key", "--nonce", "0", *where, "--data", "0x11", status=1)
     command("vm asm", "absent", "b", status=1)
     command("vm disasm", "a.uvm", status=1)
 
@@ -233,7 +243,8 @@ def test_a_running_node(command: Command, l1: L1Process, tmp_path: Path) -> None
         assert command(*wanted, "--call", "increment()", status=1)["state"] == "expired"
         ordered = command(*wanted, "--call", "increment()", "--detach")["request_id"]
         command("submit", "--config", config, ordered)
-        assert len(command("status", "--config", config)["orders"]) == 2
+        # a wish that nobody proves is auctioned three times
+        assert len(command("status", "--config", config)["orders"]) == 4
         command("submit", "--config", config, "00" * 32, status=1)
         command("request", "--config", config, "--rollup", "99", "--to", "0x" + COUNTER.hex(), "--data", "", status=1)
         node.process.terminate()
