@@ -3,6 +3,7 @@ and by the contract that snarkjs writes, on a chain in this process."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -52,6 +53,11 @@ SIGNED = """
 pragma circom 2.0.0;
 include "circuits/eddsaposeidon.circom";
 component main {public [M]} = EdDSAPoseidonVerifier();
+"""
+DIGEST = """
+pragma circom 2.0.0;
+include "circuits/sha256/sha256.circom";
+component main {public [in]} = Sha256(1024);
 """
 SIGN = """
 const { buildEddsa } = require("circomlibjs");
@@ -208,4 +214,21 @@ def test_a_signature_circuit_of_2_to_the_13(tmp_path: Path) -> None:
 
     assert key.domain == 1 << 13
     assert public == (1234,)
+    circuit.verified_everywhere(key, proof, public)
+
+
+@pytest.mark.campaign
+def test_a_digest_circuit_of_2_to_the_17(tmp_path: Path) -> None:
+    """SHA-256 of 128 bytes, each bit a public value, under a developer key."""
+    message = bytes(range(128))
+    circuit = compiled(tmp_path, DIGEST)
+    bits = [byte >> (7 - place) & 1 for byte in message for place in range(8)]
+    witness = circuit.witness("good.wtns", {"in": [str(bit) for bit in bits]})
+    key = setup_dev(circuit["c.r1cs"], circuit["dev.zkey"])
+
+    proof, public = prove(key, witness)
+
+    assert key.domain == 1 << 17
+    digest = hashlib.sha256(message).digest()
+    assert list(public) == [byte >> (7 - place) & 1 for byte in digest for place in range(8)] + bits
     circuit.verified_everywhere(key, proof, public)
