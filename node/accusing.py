@@ -13,7 +13,7 @@ from node.broker import OrderLoop, Resender
 from node.frames import FrameWriter
 from node.l1 import slash_equivocation
 from node.market_state import Deal, settlement_of, unpack_deal
-from node.ports import Chain, ChainCall, Landing, Refused, TryAgain
+from node.ports import Chain, ChainCall, Landing, try_again
 from protocol.agreement import pack_settlement, unpack_settlement
 from protocol.errors import Reject
 from protocol.faults import FaultKind, promised_twice
@@ -73,19 +73,17 @@ class Accusations:
 
     async def build(self, order: Order) -> None:
         """Signs the transaction that takes the bond, and tells everybody why."""
-        deal = unpack_deal(await self._document(order, kept.REQUEST), await self._document(order, kept.AWARD))
-        broken = await self._document(order, kept.BROKEN)
+        deal = unpack_deal(await self._loop.needed(order, kept.REQUEST), await self._loop.needed(order, kept.AWARD))
+        broken = await self._loop.needed(order, kept.BROKEN)
         paid_core, first = broken[:CORE_BYTES], broken[CORE_BYTES:]
         payload = await self._loop.secret(order.order_id, kept.PAYLOAD)
         assert payload is not None, "the payload is stored before it is proven"
         amend = await self._loop.document(order.order_id, kept.AMEND)
-        second = settlement_of(deal, payload[PAYLOAD_SALT], await self._document(order, kept.ACCEPT), amend)
+        second = settlement_of(deal, payload[PAYLOAD_SALT], await self._loop.needed(order, kept.ACCEPT), amend)
         data = slash_equivocation(first, second, paid_core)
         call = ChainCall(purpose=_accusation_of(order), to=self._frames.market.contract, data=data)
-        try:
+        with try_again():  # the bond's time ends it
             await self._chain.prepare(call)
-        except Refused as error:
-            raise TryAgain(error.code, str(error)) from error  # the bond's time ends it
         await self._accuse(
             Fault(kind=int(FaultKind.TICKET_TWICE), first=_without_salt(first), second=_without_salt(second))
         )
@@ -93,10 +91,8 @@ class Accusations:
 
     async def send(self, order: Order) -> None:
         """Sends it."""
-        try:
+        with try_again():
             await self._chain.send(_accusation_of(order))
-        except Refused as error:
-            raise TryAgain(error.code, str(error)) from error
 
     async def observe(self, order: Order) -> None:
         """What L1 says about it."""
@@ -107,11 +103,6 @@ class Accusations:
             await self._loop.happen(order.order_id, Event.EQUIVOCATION_FAILED, reason="ACCUSATION_REVERTED")
         else:
             await self._resend.send(_accusation_of(order))
-
-    async def _document(self, order: Order, name: str) -> bytes:
-        found = await self._loop.document(order.order_id, name)
-        assert found is not None, f"{name} is stored with the state that needs it"
-        return found
 
 
 def _without_salt(settlement: bytes) -> bytes:

@@ -151,6 +151,12 @@ class OrderLoop:
         """A stored document of an order."""
         return await self._in_thread(lambda: self._store.document(order_id, self.role, name))
 
+    async def needed(self, order: Order, name: str) -> bytes:
+        """A document that was stored with the state that needs it."""
+        found = await self.document(order.order_id, name)
+        assert found is not None, f"{name} is stored with the state that needs it"
+        return found
+
     async def secret(self, order_id: bytes, name: str) -> bytes | None:
         """A stored secret of an order."""
         return await self._in_thread(lambda: self._store.secret(order_id, self.role, name))

@@ -12,7 +12,7 @@ from node.broker import OrderLoop, Resender
 from node.frames import FrameWriter
 from node.l1 import decline
 from node.market_state import settlement_of, unpack_deal
-from node.ports import Chain, ChainCall, Direct, Landing, Peer, Refused, TryAgain
+from node.ports import Chain, ChainCall, Direct, Landing, Peer, Refused, try_again
 from protocol.agreement import Decline, by_key, decline_fee, pack_decline
 from protocol.codec import decode_body
 from protocol.errors import Ignore, Reject
@@ -52,8 +52,8 @@ class Disputes:
 
     async def ask_fee(self, order: Order) -> None:
         """Asks the requester to sign that its payload was not what it said."""
-        deal = unpack_deal(await self._document(order, kept.REQUEST), await self._document(order, kept.AWARD))
-        said = decode_body(ProverAck, await self._document(order, kept.ACK))
+        deal = unpack_deal(await self._loop.needed(order, kept.REQUEST), await self._loop.needed(order, kept.AWARD))
+        said = decode_body(ProverAck, await self._loop.needed(order, kept.ACK))
         fee_wei = decline_fee(deal.agreement)
         if fee_wei < self._worth_wei:
             await self._loop.happen(order.order_id, Event.FEE_REFUSED, reason="FEE_TOO_SMALL")
@@ -86,24 +86,20 @@ class Disputes:
 
     async def build_decline(self, order: Order) -> None:
         """Signs the transaction that collects the fee."""
-        deal = unpack_deal(await self._document(order, kept.REQUEST), await self._document(order, kept.AWARD))
+        deal = unpack_deal(await self._loop.needed(order, kept.REQUEST), await self._loop.needed(order, kept.AWARD))
         payload = await self._loop.secret(order.order_id, kept.PAYLOAD)
         assert payload is not None, "the payload is stored before it is judged"
-        settlement = settlement_of(deal, payload[PAYLOAD_SALT], await self._document(order, kept.ACCEPT), None)
-        data = decline(settlement, await self._document(order, kept.DECLINE))
+        settlement = settlement_of(deal, payload[PAYLOAD_SALT], await self._loop.needed(order, kept.ACCEPT), None)
+        data = decline(settlement, await self._loop.needed(order, kept.DECLINE))
         call = ChainCall(purpose=_decline_of(order), to=self._frames.market.contract, data=data)
-        try:
+        with try_again():  # claimBy ends it
             await self._chain.prepare(call)
-        except Refused as error:
-            raise TryAgain(error.code, str(error)) from error  # claimBy ends it
         await self._loop.happen(order.order_id, Event.DECLINE_SIGNED)
 
     async def send(self, order: Order) -> None:
         """Sends it."""
-        try:
+        with try_again():
             await self._chain.send(_decline_of(order))
-        except Refused as error:
-            raise TryAgain(error.code, str(error)) from error
 
     async def observe(self, order: Order) -> None:
         """What L1 says about a decline that was sent."""
@@ -114,11 +110,6 @@ class Disputes:
             await self._loop.happen(order.order_id, Event.FEE_FAILED, reason="DECLINE_REVERTED")
         else:
             await self._resend.send(_decline_of(order))
-
-    async def _document(self, order: Order, name: str) -> bytes:
-        found = await self._loop.document(order.order_id, name)
-        assert found is not None, f"{name} is stored with the state that needs it"
-        return found
 
 
 def _decline_of(order: Order) -> str:

@@ -15,7 +15,7 @@ from node.frames import FrameWriter
 from node.l1 import claim_with_proof
 from node.landing import packed_proofs
 from node.market_state import Deal, settlement_of, unpack_deal
-from node.ports import Chain, ChainCall, Clock, Direct, Landing, Peer, Refused, TryAgain
+from node.ports import Chain, ChainCall, Clock, Direct, Landing, Peer, Refused, TryAgain, try_again
 from protocol.agreement import Receipt, agreement_of, by_key, claim_window, pack_dated
 from protocol.codec import decode_body, encode_body
 from protocol.constants import MAX_CLOCK_SKEW_MS
@@ -64,7 +64,7 @@ class Earnings:
     async def deliver(self, order: Order) -> None:
         """Hands the proofs to the requester and keeps its receipt."""
         deal = await self._deal(order)
-        delivery = decode_body(ProofDelivery, await self._document(order, kept.DELIVERY))
+        delivery = decode_body(ProofDelivery, await self._loop.needed(order, kept.DELIVERY))
         peer = Peer(peer_id=deal.request.peer_id, addresses=deal.request.addresses)
         try:
             raw = await self._direct.ask(peer, PROOF_EXCHANGE, await self._frames.frame(delivery))
@@ -97,11 +97,11 @@ class Earnings:
         first, _ = claim_window(deal.agreement, has_receipt=stored is not None)
         await self._clock.sleep_until(first * 1000 + MAX_CLOCK_SKEW_MS)
         payload = decode_payload(await self._secret(order, kept.PAYLOAD))
-        delivery = decode_body(ProofDelivery, await self._document(order, kept.DELIVERY))
+        delivery = decode_body(ProofDelivery, await self._loop.needed(order, kept.DELIVERY))
         settlement = settlement_of(
             deal,
             payload.salt,
-            await self._document(order, kept.ACCEPT),
+            await self._loop.needed(order, kept.ACCEPT),
             await self._loop.document(order.order_id, kept.AMEND),
         )
         receipt = b""
@@ -115,18 +115,14 @@ class Earnings:
             receipt,
         )
         call = ChainCall(purpose=_claim_of(order), to=self._frames.market.contract, data=data)
-        try:
+        with try_again():  # claimBy ends it
             await self._chain.prepare(call)
-        except Refused as error:
-            raise TryAgain(error.code, str(error)) from error  # claimBy ends it
         await self._loop.happen(order.order_id, Event.CLAIM_SIGNED)
 
     async def send_claim(self, order: Order) -> None:
         """Sends it."""
-        try:
+        with try_again():
             await self._chain.send(_claim_of(order))
-        except Refused as error:
-            raise TryAgain(error.code, str(error)) from error
 
     async def observe(self, order: Order) -> None:
         """What L1 says about an order that waits for it."""
@@ -170,18 +166,13 @@ class Earnings:
                     return True
         return False
 
-    async def _document(self, order: Order, name: str) -> bytes:
-        found = await self._loop.document(order.order_id, name)
-        assert found is not None, f"{name} is stored with the state that needs it"
-        return found
-
     async def _secret(self, order: Order, name: str) -> bytes:
         found = await self._loop.secret(order.order_id, name)
         assert found is not None, f"{name} is stored with the state that needs it"
         return found
 
     async def _deal(self, order: Order) -> Deal:
-        return unpack_deal(await self._document(order, kept.REQUEST), await self._document(order, kept.AWARD))
+        return unpack_deal(await self._loop.needed(order, kept.REQUEST), await self._loop.needed(order, kept.AWARD))
 
 
 def _claim_of(order: Order) -> str:

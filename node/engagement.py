@@ -29,8 +29,8 @@ from node.ports import (
     Peer,
     PlannedTable,
     Refused,
-    TryAgain,
     Verifier,
+    try_again,
 )
 from node.store.orders import OrderStore
 from protocol.agreement import Ack, Decline, Receipt, by_key, decline_fee, pack_dated
@@ -280,10 +280,8 @@ class Engagement:
         packed_ack = pack_dated(ack.ack_at, by_key(ack.ack_signature))
         settlement = await self.settlement(order, (await self.plan(order)).salt)
         data = slash(settlement, packed_ack, failover)
-        try:
+        with try_again():
             await self._chain.prepare(ChainCall(purpose=slash_of(order), to=self._frames.market.contract, data=data))
-        except Refused as error:
-            raise TryAgain(error.code, str(error)) from error
         await self.loop.happen(order.order_id, Event.SLASH_SIGNED)
 
     async def send_slash(self, order: Order) -> None:

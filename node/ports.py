@@ -7,8 +7,8 @@ Everything else is a bug.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -36,6 +36,15 @@ class TryAgain(PortError):
 
 class Refused(PortError):
     """The other side, or the chain, answered and said no. The same call will not succeed."""
+
+
+@contextmanager
+def try_again() -> Iterator[None]:
+    """For calls whose refusal is one client's opinion at one moment: something else ends the attempts."""
+    try:
+        yield
+    except Refused as error:
+        raise TryAgain(error.code, str(error)) from error
 
 
 class Clock(Protocol):

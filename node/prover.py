@@ -239,7 +239,7 @@ class ProvingNode:
 
     async def _price(self, order: Order) -> None:
         """Bids for a request that was seen, or says why not."""
-        requester, request = unpack_request(await self._document(order, kept.REQUEST))
+        requester, request = unpack_request(await self.loop.needed(order, kept.REQUEST))
         try:
             offered = quote(request, self._offer.curve, queued=len(self._working))
             ticket_wei = await self._chain.ticket_wei(requester, request.requester_ticket)
@@ -296,7 +296,7 @@ class ProvingNode:
         )
 
     async def _publish_bid(self, order: Order) -> None:
-        bid = decode_body(BidCommit, await self._document(order, kept.BID))
+        bid = decode_body(BidCommit, await self.loop.needed(order, kept.BID))
         await self._gossip.publish("bid", await self._frames.frame(bid))
 
     # -- award -----------------------------------------------------------------------------------------------------
@@ -319,7 +319,7 @@ class ProvingNode:
             return
         winner = award.openings[award.rank - 1]
         us = self._frames.key.address
-        requester, request = unpack_request(await self._document(order, kept.REQUEST))
+        requester, request = unpack_request(await self.loop.needed(order, kept.REQUEST))
         if winner.prover != us:
             engaged = award.openings[: 1 + request.standbys]
             if us not in [bid.prover for bid in engaged]:  # else our own award is under way
@@ -373,7 +373,7 @@ class ProvingNode:
         award = received.message
         assert isinstance(award, Award)
         order = self._ours(award.request_id)
-        requester, request = unpack_request(await self._document(order, kept.REQUEST))
+        requester, request = unpack_request(await self.loop.needed(order, kept.REQUEST))
         known = KnownRequest(requester=requester, request=request)
         check_award(received.signer, award, known)
         check_award_signature(award, known, self._frames.market)
@@ -544,15 +544,10 @@ class ProvingNode:
             raise Ignore(WireCode.UNKNOWN_REQUEST, request_id=request_id)
         return order
 
-    async def _document(self, order: Order, name: str) -> bytes:
-        found = await self.loop.document(order.order_id, name)
-        assert found is not None, f"{name} is stored with the state that needs it"
-        return found
-
     async def _secret(self, order: Order, name: str) -> bytes:
         found = await self.loop.secret(order.order_id, name)
         assert found is not None, f"{name} is stored with the state that needs it"
         return found
 
     async def _deal(self, order: Order) -> Deal:
-        return unpack_deal(await self._document(order, kept.REQUEST), await self._document(order, kept.AWARD))
+        return unpack_deal(await self.loop.needed(order, kept.REQUEST), await self.loop.needed(order, kept.AWARD))

@@ -37,8 +37,8 @@ from node.ports import (
     Landing,
     PlannedTable,
     Refused,
-    TryAgain,
     Verifier,
+    try_again,
 )
 from node.prices import ClearingPrices, class_of
 from node.ready import ReadyTables
@@ -451,10 +451,8 @@ class Requester:
         history = await self._in_thread(lambda: self._store.history(order.order_id, Role.REQUESTER))
         signed_ms = next(line.at_ms for line in reversed(history) if line.target is State.TX_STORED)
         await self._clock.sleep_until(signed_ms + self._ready.wait_ms(self._terms.ready_wait_ms))
-        try:
+        with try_again():  # the table's end decides, not one client's opinion
             await self._chain.send(_landing_of(order))
-        except Refused as error:
-            raise TryAgain(error.code, str(error)) from error  # the table's end decides, not one client's opinion
         await self.loop.happen(order.order_id, Event.TX_ACCEPTED)
 
     async def _observe(self, order: Order) -> None:
