@@ -23,6 +23,7 @@ from trio_typing import TaskStatus  # the stubs of trio that libp2p brings along
 from market.effects import Effect
 from market.errors import InvalidTransition
 from market.lifecycle import TRANSITIONS, Event, Order, Role, State, deadline
+from node.market_state import AWARD, REQUEST, Deal, unpack_deal
 from node.ports import Chain, Clock, InThread, Refused, TryAgain
 from node.store.orders import NO_CHANGE, NOTHING, OrderStore, Pending
 
@@ -160,6 +161,16 @@ class OrderLoop:
     async def secret(self, order_id: bytes, name: str) -> bytes | None:
         """A stored secret of an order."""
         return await self._in_thread(lambda: self._store.secret(order_id, self.role, name))
+
+    async def needed_secret(self, order: Order, name: str) -> bytes:
+        """A secret that was stored with the state that needs it."""
+        found = await self.secret(order.order_id, name)
+        assert found is not None, f"{name} is stored with the state that needs it"
+        return found
+
+    async def deal(self, order: Order) -> Deal:
+        """Request and award of an order."""
+        return unpack_deal(await self.needed(order, REQUEST), await self.needed(order, AWARD))
 
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled. First the chain, then open effects, then time."""

@@ -8,11 +8,11 @@ from typing import Final
 
 from market.lifecycle import Event, Order, State
 from node import market_state as kept
-from node.broker import OrderLoop, Resender
 from node.frames import FrameWriter
 from node.l1 import decline
-from node.market_state import settlement_of, unpack_deal
-from node.ports import Chain, ChainCall, Direct, Landing, Peer, Refused, try_again
+from node.market_state import settlement_of
+from node.order_part import OrderCall, OrderPart
+from node.ports import Chain, Clock, Direct, Landing, Peer, Refused
 from protocol.agreement import Decline, by_key, decline_fee, pack_decline
 from protocol.codec import decode_body
 from protocol.errors import Ignore, Reject
@@ -26,33 +26,23 @@ log = logging.getLogger("unveto.disputes")
 WATCHED: Final = frozenset({State.FEE_SENT})
 
 
-class Disputes:
+class Disputes(OrderPart):
     """The disputes of one prover. The orders move in the loop that it is attached to."""
 
-    def __init__(self, *, chain: Chain, resend: Resender, direct: Direct, frames: FrameWriter, worth_wei: int) -> None:
+    def __init__(self, *, chain: Chain, clock: Clock, direct: Direct, frames: FrameWriter, worth_wei: int) -> None:
         """
         Args:
             worth_wei: what collecting costs; a smaller fee is not asked for.
         """
-        self._chain = chain
-        self._resend = resend
+        super().__init__()
         self._direct = direct
         self._frames = frames
         self._worth_wei = worth_wei
-        self._attached: OrderLoop | None = None
-
-    def attach(self, loop: OrderLoop) -> None:
-        """`loop` moves the orders."""
-        self._attached = loop
-
-    @property
-    def _loop(self) -> OrderLoop:
-        assert self._attached is not None, "attach comes first"
-        return self._attached
+        self._call = OrderCall("decline", chain=chain, clock=clock, to=frames.market.contract)
 
     async def ask_fee(self, order: Order) -> None:
         """Asks the requester to sign that its payload was not what it said."""
-        deal = unpack_deal(await self._loop.needed(order, kept.REQUEST), await self._loop.needed(order, kept.AWARD))
+        deal = await self._loop.deal(order)
         said = decode_body(ProverAck, await self._loop.needed(order, kept.ACK))
         fee_wei = decline_fee(deal.agreement)
         if fee_wei < self._worth_wei:
@@ -86,31 +76,23 @@ class Disputes:
 
     async def build_decline(self, order: Order) -> None:
         """Signs the transaction that collects the fee."""
-        deal = unpack_deal(await self._loop.needed(order, kept.REQUEST), await self._loop.needed(order, kept.AWARD))
-        payload = await self._loop.secret(order.order_id, kept.PAYLOAD)
-        assert payload is not None, "the payload is stored before it is judged"
+        deal = await self._loop.deal(order)
+        payload = await self._loop.needed_secret(order, kept.PAYLOAD)
         settlement = settlement_of(deal, payload[PAYLOAD_SALT], await self._loop.needed(order, kept.ACCEPT), None)
-        data = decline(settlement, await self._loop.needed(order, kept.DECLINE))
-        call = ChainCall(purpose=_decline_of(order), to=self._frames.market.contract, data=data)
-        with try_again():  # claimBy ends it
-            await self._chain.prepare(call)
+        # claimBy ends it
+        await self._call.prepare(order, decline(settlement, await self._loop.needed(order, kept.DECLINE)))
         await self._loop.happen(order.order_id, Event.DECLINE_SIGNED)
 
     async def send(self, order: Order) -> None:
         """Sends it."""
-        with try_again():
-            await self._chain.send(_decline_of(order))
+        await self._call.send(order)
 
     async def observe(self, order: Order) -> None:
         """What L1 says about a decline that was sent."""
-        landing = await self._chain.landing(_decline_of(order))
+        landing = await self._call.landing(order)
         if landing is Landing.SUCCEEDED:
             await self._loop.happen(order.order_id, Event.FEE_SEEN)
         elif landing is Landing.FAILED:
             await self._loop.happen(order.order_id, Event.FEE_FAILED, reason="DECLINE_REVERTED")
         else:
-            await self._resend.send(_decline_of(order))
-
-
-def _decline_of(order: Order) -> str:
-    return f"decline {order.order_id.hex()}"
+            await self._call.send_again(order)

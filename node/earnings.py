@@ -10,12 +10,12 @@ from typing import Final
 
 from market.lifecycle import Event, Order, State
 from node import market_state as kept
-from node.broker import OrderLoop, Resender
 from node.frames import FrameWriter
 from node.l1 import claim_with_proof
 from node.landing import packed_proofs
-from node.market_state import Deal, settlement_of, unpack_deal
-from node.ports import Chain, ChainCall, Clock, Direct, Landing, Peer, Refused, TryAgain, try_again
+from node.market_state import Deal, settlement_of
+from node.order_part import OrderCall, OrderPart
+from node.ports import Chain, Clock, Direct, Landing, Peer, Refused, TryAgain
 from protocol.agreement import Receipt, agreement_of, by_key, claim_window, pack_dated
 from protocol.codec import decode_body, encode_body
 from protocol.constants import MAX_CLOCK_SKEW_MS
@@ -36,7 +36,7 @@ WATCHED: Final = frozenset(
 Unpaid = Callable[[Order, Deal], Awaitable[None]]
 
 
-class Earnings:
+class Earnings(OrderPart):
     """The proofs of one prover. The orders move in the loop that it is attached to."""
 
     def __init__(self, *, chain: Chain, clock: Clock, direct: Direct, frames: FrameWriter, unpaid: Unpaid) -> None:
@@ -44,26 +44,17 @@ class Earnings:
         Args:
             unpaid: ends an order whose proof L1 has and did not pay for.
         """
+        super().__init__()
         self._unpaid = unpaid
         self._chain = chain
         self._clock = clock
         self._direct = direct
         self._frames = frames
-        self._resend = Resender(chain, clock)
-        self._attached: OrderLoop | None = None
-
-    def attach(self, loop: OrderLoop) -> None:
-        """`loop` moves the orders."""
-        self._attached = loop
-
-    @property
-    def _loop(self) -> OrderLoop:
-        assert self._attached is not None, "attach comes first"
-        return self._attached
+        self._call = OrderCall("claim", chain=chain, clock=clock, to=frames.market.contract)
 
     async def deliver(self, order: Order) -> None:
         """Hands the proofs to the requester and keeps its receipt."""
-        deal = await self._deal(order)
+        deal = await self._loop.deal(order)
         delivery = decode_body(ProofDelivery, await self._loop.needed(order, kept.DELIVERY))
         peer = Peer(peer_id=deal.request.peer_id, addresses=deal.request.addresses)
         try:
@@ -92,11 +83,11 @@ class Earnings:
 
     async def build_claim(self, order: Order) -> None:
         """Signs the claim once its window is open; `claimBy` ends it."""
-        deal = await self._deal(order)
+        deal = await self._loop.deal(order)
         stored = await self._loop.document(order.order_id, kept.RECEIPT)
         first, _ = claim_window(deal.agreement, has_receipt=stored is not None)
         await self._clock.sleep_until(first * 1000 + MAX_CLOCK_SKEW_MS)
-        payload = decode_payload(await self._secret(order, kept.PAYLOAD))
+        payload = decode_payload(await self._loop.needed_secret(order, kept.PAYLOAD))
         delivery = decode_body(ProofDelivery, await self._loop.needed(order, kept.DELIVERY))
         settlement = settlement_of(
             deal,
@@ -114,26 +105,23 @@ class Earnings:
             settlement,
             receipt,
         )
-        call = ChainCall(purpose=_claim_of(order), to=self._frames.market.contract, data=data)
-        with try_again():  # claimBy ends it
-            await self._chain.prepare(call)
+        await self._call.prepare(order, data)  # claimBy ends it
         await self._loop.happen(order.order_id, Event.CLAIM_SIGNED)
 
     async def send_claim(self, order: Order) -> None:
         """Sends it."""
-        with try_again():
-            await self._chain.send(_claim_of(order))
+        await self._call.send(order)
 
     async def observe(self, order: Order) -> None:
         """What L1 says about an order that waits for it."""
-        deal = await self._deal(order)
+        deal = await self._loop.deal(order)
         if order.state is State.MISSED and await self._chain.is_slashed(deal.agreement_hash):
             await self._loop.happen(order.order_id, Event.SLASH_SEEN)
             return
         is_alone = len(deal.award.openings[: 1 + deal.request.standbys]) == 1
         if is_alone and order.state in (State.ACKED, State.AT_WORK, State.MISSED):
             return  # nobody else can be paid
-        core = payload_core_id(await self._secret(order, kept.PAYLOAD))
+        core = payload_core_id(await self._loop.needed_secret(order, kept.PAYLOAD))
         if await self._was_outrun(deal, core):
             await self._loop.happen(order.order_id, Event.OUTRUN, reason="OUTRUN")
         elif order.state not in (State.MISSED, State.ACKED, State.AT_WORK) and await self._chain.is_paid(
@@ -141,11 +129,11 @@ class Earnings:
         ):
             await self._loop.happen(order.order_id, Event.PAYMENT_SEEN)
         elif order.state is State.CLAIMING:
-            landing = await self._chain.landing(_claim_of(order))
+            landing = await self._call.landing(order)
             if landing is Landing.FAILED:
                 await self._loop.happen(order.order_id, Event.CLAIM_FAILED, reason="CLAIM_REVERTED")
             elif landing is Landing.UNKNOWN:
-                await self._resend.send(_claim_of(order))
+                await self._call.send_again(order)
             elif not await self._chain.is_paid(deal.agreement, deal.agreement_hash, core):
                 # Delivered: a later rank was paid, or the ticket is gone. The bond is safe, which the claim was for.
                 await self._unpaid(order, deal)
@@ -165,15 +153,3 @@ class Earnings:
                 if await self._chain.is_paid(other, digest, core):
                     return True
         return False
-
-    async def _secret(self, order: Order, name: str) -> bytes:
-        found = await self._loop.secret(order.order_id, name)
-        assert found is not None, f"{name} is stored with the state that needs it"
-        return found
-
-    async def _deal(self, order: Order) -> Deal:
-        return unpack_deal(await self._loop.needed(order, kept.REQUEST), await self._loop.needed(order, kept.AWARD))
-
-
-def _claim_of(order: Order) -> str:
-    return f"claim {order.order_id.hex()}"

@@ -15,13 +15,13 @@ from market.effects import Effect
 from market.lifecycle import Event, Order, Role, State
 from market.payload_check import PayloadRefused, judge_payload
 from node import market_state as kept
-from node.broker import Observe, OrderLoop, Perform, Resender
+from node.broker import Observe, OrderLoop, Perform
 from node.frames import FrameWriter
 from node.l1 import slash
-from node.market_state import Deal, settlement_of, unpack_deal, unpack_plan
+from node.market_state import Deal, settlement_of, unpack_plan
+from node.order_part import OrderCall
 from node.ports import (
     Chain,
-    ChainCall,
     Clock,
     Direct,
     InThread,
@@ -30,7 +30,6 @@ from node.ports import (
     PlannedTable,
     Refused,
     Verifier,
-    try_again,
 )
 from node.store.orders import OrderStore
 from protocol.agreement import Ack, Decline, Receipt, by_key, decline_fee, pack_dated
@@ -99,7 +98,7 @@ class Engagement:
         self._chain = chain
         self._verifier = verifier
         self._frames = frames
-        self._resend = Resender(chain, clock)
+        self._slash = OrderCall("slash", chain=chain, clock=clock, to=frames.market.contract)
         self.loop = OrderLoop(
             role,
             store=store,
@@ -280,13 +279,12 @@ class Engagement:
         packed_ack = pack_dated(ack.ack_at, by_key(ack.ack_signature))
         settlement = await self.settlement(order, (await self.plan(order)).salt)
         data = slash(settlement, packed_ack, failover)
-        with try_again():
-            await self._chain.prepare(ChainCall(purpose=slash_of(order), to=self._frames.market.contract, data=data))
+        await self._slash.prepare(order, data)
         await self.loop.happen(order.order_id, Event.SLASH_SIGNED)
 
     async def send_slash(self, order: Order) -> None:
         """Sends it."""
-        await self._chain.send(slash_of(order))
+        await self._chain.send(self._slash.purpose(order))
 
     async def observe_slash(self, order: Order) -> None:
         """What L1 says about the bond of an order in SLASH_UNDER_WAY."""
@@ -294,10 +292,10 @@ class Engagement:
         if await self._chain.is_slashed(deal.agreement_hash):
             await self.loop.happen(order.order_id, Event.SLASH_SEEN)
         elif order.state in (State.SLASHING, State.S_SLASHING):
-            if await self._chain.landing(slash_of(order)) is Landing.FAILED:
+            if await self._slash.landing(order) is Landing.FAILED:
                 await self.loop.happen(order.order_id, Event.SLASH_FAILED, reason="SLASH_REVERTED")
             else:
-                await self._resend.send(slash_of(order))
+                await self._slash.send_again(order)
 
     # -- reading what is stored ------------------------------------------------------------------------------------
 
@@ -307,15 +305,11 @@ class Engagement:
 
     async def document(self, order: Order, name: str) -> bytes:
         """A document that the order's state says is there."""
-        found = await self.loop.document(order.order_id, name)
-        assert found is not None, f"{name} is stored with the state that needs it"
-        return found
+        return await self.loop.needed(order, name)
 
     async def secret(self, order: Order, name: str) -> bytes:
         """A secret that the order's state says is there."""
-        found = await self.loop.secret(order.order_id, name)
-        assert found is not None, f"{name} is stored with the state that needs it"
-        return found
+        return await self.loop.needed_secret(order, name)
 
     async def plan(self, order: Order) -> PlannedTable:
         """The order's table."""
@@ -323,7 +317,7 @@ class Engagement:
 
     async def deal(self, order: Order) -> Deal:
         """Its request and award."""
-        return unpack_deal(await self.document(order, kept.REQUEST), await self.document(order, kept.AWARD))
+        return await self.loop.deal(order)
 
     async def peer(self, deal: Deal) -> Peer:
         """Where the awarded prover can be asked, as its bid said."""
@@ -340,11 +334,6 @@ class Engagement:
             raise Refused(error.reason, "a malformed answer") from error
         assert isinstance(message, kind)
         return message
-
-
-def slash_of(order: Order) -> str:
-    """Purpose of the transaction that takes the bond of an order's prover."""
-    return f"slash {order.order_id.hex()}"
 
 
 def _require_order(proofs: tuple[RollupProof, ...]) -> None:

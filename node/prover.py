@@ -26,12 +26,12 @@ from market.pricing import Curve, quote
 from node import market_state as kept
 from node.accusing import WATCHED as ACCUSED
 from node.accusing import Accusations, Accuse
-from node.broker import LAST_RETRY_MS, OrderLoop, Resender
+from node.broker import LAST_RETRY_MS, OrderLoop
 from node.disputes import WATCHED as DISPUTED
 from node.disputes import Disputes
 from node.earnings import WATCHED, Earnings
 from node.frames import FrameWriter
-from node.market_state import Deal, pack_request, unpack_deal, unpack_request
+from node.market_state import Deal, pack_request, unpack_request
 from node.ports import (
     Chain,
     Clock,
@@ -144,11 +144,9 @@ class ProvingNode:
         self._offer = offer
         self._standings = Standings(store, faults, in_thread, clock)
         self._rework = Rework(in_thread=in_thread, clock=clock, frames=frames)
-        self._accusations = Accusations(chain=chain, resend=Resender(chain, clock), frames=frames, accuse=accuse)
+        self._accusations = Accusations(chain=chain, clock=clock, frames=frames, accuse=accuse)
         self._earnings = Earnings(chain=chain, clock=clock, direct=direct, frames=frames, unpaid=self._accusations.look)
-        self._disputes = Disputes(
-            chain=chain, resend=Resender(chain, clock), direct=direct, frames=frames, worth_wei=offer.collect_wei
-        )
+        self._disputes = Disputes(chain=chain, clock=clock, direct=direct, frames=frames, worth_wei=offer.collect_wei)
         self._working: set[bytes] = set()
         self.loop = OrderLoop(
             Role.PROVER,
@@ -171,10 +169,8 @@ class ProvingNode:
             watched=WATCHED | DISPUTED | ACCUSED,
             poll_ms=poll_ms,
         )
-        self._earnings.attach(self.loop)
-        self._disputes.attach(self.loop)
-        self._accusations.attach(self.loop)
-        self._rework.attach(self.loop)
+        for part in (self._earnings, self._disputes, self._accusations, self._rework):
+            part.attach(self.loop)
 
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled."""
@@ -326,7 +322,7 @@ class ProvingNode:
                 await self.loop.happen(order.order_id, Event.AWARDED_OTHER)
                 await self._reveal(order, award)
             return
-        ours = unpack_opening(await self._secret(order, kept.OPENING))
+        ours = unpack_opening(await self.loop.needed_secret(order, kept.OPENING))
         if winner.opening != ours:
             log.warning("order %s: an award in our name with terms that are not ours", order.order_id.hex()[:8])
             return
@@ -345,7 +341,7 @@ class ProvingNode:
 
         Best effort, and stored nowhere: the bid is public the moment it is sent.
         """
-        ours, theirs = unpack_opening(await self._secret(order, kept.OPENING)), award.openings[0].opening
+        ours, theirs = unpack_opening(await self.loop.needed_secret(order, kept.OPENING)), award.openings[0].opening
         if (ours.price_wei, -ours.bond_wei) < (theirs.price_wei, -theirs.bond_wei):
             message = BidReveal(request_id=order.order_id, opening=ours)
             try:
@@ -357,11 +353,11 @@ class ProvingNode:
         """Believed only before our Ack: afterwards no word of the requester undoes what we owe."""
         order = self.loop.order(message.request_id)
         if order is not None and order.state in (State.WON, State.SIGNED):
-            if (await self._deal(order)).award.rank == message.rank:
+            if (await self.loop.deal(order)).award.rank == message.rank:
                 await self.loop.happen(order.order_id, Event.NOT_NEEDED, reason="NOT_NEEDED")
 
     async def _sign_acceptance(self, order: Order) -> None:
-        deal = await self._deal(order)
+        deal = await self.loop.deal(order)
         held_wei = await self._chain.ticket_wei(deal.requester, deal.request.requester_ticket)
         if held_wei is None or held_wei < deal.opening.price_wei:
             raise Refused("TICKET_GONE", "the requester's ticket does not cover the price any more")
@@ -382,7 +378,7 @@ class ProvingNode:
         signature = await self.loop.document(order.order_id, kept.ACCEPT)
         if reached is None or signature is None:
             raise Ignore(WireCode.LATE, state=order.state.value)
-        deal = await self._deal(order)
+        deal = await self.loop.deal(order)
         if deal.agreement_hash != award.agreement_hash:
             raise Reject(WireCode.WRONG_AGREEMENT)
         return await self._frames.frame(
@@ -398,11 +394,11 @@ class ProvingNode:
         order = self._ours(release.request_id)
         if await self.loop.document(order.order_id, kept.ACCEPT) is None:
             raise Ignore(WireCode.WRONG_AGREEMENT)
-        deal = await self._deal(order)
+        deal = await self.loop.deal(order)
         if received.signer != deal.requester or release.agreement_hash != deal.agreement_hash:
             raise Reject(WireCode.WRONG_SIGNER, signer=received.signer)
         if order.state is State.SIGNED:
-            key = SealKeyPair(await self._secret(order, kept.SEAL))
+            key = SealKeyPair(await self.loop.needed_secret(order, kept.SEAL))
             try:
                 payload = key.open(received.attachment, payload_info(deal.agreement_hash))
             except SealError as error:
@@ -437,8 +433,8 @@ class ProvingNode:
             await self._clock.sleep_until(self._clock.now_ms() + LAST_RETRY_MS)
 
     async def _check_and_prove(self, order: Order) -> None:
-        deal = await self._deal(order)
-        payload = await self._secret(order, kept.PAYLOAD)
+        deal = await self.loop.deal(order)
+        payload = await self.loop.needed_secret(order, kept.PAYLOAD)
         work = ProofWork(
             request=deal.request,
             agreement=deal.agreement,
@@ -543,11 +539,3 @@ class ProvingNode:
         if order is None or order.state in (State.SEEN, State.SKIPPED):
             raise Ignore(WireCode.UNKNOWN_REQUEST, request_id=request_id)
         return order
-
-    async def _secret(self, order: Order, name: str) -> bytes:
-        found = await self.loop.secret(order.order_id, name)
-        assert found is not None, f"{name} is stored with the state that needs it"
-        return found
-
-    async def _deal(self, order: Order) -> Deal:
-        return unpack_deal(await self.loop.needed(order, kept.REQUEST), await self.loop.needed(order, kept.AWARD))

@@ -147,26 +147,22 @@ class Requester:
         self._standings = Standings(store, None, in_thread, clock)
         self._submitted: set[bytes] = set()
         self._submit = trio.Event()
-        self._standbys = Standbys(
+        engage = partial(
+            Engagement,
             store=store,
             in_thread=in_thread,
             clock=clock,
-            gossip=gossip,
             direct=direct,
             chain=chain,
             verifier=verifier,
             frames=frames,
             poll_ms=poll_ms,
         )
-        self._engaged = Engagement(
+        self._standbys = Standbys(
+            store=store, in_thread=in_thread, gossip=gossip, chain=chain, frames=frames, engage=engage
+        )
+        self._engaged = engage(
             Role.REQUESTER,
-            store=store,
-            in_thread=in_thread,
-            clock=clock,
-            direct=direct,
-            chain=chain,
-            verifier=verifier,
-            frames=frames,
             perform={
                 Effect.PUBLISH_REQUEST: self._publish_request,
                 Effect.CHOOSE_WINNER: self._choose_winner,
@@ -182,7 +178,6 @@ class Requester:
             },
             observe=self._observe,
             watched=WATCHED,
-            poll_ms=poll_ms,
         )
         self._standbys.attach(self._engaged)
         self._amending = Amending(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from dataclasses import replace
 
 from market.lifecycle import Event, Order, State
 from market.payload_check import PayloadRefused, judge_payload
 from node import market_state as kept
-from node.broker import OrderLoop
 from node.frames import FrameWriter
-from node.market_state import Deal, unpack_deal
+from node.market_state import Deal
+from node.order_part import OrderPart
 from node.ports import Clock, InThread
 from protocol.agreement import SignedAmend, StatementAmend, by_key, pack_amend, unpack_amend
 from protocol.errors import Ignore, Reject
@@ -22,23 +21,14 @@ from protocol.signing import amend_digest, recover_signer
 from protocol.verdicts import WireCode
 
 
-class Rework:
+class Rework(OrderPart):
     """Answers the amends of one prover. The orders move in the loop that it is attached to."""
 
     def __init__(self, *, in_thread: InThread, clock: Clock, frames: FrameWriter) -> None:
+        super().__init__()
         self._in_thread = in_thread
         self._clock = clock
         self._frames = frames
-        self._attached: OrderLoop | None = None
-
-    def attach(self, loop: OrderLoop) -> None:
-        """`loop` moves the orders."""
-        self._attached = loop
-
-    @property
-    def _loop(self) -> OrderLoop:
-        assert self._attached is not None, "attach comes first"
-        return self._attached
 
     async def request_of(self, order: Order, deal: Deal, payload: bytes) -> RequestCommit:
         """The request that a payload is held against: the agreed one, with the commitments of the last amend."""
@@ -53,7 +43,7 @@ class Rework:
         order = self._loop.order(amend.request_id)
         if order is None or await self._loop.document(order.order_id, kept.ACK) is None:
             raise Ignore(WireCode.WRONG_AGREEMENT, request_id=amend.request_id)
-        deal = await self._deal(order)
+        deal = await self._loop.deal(order)
         if received.signer != deal.requester or amend.agreement_hash != deal.agreement_hash:
             raise Reject(WireCode.WRONG_SIGNER, signer=received.signer)
         market = self._frames.market
@@ -89,7 +79,7 @@ class Rework:
             return AckVerdict.UNSUPPORTED  # the agreed table is done, or one counter was signed for two tables
         if self._clock.now_ms() + deal.opening.eta_ms > order.deliver_by * 1000:
             return AckVerdict.STALE
-        key = SealKeyPair(await self._kept(self._loop.secret(order.order_id, kept.SEAL)))
+        key = SealKeyPair(await self._loop.needed_secret(order, kept.SEAL))
         try:
             payload = key.open(box, payload_info(deal.agreement_hash))
             wanted = _amended(deal.request, amend.statement_commit, payload)
@@ -112,16 +102,6 @@ class Rework:
             secret={kept.PAYLOAD: payload},
         )
         return AckVerdict.UNSUPPORTED if after is None else AckVerdict.START
-
-    async def _deal(self, order: Order) -> Deal:
-        request = await self._kept(self._loop.document(order.order_id, kept.REQUEST))
-        return unpack_deal(request, await self._kept(self._loop.document(order.order_id, kept.AWARD)))
-
-    @staticmethod
-    async def _kept(stored: Awaitable[bytes | None]) -> bytes:
-        found = await stored
-        assert found is not None, "stored with the state that needs it"
-        return found
 
 
 def _amended(request: RequestCommit, statement: bytes, payload: bytes) -> RequestCommit:

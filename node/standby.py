@@ -21,7 +21,7 @@ from node.engagement import SLASH_UNDER_WAY, Engagement
 from node.frames import FrameWriter
 from node.l1port import WOULD_FAIL
 from node.market_state import Deal, pack_request
-from node.ports import Chain, Clock, Direct, Gossip, InThread, TryAgain, Verifier
+from node.ports import Chain, Gossip, InThread, TryAgain
 from node.store.errors import OrderExists
 from node.store.orders import OrderStore
 from protocol.agreement import rank_times
@@ -56,29 +56,23 @@ class Standbys:
         *,
         store: OrderStore,
         in_thread: InThread,
-        clock: Clock,
         gossip: Gossip,
-        direct: Direct,
         chain: Chain,
-        verifier: Verifier,
         frames: FrameWriter,
-        poll_ms: int,
+        engage: partial[Engagement],
     ) -> None:
+        """
+        Args:
+            engage: makes an Engagement with all that does not depend on the role.
+        """
         self._store = store
         self._in_thread = in_thread
         self._gossip = gossip
         self._chain = chain
         self._frames = frames
         self._main: Engagement | None = None
-        self._engaged = Engagement(
+        self._engaged = engage(
             Role.STANDBY,
-            store=store,
-            in_thread=in_thread,
-            clock=clock,
-            direct=direct,
-            chain=chain,
-            verifier=verifier,
-            frames=frames,
             perform={
                 Effect.PUBLISH_AWARD: self._publish_award,
                 Effect.TAKE_OVER: self._take_over,
@@ -88,7 +82,6 @@ class Standbys:
             },
             observe=self._observe,
             watched=WATCHED,
-            poll_ms=poll_ms,
         )
 
     @property
