@@ -29,7 +29,7 @@ from proving.circuit.entry import (
 )
 from proving.circuit.integers import INTEGER_UNIT, OPERATIONS
 from proving.circuit.list_hash import list_hash
-from proving.circuit.lookup import lookup, lookup_wires
+from proving.circuit.lookup import count_entries, lookup, lookup_wires
 from proving.circuit.operations import CODES, unit_tag
 from proving.circuit.poseidon import poseidon
 from proving.circuit.program import Code, Programs, load_programs
@@ -242,13 +242,12 @@ def _close_lookup(b: Builder, code: Programs, fetched: Sequence[Expr], words: Se
     """
     table = [*code.table, b.define(0)]  # what a row looks up that runs nothing
 
-    def count(at: int) -> int:
-        return sum(value(x) == value(table[at]) for x in fetched) if at == first_of(at) else 0
+    @cache
+    def occurrences() -> list[int]:
+        known = [value(x) for x in table]
+        return count_entries([word for x in fetched if (word := value(x)) in known], known)
 
-    def first_of(at: int) -> int:
-        return next(i for i, x in enumerate(table) if value(x) == value(table[at]))
-
-    bits = [raw_bits(b, lambda at=at: count(at), _COUNT_BITS) for at in range(len(table))]  # type: ignore[misc]
+    bits = [raw_bits(b, lambda at=at: occurrences()[at], _COUNT_BITS) for at in range(len(table))]  # type: ignore[misc]
     counts = [from_bits(count_bits) for count_bits in bits]
     per = 250 // _COUNT_BITS
     packed = [
