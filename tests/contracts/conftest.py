@@ -15,7 +15,7 @@ import pytest
 from node.chain.launch import start_l1
 from node.chain.transport import HttpTransport
 from tests.support import tools
-from tests.support.evmworld import World
+from tests.support.evmworld import Contract, World
 from tests.support.marketworld import Party, parties
 from tests.support.rollupworld import Setup, setup
 
@@ -74,3 +74,15 @@ def made(_world: Setup) -> Iterator[Setup]:
 def who(made: Setup) -> Party:
     """Requester and prover with a ticket each."""
     return parties(made)
+
+
+@pytest.fixture
+def bundle(made: Setup) -> Contract:
+    """An account of L1 that makes several calls in one transaction."""
+    return made.world.deploy("Bundle")
+
+
+@pytest.fixture
+def actor(made: Setup) -> Contract:
+    """A contract of L1 that does what it is taught."""
+    return made.world.deploy("Player")

@@ -69,16 +69,6 @@ def reads(made: Setup, rollup_id: int = 1) -> Step:
     return call_l2(made, rollup_id, READ)
 
 
-@pytest.fixture
-def bundle(made: Setup) -> Contract:
-    return made.world.deploy("Bundle")
-
-
-@pytest.fixture
-def actor(made: Setup) -> Contract:
-    return made.world.deploy("Player")
-
-
 # -- who chooses whether a tried call fails ----------------------------------------------------------------------------
 
 

@@ -36,16 +36,6 @@ from tests.support.rollupworld import (
 from tests.support.script import script, teach
 
 
-@pytest.fixture
-def bundle(made: Setup) -> Contract:
-    return made.world.deploy("Bundle")
-
-
-@pytest.fixture
-def actor(made: Setup) -> Contract:
-    return made.world.deploy("Player")
-
-
 def bundled(by: Contract, *steps: Step) -> Step:
     """Steps of one account inside a transaction of several."""
     return by.address, 0, call_data("Bundle", "run", list(steps))

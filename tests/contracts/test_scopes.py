@@ -27,16 +27,6 @@ from tests.support.script import REVERT, Script, script, teach
 ACT, BACK = b"\x0a\xc7\x00\x01", b"\xba\xcc\x00\x02"
 
 
-@pytest.fixture
-def bundle(made: Setup) -> Contract:
-    return made.world.deploy("Bundle")
-
-
-@pytest.fixture
-def actor(made: Setup) -> Contract:
-    return made.world.deploy("Player")
-
-
 def played(actor: Contract, selector: bytes = ACT) -> int:
     """How often the actor was called, as far as it was not undone."""
     return int(actor.view("played", selector))

@@ -30,16 +30,6 @@ from tests.support.script import Script, script, teach
 ACT = b"\x0a\xc7\x00\x01"
 
 
-@pytest.fixture
-def bundle(made: Setup) -> Contract:
-    return made.world.deploy("Bundle")
-
-
-@pytest.fixture
-def actor(made: Setup) -> Contract:
-    return made.world.deploy("Player")
-
-
 def one_transaction(made: Setup, failed: bool = False) -> Script:
     """A transaction of rollup 1 that touches nothing else."""
     s = script(made, 1)

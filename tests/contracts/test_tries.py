@@ -31,16 +31,6 @@ from tests.support.script import BOMB, BURN, RETURN, REVERT, REVERT_BOMB, Script
 ACT = b"\x0a\xc7\x00\x01"
 
 
-@pytest.fixture
-def bundle(made: Setup) -> Contract:
-    return made.world.deploy("Bundle")
-
-
-@pytest.fixture
-def actor(made: Setup) -> Contract:
-    return made.world.deploy("Player")
-
-
 def both_ways(made: Setup, actor: Contract, said: bytes, failure: bytes, **changes: Any) -> tuple[Core, int, int]:
     """A transaction that tries an L1 call, with both outcomes; the roots after success and after failure."""
     s = script(made, 1)
