@@ -257,8 +257,8 @@ def pack_scope(scope: tuple[int, ...]) -> int:
 
 
 def action_words(action: Action) -> tuple[int, Words]:
-    """dataMeta and words of an action's data: cut after a selector unless it is a RESULT (SPEC §4.4, §6)."""
-    if action.kind is ActionKind.RESULT:
+    """dataMeta and words of an action's data: those of a call are cut after a selector (SPEC §4.4, §6)."""
+    if action.kind not in CALLS:
         return len(action.data) << 32, answer_words(action.data)
     selector, words = call_words(action.data)
     return (len(action.data) << 32) + selector, words

@@ -49,7 +49,9 @@ class Tier:
 TIER_S: Final = Tier(name="S", number=0, entries=3, data_words=4)
 TIERS: Final = (TIER_S,)
 PROVABLE_KINDS: Final = (ActionKind.CALL, ActionKind.RESULT)
-"""Kinds that the contract lays out. The circuit knows TRY_CALL too."""
+"""Kinds that have a statement: what circuits give a meaning to. All others are laid out, but refused."""
+PROVABLE_SCOPES: Final = False
+"""Whether actions with a scope have one."""
 
 
 def tier_by_number(number: int) -> Tier:
@@ -73,7 +75,7 @@ def _require_provable(index: int, action: Action) -> None:
     """What the circuit does not know it cannot have shown (SPEC §6)."""
     if action.kind not in PROVABLE_KINDS:
         raise RuleError("TIER_KIND", entry=index, kind=int(action.kind))
-    if action.scope:
+    if action.scope and not PROVABLE_SCOPES:
         raise RuleError("TIER_SCOPE", entry=index)
 
 

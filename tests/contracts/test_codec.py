@@ -8,10 +8,11 @@ from typing import Final
 
 import pytest
 
+from protocol import statement
 from protocol.actions import CALLS, OWN_FRAME, Action, ActionKind, action_hash, encode_action
 from protocol.constants import NONE
 from protocol.errors import CodedError, RuleError
-from protocol.statement import TIER_S, words
+from protocol.statement import TIER_S, Tier, words
 from protocol.table import Core, Entry, Member, core_id, decode_core, encode_core, entry_key, stamp
 from protocol.types import ZERO_ADDRESS, Address, Hash32, RollupId
 from tests.support.cores import (
@@ -181,6 +182,49 @@ def test_statement_words_agree(groth16: Contract, core: Core) -> None:
                 groth16.view("statementWords", statement, TIER_S.number)
         else:
             assert groth16.view("statementWords", statement, TIER_S.number) == expected
+
+
+def random_tree_of_kinds(seed: int) -> Core:
+    """The core of every kind with other scopes, data and values: all kinds, met and said."""
+    rng = random.Random(seed)
+    scope = tuple(rng.randrange(1 << 32) for _ in range(rng.randrange(1, 7)))
+    inside = (*scope, *(rng.randrange(1 << 32) for _ in range(rng.randrange(8 - len(scope)))))
+    made: dict[Action, Action] = {}
+
+    def changed(action: Action) -> Action:
+        data = rng.randbytes(rng.choice([0, 1, 3, 4, 5, 31, 32, 33, 36, 192, 1024]))
+        if action.kind in OWN_FRAME:
+            return replace(action, scope=scope)
+        if action.kind in CALLS:
+            # A call is met as it was made.
+            new = replace(action, value=rng.getrandbits(128), scope=inside, data=data)
+            return made.setdefault(action, new)
+        return replace(action, data=data)
+
+    core = every_kind_core()
+    forced = Entry(
+        mid=False, new_root=0, trigger=l2tx(gas=rng.choice([1, U64])), next_action=core.entries[5].next_action
+    )
+    entries = [
+        replace(x, trigger=changed(x.trigger), next_action=changed(x.next_action), new_root=rng.getrandbits(250))
+        for x in (*core.entries, forced)
+    ]
+    return replace(core, entries=tuple(entries))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_words_of_every_kind_agree(harness: Contract, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Also of kinds that have no statement yet: layouts are the same before a circuit gives them a meaning."""
+    monkeypatch.setattr(statement, "PROVABLE_KINDS", tuple(ActionKind))
+    monkeypatch.setattr(statement, "PROVABLE_SCOPES", True)
+    core = random_tree_of_kinds(seed)
+    raw = encode_core(core)
+    for member in core.lockset:
+        tier = Tier(name="wide", number=0, entries=7, data_words=32)
+        expected = words(core, member.rollup_id, tier)
+        assert harness.view("statementWords", raw, member.rollup_id, 7, 32) == expected
+        assert any(x >> 224 for x in expected)
+    assert {x.kind for entry in core.entries for x in (entry.trigger, entry.next_action)} == set(ActionKind)
 
 
 def test_statement_of_a_rollup_outside_the_lockset_is_refused(groth16: Contract) -> None:

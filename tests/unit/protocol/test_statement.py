@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from protocol.actions import ActionKind
+from protocol import statement
+from protocol.actions import CALLS, OWN_FRAME, Action, ActionKind
 from protocol.constants import FIELD_ORDER, NONE
 from protocol.errors import RuleError
-from protocol.statement import TIER_S, TIERS, own_entries, smallest_tier, tier_by_number, words
+from protocol.statement import TIER_S, TIERS, Tier, own_entries, smallest_tier, tier_by_number, words
 from protocol.table import Core, decode_core
+from protocol.types import Address, RollupId
 from tests.support.cores import (
     ORACLE,
     PROGRAM,
@@ -92,6 +95,58 @@ def test_what_the_circuit_does_not_know_has_no_statement(core: Core, rollup_id: 
     with pytest.raises(RuleError) as caught:
         words(core, rollup_id, TIER_S)
     assert caught.value.reason == reason
+
+
+def read_back(record: tuple[int, ...]) -> Action:
+    """The action whose record this is: the layout loses nothing."""
+    head, target, source, value, gas, scope, meta, *halves = record
+    kind, length = ActionKind(head & 0xFF), meta >> 32
+    data = b"".join(half.to_bytes(16, "big") for half in halves)
+    if kind in CALLS:
+        data = (meta & 0xFFFFFFFF).to_bytes(4, "big") + data
+    assert not any(data[length:])
+    return Action(
+        kind=kind,
+        rollup_id=RollupId(target >> 160),
+        destination=Address((target % (1 << 160)).to_bytes(20, "big")),
+        value=value,
+        gas=gas,
+        failed=bool(head >> 8 & 1),
+        opaque=bool(head >> 9 & 1),
+        source_rollup=RollupId(source >> 160),
+        source_address=Address((source % (1 << 160)).to_bytes(20, "big")),
+        scope=tuple(scope >> 32 * i & 0xFFFFFFFF for i in range(scope >> 224)),
+        data=data[:length],
+    )
+
+
+@pytest.mark.parametrize("kind", ActionKind)
+@pytest.mark.parametrize("length", [0, 1, 3, 4, 5, 31, 32, 33, 36, 512, 1024])
+def test_a_record_says_all_of_an_action(monkeypatch: pytest.MonkeyPatch, kind: ActionKind, length: int) -> None:
+    """Of every kind, with the largest fields that it has: nobody can show words of one action for another."""
+    monkeypatch.setattr(statement, "PROVABLE_KINDS", tuple(ActionKind))
+    monkeypatch.setattr(statement, "PROVABLE_SCOPES", True)
+    is_call, is_own = kind in CALLS, kind in OWN_FRAME
+    named = is_call or kind is ActionKind.RESULT
+    action = Action(
+        kind=kind,
+        rollup_id=RollupId((1 << 64) - 1),
+        destination=Address(b"\xff" * 20 if named else bytes(20)),
+        value=(1 << 128) - 1 if is_call else 0,
+        gas=(1 << 64) - 1 if is_call or kind is ActionKind.L2TX else 0,
+        failed=kind is ActionKind.RESULT,
+        opaque=kind is ActionKind.TRY_CALL,
+        source_rollup=RollupId((1 << 64) - 1 if named or is_own else 0),
+        source_address=Address(b"\xfe" * 20 if named else bytes(20)),
+        scope=tuple(range((1 << 32) - 7, 1 << 32)) if is_call or is_own else (),
+        data=b"" if is_own else bytes(range(1, 256)).ljust(length, b"\x07")[:length],
+    )
+    core = with_entry(oracle_core(), 0, trigger=action, next_action=action)
+    core = replace(core, lockset=(replace(core.lockset[0], rollup_id=action.rollup_id),), entries=core.entries[:1])
+    tier = Tier(name="wide", number=0, entries=1, data_words=32)
+    laid = words(core, action.rollup_id, tier)
+    assert all(0 <= x < FIELD_ORDER for x in laid)
+    assert [read_back(laid[7:78]), read_back(laid[78:])] == [action, action]
 
 
 @pytest.mark.parametrize("case", VECTORS["valid"], ids=lambda case: str(case["name"]))

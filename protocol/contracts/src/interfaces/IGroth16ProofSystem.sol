@@ -21,7 +21,7 @@ interface IGroth16ProofSystem is IProofSystem {
     /// @notice The rollup owns no entry, more than the tier has places for, or an action with more data than it has words for.
     error DoesNotFitTier(uint8 tier, uint256 wanted, uint256 limit);
 
-    /// @notice The circuit of the tier knows CALL and RESULT without scopes only; a statement about anything else is not proven by it.
+    /// @notice An action of a kind, or with a scope, to which circuits give no meaning (SPEC §6): it has no statement.
     error UnsupportedKind(uint256 index, uint8 kind);
     error UnsupportedScope(uint256 index);
 

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {ActionHash} from "../ActionHash.sol";
 import {CoreCodec} from "../CoreCodec.sol";
+import {StatementWords} from "../StatementWords.sol";
 
 /// @title FOR TESTS ONLY: shows what the libraries compute.
 contract CodecHarness {
@@ -17,5 +18,16 @@ contract CodecHarness {
         bytes memory data = core;
         CoreCodec.decode(data);
         return ActionHash.coreId(data);
+    }
+
+    /// @notice Statement words in a shape of the caller's choice, in which every kind has a statement.
+    function statementWords(bytes calldata core, uint64 rollupId, uint8 entries, uint8 dataWords)
+        external
+        pure
+        returns (uint256[] memory words)
+    {
+        bytes memory data = core;
+        StatementWords.Shape memory shape = StatementWords.Shape(0, entries, dataWords, type(uint256).max);
+        (words,) = StatementWords.layAs(data, CoreCodec.decode(data), rollupId, shape);
     }
 }
