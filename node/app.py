@@ -32,7 +32,7 @@ from node.config import NetworkSection, NodeConfig
 from node.desk import Desk
 from node.errors import ChainMismatch, ConfigError
 from node.evidence import FrameLog
-from node.follower import Follower, Snapshot
+from node.follower import Follower
 from node.frames import FrameWriter, gossip_judge, recall_requests
 from node.identity import load_or_create_account, load_or_create_host_key
 from node.inbox import Inbox
@@ -51,6 +51,7 @@ from node.prices import ClearingPrices
 from node.proofs import ProofRunner
 from node.prover import Offer, ProvingNode
 from node.ready import ReadyTables
+from node.replay import Snapshot
 from node.requester import Requester, Terms
 from node.sidecar import Sidecar
 from node.statusfile import StatusFile

@@ -6,6 +6,7 @@ NodeError                  has a stable `code`, keeps its values, makes its mess
 ├── NotFound        NOD-003  no such order, file, key
 ├── ChainMismatch   NOD-004  the endpoint is another chain, or an address holds no contract
 ├── PlanError       NOD-006  the intent cannot become a table (reason says why)
+│   └── RollupUnknown        it touches a rollup that is not followed
 └── ProofFailed     NOD-007  a proving child ended without a proof
 """
 
@@ -48,6 +49,14 @@ class ChainMismatch(NodeError):
 class PlanError(NodeError):
     code = "NOD-006"
     text = "cannot plan: {reason}"
+
+
+class RollupUnknown(PlanError):
+    """The flow touches a rollup that this node does not follow. `rollup_id` names it."""
+
+    def __init__(self, rollup_id: int) -> None:
+        self.rollup_id = rollup_id
+        super().__init__(reason=f"rollup {rollup_id} is not followed")
 
 
 class ProofFailed(NodeError):

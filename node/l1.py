@@ -236,6 +236,8 @@ class TableLoaded:
 
     core_id: Hash32
     core: bytes
+    is_persistent: bool
+    """Whether later transactions can consume its entries; else only the one that loaded it."""
     payee: Address
     agreement_hash: Hash32
 
@@ -303,6 +305,7 @@ def event_from_log(log: Log) -> Event | None:
             return TableLoaded(
                 core_id=Hash32(values["coreId"]),
                 core=values["core"],
+                is_persistent=values["lane"] != 0,
                 payee=address_from_text(values["payee"]),
                 agreement_hash=Hash32(values["agreementHash"]),
             )

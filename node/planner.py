@@ -12,7 +12,7 @@ from typing import Protocol
 
 from node.chain.evm import Call, InnerRevert, Outcome
 from node.chain.localevm import Overrides
-from node.errors import PlanError
+from node.errors import PlanError, RollupUnknown
 from node.l1 import ProofConfig, consumed_entry, load_and_run, missing_execution
 from protocol.actions import CALLS, Action, ActionKind, action_hash, decode_action
 from protocol.constants import MAX_ENTRIES, MAX_LOCKSET, NONE
@@ -245,10 +245,11 @@ def plan_call(
 
     Args:
         evm: pinned at the block whose rollup states `contexts` holds.
-        contexts: every rollup that the flow may touch.
+        contexts: rollups that the flow may touch.
         window: `l2_time` at most the pinned block's timestamp.
 
     Raises:
+        RollupUnknown: the flow touches a rollup that is not in `contexts`: plan again with it.
         PlanError: the transaction fails for another reason than a missing entry, or the table is too large.
         StateError: the machine cannot run the intent.
     """
@@ -266,7 +267,7 @@ def _require(contexts: Mapping[int, RollupContext], lockset: tuple[int, ...]) ->
         raise PlanError(reason=f"more than {MAX_LOCKSET} rollups")
     for rollup_id in lockset:
         if rollup_id not in contexts:
-            raise PlanError(reason=f"rollup {rollup_id} is not followed")
+            raise RollupUnknown(rollup_id)
 
 
 def _plan_with(

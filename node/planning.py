@@ -12,7 +12,7 @@ import trio
 
 from node.chain.localevm import LocalEvm
 from node.chain.records import Block
-from node.errors import PlanError
+from node.errors import PlanError, RollupUnknown
 from node.follower import Follower
 from node.l1 import Contracts, address_from_text
 from node.l1port import asked
@@ -28,7 +28,6 @@ from proving.circuit.plan import execute, fits
 from proving.circuit.tiers import SHAPES
 
 MAX_INTENT_BYTES = 8192
-MAX_ROLLUPS = 64  # contexts fetched for one plan
 TABLE_LIFETIME_S = 900
 
 
@@ -103,23 +102,27 @@ class TablePlanner:
         """
         wanted = decode_intent(intent)
         block = await self._block()
-        contexts = await self._contexts(block)
         window = Window(
             l2_time=block.timestamp, not_before=block.timestamp, valid_until=block.timestamp + TABLE_LIFETIME_S
         )
         evm = LocalEvm(self.contracts.rpc.transport, block, chain_id=self.contracts.chain_id)
-        plan = await trio.to_thread.run_sync(
-            partial(
-                plan_call,
-                wanted,
-                evm=evm,
-                rollups=self.contracts.rollups,
-                contexts=contexts,
-                window=window,
-                fee_recipient=self.fee_recipient,
-            )
-        )
-        return await trio.to_thread.run_sync(partial(_planned, plan, contexts))
+        contexts: dict[int, RollupContext] = {}
+        while True:
+            try:
+                plan = await trio.to_thread.run_sync(
+                    partial(
+                        plan_call,
+                        wanted,
+                        evm=evm,
+                        rollups=self.contracts.rollups,
+                        contexts=contexts,
+                        window=window,
+                        fee_recipient=self.fee_recipient,
+                    )
+                )
+                return await trio.to_thread.run_sync(partial(_planned, plan, contexts))
+            except RollupUnknown as unknown:  # only what the flow touches is waited for; at most MAX_LOCKSET times
+                contexts[unknown.rollup_id] = await self._context(unknown.rollup_id, block)
 
     async def plan_again(self, intent: bytes) -> PlannedTable:
         """`plan` for a loop that may ask again.
@@ -139,18 +142,17 @@ class TablePlanner:
         assert block is not None
         return block
 
-    async def _contexts(self, block: Block) -> Mapping[int, RollupContext]:
-        snapshot = await self.follower.at_block(block.number)
-        contexts = {}
-        for rollup_id, followed in list(snapshot.rollups.items())[:MAX_ROLLUPS]:
-            if followed.state is None:
-                continue
-            view = await self.contracts.rollup(rollup_id, block.number)
-            if view.root != followed.state.root:
-                raise PlanError(reason=f"rollup {rollup_id} moved while planning; try again")
-            config = await self.contracts.config(rollup_id, view.epoch, block.number)
-            contexts[rollup_id] = RollupContext(state=followed.state, epoch=view.epoch, config=config)
-        return contexts
+    async def _context(self, rollup_id: int, block: Block) -> RollupContext:
+        followed = await self.follower.rollup_at(rollup_id, block.number)
+        if followed is None:
+            raise PlanError(reason=f"there is no rollup {rollup_id}")
+        if followed.state is None:
+            raise PlanError(reason=f"rollup {rollup_id} cannot be used: {followed.fault}")
+        view = await self.contracts.rollup(rollup_id, block.number)
+        if view.root != followed.state.root:
+            raise PlanError(reason=f"rollup {rollup_id} moved while planning; try again")
+        config = await self.contracts.config(rollup_id, view.epoch, block.number)
+        return RollupContext(state=followed.state, epoch=view.epoch, config=config)
 
 
 def _planned(plan: Plan, contexts: Mapping[int, RollupContext]) -> PlannedTable:

@@ -9,7 +9,7 @@ import pytest
 
 from node.chain.evm import Outcome
 from node.chain.records import Log
-from node.follower import RollupLog
+from node.replay import RollupLog
 from protocol.actions import ActionKind
 from protocol.constants import FORCE_BOUNTY
 from protocol.contracts.artifacts import call_data
