@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
@@ -25,7 +26,8 @@ from protocol.gossip import MarketId
 from protocol.messages import GOSSIP_CHANNELS, topic
 from protocol.reqresp import Exchange
 
-MAX_LEARNED_PER_MINUTE: Final = 60  # new addresses from messages; an auction needs one or two
+MAX_LEARNED_PER_MINUTE: Final = 60  # new addresses from messages, by exchange; an auction needs one or two
+MAX_LEARNED_OF_PEER: Final = 8  # of these by peer
 MAX_GOSSIP_FRAME = HEADER_BYTES + MAX_GOSSIP_BODY + SIGNATURE_BYTES
 Judge = Callable[[str, bytes], None]
 """`judge(channel, frame)`, see `node.frames.gossip_judge`."""
@@ -97,7 +99,7 @@ class MarketDirect:
 
     async def ask(self, peer: Peer, exchange: Exchange, request: bytes) -> bytes:
         """Raises TryAgain if there is no answer, Refused if the peer refuses."""
-        peer_id = self._learn(peer)
+        peer_id = self._learn(peer, exchange)
         try:
             return await self._host.request(
                 peer_id,
@@ -130,7 +132,7 @@ class MarketDirect:
             timeout_s=exchange.timeout_ms // 1000,
         )
 
-    def _learn(self, peer: Peer) -> str:
+    def _learn(self, peer: Peer, exchange: Exchange) -> str:
         """Put the addresses of a message into the address book.
 
         Left out are those that name another peer than the message does, those that would let a stranger point us at
@@ -143,24 +145,32 @@ class MarketDirect:
                 address = parse_peer_address(text.decode("ascii", errors="replace"))
             except AddressInvalid:
                 continue
-            if address.peer_id != peer_id or address.transport in known:
+            if address.peer_id != peer_id or not (self._dials_private or is_public(address.transport)):
                 continue
-            if (self._dials_private or is_public(address.transport)) and self._learned.take(self._now_ms()):
-                self._host.book.add(address)
+            if address.transport in known or self._learned.take(exchange.protocol_id, peer_id, self._now_ms()):
+                self._host.book.learn(address)  # also a known one: this message is the one that we act on
         return peer_id
 
 
 class _Learned:
-    """Counts new addresses: dialling is the one thing that a message of a stranger makes this node do to others."""
+    """Counts new addresses: dialling is the one thing that a message of a stranger makes this node do to others.
+
+    Each exchange has a budget of its own, so that announcements of tables, which cost little, cannot use up what the
+    award of an order needs; and each peer a part of it.
+    """
 
     def __init__(self) -> None:
         self._minute = 0
-        self._count = 0
+        self._counts: Counter[tuple[str, str]] = Counter()
 
-    def take(self, now_ms: int) -> bool:
+    def take(self, protocol_id: str, peer_id: str, now_ms: int) -> bool:
         """Whether one more may be learned in this minute."""
         minute = now_ms // 60_000
         if minute != self._minute:
-            self._minute, self._count = minute, 0
-        self._count += 1
-        return self._count <= MAX_LEARNED_PER_MINUTE
+            self._minute = minute
+            self._counts.clear()
+        whole, share = (protocol_id, ""), (protocol_id, peer_id)
+        if self._counts[whole] >= MAX_LEARNED_PER_MINUTE or self._counts[share] >= MAX_LEARNED_OF_PEER:
+            return False
+        self._counts.update((whole, share))
+        return True

@@ -48,7 +48,7 @@ from node.standings import Standings
 from node.store.orders import OrderStore
 from protocol.agreement import agreement_of, awarded_agreement
 from protocol.codec import decode_body, encode_body
-from protocol.commitments import request_id
+from protocol.commitments import identified
 from protocol.errors import Ignore, Reject
 from protocol.messages import Award, BidCommit, Cancel, DeclineRequest, MessageId, ProofDelivery, RequestCommit
 from protocol.payload import payload_commit
@@ -241,8 +241,8 @@ class Requester:
         statement = statement_commit(Hash32(plan.salt), Hash32(plan.core_id))
         payload = payload_commit(plan.payload)
         us = self._frames.key.address
-        message = RequestCommit(
-            request_id=request_id(us, statement, payload, key.public),
+        unnamed = RequestCommit(
+            request_id=bytes(32),
             statement_commit=statement,
             payload_commit=payload,
             seal_key=key.public,
@@ -265,6 +265,7 @@ class Requester:
             peer_id=self._direct.own.peer_id,
             addresses=self._direct.own.addresses,
         )
+        message = identified(us, unnamed)
         limit_wei = ceiling(
             self._prices.seen(class_of(message)),
             max_price_wei=terms.max_price_wei,

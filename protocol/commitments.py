@@ -7,11 +7,13 @@ Every hash is keccak over a domain tag and 32-byte words, so that no preimage of
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
+from protocol.codec import encode_body
 from protocol.fields import OPENING_BYTES
 from protocol.hashing import abi_words, domain, keccak256
-from protocol.messages import BidOpening
+from protocol.messages import BidOpening, RequestCommit
 
 EMPTY_BIDS_ROOT: Final = bytes(32)  # root over no bids
 
@@ -21,9 +23,18 @@ def tagged_hash(name: str, *words: bytes | int) -> bytes:
     return keccak256(domain(name) + abi_words(*words))
 
 
-def request_id(requester: bytes, statement_commit: bytes, payload_commit: bytes, seal_key: bytes) -> bytes:
-    """Id of a request. The requester's address is in it, so that nobody can publish under another's id."""
-    return tagged_hash("request", requester, statement_commit, payload_commit, seal_key)
+def request_id(requester: bytes, request: RequestCommit) -> bytes:
+    """Id of a request: of its requester, so that nobody can publish under another's id, and of every field but the id.
+
+    Were a field left out, two requests could share an id; nodes that heard different ones would then find each other's
+    bids and awards against the rules.
+    """
+    return tagged_hash("request", requester, keccak256(encode_body(replace(request, request_id=bytes(32)))))
+
+
+def identified(requester: bytes, request: RequestCommit) -> RequestCommit:
+    """The request with its id; the field's value does not matter before."""
+    return replace(request, request_id=request_id(requester, request))
 
 
 def bid_hash(request: bytes, prover: bytes, opening: BidOpening) -> bytes:

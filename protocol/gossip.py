@@ -165,9 +165,8 @@ def _check_request(
     ):
         raise Reject(WireCode.BAD_TIMES, bid_close_ms=message.bid_close_ms, claim_by=message.claim_by)
     _check_addresses(message.addresses)
-    # [REJECT] the id is the signer's
-    expected = request_id(signer, message.statement_commit, message.payload_commit, message.seal_key)
-    if message.request_id != expected:
+    # [REJECT] the id is that of these fields, and the signer's
+    if message.request_id != request_id(signer, message):
         raise Reject(WireCode.REQUEST_ID, request_id=message.request_id)
     # [IGNORE] bids are still open
     if now_ms >= message.bid_close_ms:
@@ -238,10 +237,10 @@ def _check_reveal(
     committed = known.bids.get(signer)
     if known.winner is None or committed is None or signer in known.revealed:
         raise Ignore(WireCode.LATE, request_id=message.request_id)
-    # [REJECT] the opening is the one that the bid committed to
+    # [IGNORE] the opening is that of the bid seen here: a prover may have sent others another one
     opened = bid_hash(message.request_id, signer, message.opening)
     if opened != committed:
-        raise Reject(WireCode.BAD_OPENINGS, prover=signer)
+        raise Ignore(WireCode.BAD_OPENINGS, prover=signer)
     is_better = _passed_over(known, known.winner, signer, message.opening)
     return message, lambda: memory.remember_reveal(known, signer, is_better)
 

@@ -74,7 +74,7 @@ class RequestCommit(Message):
     ID: ClassVar[MessageId] = MessageId.REQUEST_COMMIT
 
     request_id: Hash32
-    """`commitments.request_id` of the signer and the three fields below: nobody can take another's id."""
+    """`commitments.request_id` of the signer and all other fields: one id, one request."""
     statement_commit: Hash32
     """Opens to the core with a salt (SPEC §5.3)."""
     payload_commit: Hash32

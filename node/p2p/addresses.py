@@ -12,6 +12,7 @@ from node.p2p.errors import AddressInvalid
 
 MAX_PEERS = 4096
 MAX_ADDRESSES_PER_PEER = 8
+MAX_LEARNED_PER_PEER = 4
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _HOSTS = frozenset({"ip4", "ip6", "dns", "dns4", "dns6"})
@@ -101,23 +102,47 @@ def is_public(transport: str) -> bool:
 class AddressBook:
     """Where peers can be dialled. The library's own store forgets addresses after two minutes.
 
-    Bounded: the peer added longest ago makes room for a new one, and so with the addresses of a peer.
+    Three kinds, in the order in which they are dialled: where the peer has answered, what the operator configured, what
+    messages said. A message can be signed by anybody about any peer, so what it says displaces neither of the others.
+    Bounded: the peer learned longest ago makes room for a new one, and so with the learned addresses of a peer.
     """
 
     def __init__(self) -> None:
-        self._transports: dict[str, tuple[str, ...]] = {}
+        self._given: dict[str, tuple[str, ...]] = {}
+        self._learned: dict[str, tuple[str, ...]] = {}
+        self._proven: dict[str, str] = {}
 
     def add(self, address: PeerAddress) -> None:
-        """Remember one more address of a peer, the most recent first."""
-        known = tuple(t for t in self._transports.pop(address.peer_id, ()) if t != address.transport)
-        self._transports[address.peer_id] = (address.transport, *known)[:MAX_ADDRESSES_PER_PEER]
-        if len(self._transports) > MAX_PEERS:
-            del self._transports[next(iter(self._transports))]
+        """Remember one more address that the operator gave, the most recent first."""
+        _put(self._given, address, MAX_ADDRESSES_PER_PEER)
+
+    def learn(self, address: PeerAddress) -> None:
+        """Remember one more address that a message named, the most recent first."""
+        _put(self._learned, address, MAX_LEARNED_PER_PEER)
+
+    def worked(self, address: PeerAddress, *, has_answered: bool) -> None:
+        """Note the end of a dial: an address where the peer proved its id comes first until it fails."""
+        if has_answered:
+            self._proven.pop(address.peer_id, None)
+            self._proven[address.peer_id] = address.transport
+            if len(self._proven) > MAX_PEERS:
+                del self._proven[next(iter(self._proven))]
+        elif self._proven.get(address.peer_id) == address.transport:
+            del self._proven[address.peer_id]
 
     def transports(self, peer_id: str) -> tuple[str, ...]:
-        """Addresses of a peer without /p2p/, most recent first; empty if unknown."""
-        return self._transports.get(peer_id, ())
+        """Addresses of a peer without /p2p/, in the order to dial; empty if unknown."""
+        proven = (self._proven[peer_id],) if peer_id in self._proven else ()
+        said = (*proven, *self._given.get(peer_id, ()), *self._learned.get(peer_id, ()))
+        return tuple(dict.fromkeys(said))
 
     def peers(self) -> tuple[str, ...]:
         """All peers with an address."""
-        return tuple(self._transports)
+        return tuple(dict.fromkeys((*self._given, *self._learned)))
+
+
+def _put(kept: dict[str, tuple[str, ...]], address: PeerAddress, limit: int) -> None:
+    known = tuple(t for t in kept.pop(address.peer_id, ()) if t != address.transport)
+    kept[address.peer_id] = (address.transport, *known)[:limit]
+    if len(kept) > MAX_PEERS:
+        del kept[next(iter(kept))]

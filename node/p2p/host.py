@@ -194,6 +194,12 @@ class Host:
             log.warning("peer %s broke %d rules and is banned", peer_id, self._config.reject_limit)
             self.links.cut(peer_id)
 
+    def shun(self, peer_id: str, length_s: float) -> None:
+        """Cut a peer and do not speak to it for a time, for what is known of it beyond its frames."""
+        if self.conduct.ban(peer_id, length_s):
+            log.warning("peer %s is shunned for %d s", peer_id, length_s)
+            self.links.cut(peer_id)
+
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Listen, dial, gossip and answer until cancelled; then shut down in order.
 

@@ -18,7 +18,7 @@ from libp2p.peer.peerinfo import PeerInfo
 from multiaddr import Multiaddr  # type: ignore[import-untyped]
 from trio_typing import TaskStatus
 
-from node.p2p.addresses import AddressBook, parse_peer_id
+from node.p2p.addresses import AddressBook, PeerAddress, parse_peer_id
 from node.p2p.conduct import Conduct
 from node.p2p.config import P2PConfig
 from node.p2p.errors import (
@@ -195,7 +195,9 @@ class Links:
                 await self._host.connect(PeerInfo(peer, [Multiaddr(transport)]))
         except (StreamBroken, trio.TooSlowError) as fault:
             log.debug("dial %s at %s: %r", peer_id, transport, fault)
-        return self.is_connected(peer_id)
+        has_answered = self.is_connected(peer_id)
+        self._book.worked(PeerAddress(peer_id=peer_id, transport=transport), has_answered=has_answered)
+        return has_answered
 
     async def _keep(self, peer_id: str) -> None:
         pause = self._config.redial_min_s

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from protocol.agreement import awarded_agreement
 from protocol.codec import Header, encode_frame
-from protocol.commitments import bid_hash, bids_root, pack_opening, request_id
+from protocol.commitments import bid_hash, bids_root, identified, pack_opening
 from protocol.faults import FaultKind
 from protocol.fields import SEALED_OPENING_BYTES
 from protocol.gossip import MarketId
@@ -62,15 +62,12 @@ class AllTickets:
 
 
 def request(**changes: Any) -> RequestCommit:
-    """A request by REQUESTER created at NOW_MS; its id fits whatever is changed."""
-    statement_commit = changes.pop("statement_commit", keccak256(b"statement"))
-    payload_commit = changes.pop("payload_commit", keccak256(b"payload"))
-    seal_key = changes.pop("seal_key", REQUEST_SEAL.public)
+    """A request by REQUESTER created at NOW_MS; its id fits whatever is changed, unless it is changed itself."""
     message = RequestCommit(
-        request_id=request_id(REQUESTER.address, statement_commit, payload_commit, seal_key),
-        statement_commit=statement_commit,
-        payload_commit=payload_commit,
-        seal_key=seal_key,
+        request_id=bytes(32),
+        statement_commit=keccak256(b"statement"),
+        payload_commit=keccak256(b"payload"),
+        seal_key=REQUEST_SEAL.public,
         systems_hash=keccak256(b"family"),
         tier=0,
         proof_count=1,
@@ -90,7 +87,8 @@ def request(**changes: Any) -> RequestCommit:
         peer_id=bytes(range(38)),
         addresses=(b"/ip4/127.0.0.1/tcp/4001",),
     )
-    return replace(message, **changes) if changes else message
+    changed = replace(message, **changes)
+    return changed if "request_id" in changes else identified(REQUESTER.address, changed)
 
 
 def opening(place: int, price_wei: int = 10**14) -> BidOpening:

@@ -168,6 +168,14 @@ def test_a_request_under_another_accounts_id_is_rejected() -> None:
     expect_refusal(WireCode.REQUEST_ID, Reject, lambda: judge("req", framed(request(), key=PROVERS[0])))
 
 
+def test_the_id_of_a_request_is_that_of_all_its_fields() -> None:
+    """Two requests under one id would let one requester turn honest nodes against each other."""
+    for changes in ({"bond_min_wei": 1}, {"standbys": 0}, {"deliver_by": NOW_S + 121}, {"addresses": ()}, {"tier": 1}):
+        other = replace(request(), **changes)
+        expect_refusal(WireCode.REQUEST_ID, Reject, lambda other=other: judge("req", framed(other)))
+        assert request().request_id != request(**changes).request_id
+
+
 def test_requests_out_of_context_are_ignored() -> None:
     """Late, without a ticket, with a ticket in use, known already."""
     memory = with_request()

@@ -4,6 +4,7 @@ import pytest
 
 from node.p2p.addresses import (
     MAX_ADDRESSES_PER_PEER,
+    MAX_LEARNED_PER_PEER,
     MAX_PEERS,
     AddressBook,
     PeerAddress,
@@ -91,6 +92,49 @@ def test_book_is_bounded() -> None:
 
     assert MAX_PEERS == len(book.peers())
     assert () == book.transports("peer 0")
+
+
+def at(port: int) -> PeerAddress:
+    """PEER on a port of this machine."""
+    return PeerAddress(peer_id=PEER, transport=f"/ip4/127.0.0.1/tcp/{port}")
+
+
+def test_what_messages_say_comes_last_and_displaces_nothing_else() -> None:
+    """Anybody can sign that a peer is elsewhere: no number of lies keeps us from where it is."""
+    book = AddressBook()
+    book.add(at(1))
+    book.worked(at(2), has_answered=True)
+    for port in range(100, 110):
+        book.learn(at(port))
+
+    expected = [at(port).transport for port in (2, 1, 109, 108, 107, 106)]
+    assert expected == list(book.transports(PEER))
+    assert MAX_LEARNED_PER_PEER == len(expected) - 2
+
+
+def test_an_address_that_answered_comes_first_until_it_fails() -> None:
+    """A peer that has moved is found again."""
+    book = AddressBook()
+    book.learn(at(1))
+    book.learn(at(2))
+    book.worked(at(1), has_answered=True)
+    assert at(1).transport == book.transports(PEER)[0]
+
+    book.worked(at(2), has_answered=False)
+    assert at(1).transport == book.transports(PEER)[0]
+    book.worked(at(1), has_answered=False)
+    assert [at(2).transport, at(1).transport] == list(book.transports(PEER))
+
+
+def test_learned_peers_never_push_out_those_of_the_operator() -> None:
+    """However many a flood of messages names."""
+    book = AddressBook()
+    book.add(at(1))
+    for number in range(MAX_PEERS + 5):
+        book.learn(PeerAddress(peer_id=f"peer {number}", transport="/ip4/127.0.0.1/tcp/1"))
+
+    assert (at(1).transport,) == book.transports(PEER)
+    assert MAX_PEERS + 1 == len(book.peers())
 
 
 def test_default_configuration_listens_on_loopback_only() -> None:

@@ -1,6 +1,6 @@
 """Strikes, forgiveness, bans."""
 
-from node.p2p.conduct import MAX_PEERS_TRACKED, Conduct
+from node.p2p.conduct import MAX_DOUBLINGS, MAX_PEERS_TRACKED, Conduct
 
 
 class Clock:
@@ -74,3 +74,47 @@ def test_flood_of_ids_neither_grows_the_table_nor_lifts_a_ban() -> None:
 
     assert conduct.is_banned("banned")
     assert len(conduct._records) <= MAX_PEERS_TRACKED
+
+
+def banned(conduct: Conduct, clock: Clock, peer: str) -> float:
+    """Strikes a peer into a ban and returns the ban's length; the ban is over then."""
+    began = clock.now
+    while not conduct.strike(peer):
+        pass
+    while conduct.is_banned(peer):
+        clock.now += 50.0
+    return clock.now - began
+
+
+def test_each_further_ban_is_twice_as_long_up_to_a_limit() -> None:
+    """Whoever comes back and goes on is refused for longer, a day at the most."""
+    clock = Clock()
+    conduct = make(clock)
+
+    lengths = [banned(conduct, clock, "p") for _ in range(MAX_DOUBLINGS + 2)]
+
+    assert [100.0 * 2**n for n in range(MAX_DOUBLINGS + 1)] + [100.0 * 2**MAX_DOUBLINGS] == lengths
+
+
+def test_a_peer_that_behaves_for_long_starts_again_with_a_short_ban() -> None:
+    """Four times the last ban's length for each ban that is forgotten."""
+    clock = Clock()
+    conduct = make(clock)
+    banned(conduct, clock, "p")
+    banned(conduct, clock, "p")
+    clock.now += 2 * 4 * 200.0
+
+    assert 100.0 == banned(conduct, clock, "p")
+
+
+def test_a_ban_for_other_reasons_begins_once_and_never_shortens_one() -> None:
+    """Evidence may say for longer what strikes said; nothing takes it back."""
+    clock = Clock()
+    conduct = make(clock)
+
+    assert conduct.ban("p", 1000.0)
+    assert not conduct.ban("p", 10.0)
+    clock.now = 999.0
+    assert conduct.is_banned("p")
+    clock.now = 1000.0
+    assert not conduct.is_banned("p")
