@@ -4,7 +4,8 @@ MarketError               MKT-000
 ├── InvalidTransition     MKT-001  the event cannot happen in this state
 ├── BidVoid               MKT-002  a bid does not take part in its auction (a reason says why)
 ├── Skip                  MKT-003  a request is not bid on (a reason says why)
-└── TicketError           MKT-004  amounts that no ticket covers
+├── TicketError           MKT-004  amounts that no ticket covers
+└── PoolRefused           MKT-005  a ready transaction is not taken into the pool (a reason says why)
 """
 
 from __future__ import annotations
@@ -64,3 +65,17 @@ class TicketError(MarketError):
     def __init__(self, wanted_wei: int, held_wei: int) -> None:
         self.wanted_wei, self.held_wei = wanted_wei, held_wei
         super().__init__(f"[{self.code}] {wanted_wei} wei wanted, the ticket holds {held_wei}")
+
+
+class PoolRefused(MarketError):
+    """A ready transaction that the pool does not take; nothing has changed.
+
+    Attributes:
+        reason: stable word, for example ``POOL_FULL``.
+    """
+
+    code = "MKT-005"
+
+    def __init__(self, reason: str, **values: int) -> None:
+        self.reason, self.values = reason, values
+        super().__init__(f"[{self.code}] not pooled: {reason}" + "".join(f", {k}={v}" for k, v in values.items()))
