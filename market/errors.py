@@ -5,7 +5,7 @@ MarketError               MKT-000
 ├── BidVoid               MKT-002  a bid does not take part in its auction (a reason says why)
 ├── Skip                  MKT-003  a request is not bid on (a reason says why)
 ├── TicketError           MKT-004  amounts that no ticket covers
-└── PoolRefused           MKT-005  a ready transaction is not taken into the pool (a reason says why)
+└── PoolRefused           MKT-006  a ready transaction is not taken into the pool (a reason says why)
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class PoolRefused(MarketError):
         reason: stable word, for example ``POOL_FULL``.
     """
 
-    code = "MKT-005"
+    code = "MKT-006"
 
     def __init__(self, reason: str, **values: int) -> None:
         self.reason, self.values = reason, values

@@ -261,3 +261,11 @@ def test_parents_are_those_that_lead_to_a_missing_root() -> None:
     assert (first,) == pool.parents(reader, {1: 0})
     assert () == pool.parents(follower, {1: 1})
     assert () == pool.parents(first, {1: 0})
+
+
+def test_a_reader_goes_before_whoever_moves_the_root_and_pays_more_in_all() -> None:
+    """The mover is looked at first, since it uses more gas, and taken second, since its tip is smaller."""
+    mover = ready(1, sender=SENDERS[0], tip=5, gas_used=90_000)
+    reader = ready(2, sender=SENDERS[1], tip=6, gas_used=21_000, moves=(Move(rollup_id=1, pre_root=0, post_root=0),))
+
+    assert (reader, mover) == best_chain([mover, reader], head()).txs
