@@ -48,7 +48,7 @@ class Tier:
 
 TIER_S: Final = Tier(name="S", number=0, entries=3, data_words=4)
 TIERS: Final = (TIER_S,)
-PROVABLE_KINDS: Final = (ActionKind.CALL, ActionKind.RESULT)
+PROVABLE_KINDS: Final = (ActionKind.CALL, ActionKind.TRY_CALL, ActionKind.RESULT)
 """Kinds that have a statement: what circuits give a meaning to. All others are laid out, but refused."""
 PROVABLE_SCOPES: Final = False
 """Whether actions with a scope have one."""

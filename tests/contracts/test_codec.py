@@ -146,9 +146,17 @@ def random_core(seed: int) -> Core:
     )
 
 
-CORES: Final = {"oracle": oracle_core(), "two rollups": two_rollup_core(), "every kind": every_kind_core()} | {
-    f"random {seed}": random_core(seed) for seed in range(25)
-}
+TRIES: Final = with_entry(
+    with_entry(oracle_core(), 0, next_action=oracle_call(kind=ActionKind.TRY_CALL, opaque=True)),
+    1,
+    trigger=result_of(oracle_call(), b"no", failed=True),
+)
+CORES: Final = {
+    "oracle": oracle_core(),
+    "two rollups": two_rollup_core(),
+    "tries": with_entry(TRIES, 0, trigger=call(kind=ActionKind.TRY_CALL, gas=1, opaque=True)),
+    "every kind": every_kind_core(),
+} | {f"random {seed}": random_core(seed) for seed in range(25)}
 
 
 @pytest.mark.parametrize("core", CORES.values(), ids=CORES.keys())
@@ -366,8 +374,6 @@ def test_each_field_that_a_kind_lacks_is_refused_by_name(
         (with_entry(oracle_core(), 0, trigger=call(scope=(0,))), 1, "UnsupportedScope"),
         (with_entry(oracle_core(), 0, next_action=oracle_call(scope=(5, 0))), 1, "UnsupportedScope"),
         (with_entry(oracle_core(), 0, trigger=l2tx()), 1, "UnsupportedKind"),
-        (with_entry(oracle_core(), 0, trigger=call(kind=ActionKind.TRY_CALL, gas=1)), 1, "UnsupportedKind"),
-        (with_entry(oracle_core(), 0, next_action=oracle_call(kind=ActionKind.TRY_CALL)), 1, "UnsupportedKind"),
         (
             oracle_core(
                 entries=(

@@ -11,7 +11,7 @@ from protocol.types import Address
 from protocol.vm.assembler import assemble
 from protocol.vm.execution import Outcome, Trap
 from protocol.vm.state import account_key, unpack_account
-from proving.circuit.plan import execute, fits, plan
+from proving.circuit.plan import plan
 from tests.property.circuit.test_forgeries import FAILED, NEXT, claim, refusals, told
 from tests.support.circuits import broken, circuit, witness_of
 from tests.support.forger import SHAPE, constraints, forge
@@ -81,7 +81,6 @@ def test_a_failed_answer_undoes_what_was_sent() -> None:
 @pytest.mark.parametrize(
     ("call", "amount"), [("XTRY f0, 1, 1, 9", 0), ("XTRYV f0, r2, 1, 0, 9", 6), ("XTRYV f0, r2, 1, 0, 9", 0)]
 )
-@pytest.mark.usefixtures("tries")
 def test_a_try_sees_both_answers(call: str, amount: int, failed: bool) -> None:
     """RETOK, the data, and the value that comes back."""
     story = sends(call, amount)
@@ -95,7 +94,6 @@ def test_a_try_sees_both_answers(call: str, amount: int, failed: bool) -> None:
 
 
 @pytest.mark.parametrize("opaque", [False, True])
-@pytest.mark.usefixtures("tries")
 def test_tries_come_in_and_go_out(opaque: bool) -> None:
     """As trigger and as next action, opaque or not."""
     call = "XTRY f0, 1, 0, 9" + ", opaque" * opaque
@@ -107,7 +105,6 @@ def test_tries_come_in_and_go_out(opaque: bool) -> None:
 
 
 @pytest.mark.parametrize("amount", [0, 3])
-@pytest.mark.usefixtures("tries")
 def test_a_failed_try_cannot_pass_for_a_good_one_nor_end_the_frame(amount: int) -> None:
     """RETOK, whether the run goes on, and the value that comes back are what the RESULT says."""
     story = sends("XTRYV f0, r2, 1, 0, 9", amount)
@@ -124,17 +121,6 @@ def test_a_failed_try_cannot_pass_for_a_good_one_nor_end_the_frame(amount: int) 
     assert refusals(retok, honest) == ["glue"]
     assert refusals(ended, honest)
     assert refusals(gone, honest)
-
-
-def test_tries_are_refused_by_name_while_the_contract_does_not_lay_them_out() -> None:
-    """Before an auction."""
-    story = sends("XTRY f0, 1, 1, 9", 0)
-    story.answer(words(5))
-    core = story.core()
-    found = fits(SHAPE, core, story.rollup_id, execute(core, story.rollup_id, story.first))
-
-    assert found is not None
-    assert found.reason == "TIER_KIND"
 
 
 @pytest.mark.parametrize("value", [4, 5])

@@ -71,7 +71,6 @@ def test_a_bridge_takes_coins_in() -> None:
 
 
 @pytest.mark.parametrize(("answer", "allowed"), [(words(0), 1), (words(1), 0), (b"odd", 0), (None, 0)])
-@pytest.mark.usefixtures("tries")
 def test_a_check_fails_closed(answer: bytes | None, allowed: int) -> None:
     """Not sanctioned, sanctioned, a strange answer, none."""
     slots = {3: (endpoint(0, L1), FIELD_WORD), slot(1, ME): (1, INTEGER_WORD)}

@@ -118,7 +118,6 @@ def check(seed: int) -> set[str]:
 
 # 101: HASH in a program that was decoded, so that its opcodes are plain integers.
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 101])
-@pytest.mark.usefixtures("tries")
 def test_made_up_programs_are_provable(seed: int) -> None:
     """A few in every run."""
     assert ActionKind.CALL.name in check(seed)
@@ -126,7 +125,6 @@ def test_made_up_programs_are_provable(seed: int) -> None:
 
 @pytest.mark.campaign
 @pytest.mark.timeout(3600)
-@pytest.mark.usefixtures("tries")
 def test_many_made_up_programs_are_provable() -> None:
     """Hundreds, among which everything happens that can."""
     happened: set[str] = set()

@@ -79,8 +79,6 @@ def test_ordinals_count_own_entries_only() -> None:
         (with_entry(oracle_core(), 0, trigger=call(scope=(0,))), 1, "TIER_SCOPE"),
         (with_entry(oracle_core(), 0, next_action=oracle_call(scope=(5, 0))), 1, "TIER_SCOPE"),
         (with_entry(oracle_core(), 0, trigger=l2tx()), 1, "TIER_KIND"),
-        (with_entry(oracle_core(), 0, trigger=call(kind=ActionKind.TRY_CALL, gas=1)), 1, "TIER_KIND"),
-        (with_entry(oracle_core(), 0, next_action=oracle_call(kind=ActionKind.TRY_CALL)), 1, "TIER_KIND"),
         (with_entry(oracle_core(), 0, next_action=revert_at(1, (0,))), 1, "TIER_KIND"),
         (
             with_entry(oracle_core(), 1, reply_to=NONE, revert_of=0, trigger=revert_at(1, (0,), CONTINUE)),
