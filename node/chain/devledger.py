@@ -7,7 +7,7 @@ state can be asked for and a snapshot is little more than a height. Not thread-s
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -17,6 +17,7 @@ from eth.constants import BLANK_ROOT_HASH, ZERO_HASH32
 from eth.db.atomic import AtomicDB
 from eth.db.trie import make_trie_root_and_nodes
 from eth.exceptions import PyEVMError
+from eth.rlp.accounts import Account
 from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.cancun.constants import BLOB_TX_TYPE
 from eth.vm.forks.london.headers import calculate_expected_base_fee_per_gas
@@ -27,6 +28,7 @@ from eth_hash.auto import keccak
 from eth_keys.exceptions import BadSignature
 from eth_typing import Address, BlockNumber, Hash32
 from eth_utils.exceptions import ValidationError
+from trie.hexary import HexaryTrie
 
 from node.chain.evm import Call, EvmLog, EvmState, Outcome, evm_log, execution_context, floor_gas, run_call
 
@@ -88,6 +90,20 @@ class MinedBlock:
     def number(self) -> int:
         """Height; genesis is 0."""
         return int(self.header.block_number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountProof:
+    """What eth_getProof says."""
+
+    nonce: int
+    balance_wei: int
+    storage_root: bytes
+    code_hash: bytes
+    nodes: tuple[bytes, ...]
+    """RLP of the state trie's nodes, from the root to the account."""
+    slots: tuple[tuple[int, tuple[bytes, ...]], ...]
+    """Per slot its word and the nodes of the storage trie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +179,26 @@ class DevLedger:
     def state_at(self, block: MinedBlock) -> EvmState:
         """State after `block`, with that block's environment; changes to it are never kept."""
         return EvmState(self._db, self._environment(block.header), Hash32(block.header.state_root))
+
+    def proof(self, block: MinedBlock, account: bytes, slots: Sequence[int]) -> AccountProof:
+        """An account and some of its words after `block`, with the trie nodes on their paths (EIP-1186)."""
+        accounts = HexaryTrie(self._db, block.header.state_root)
+        raw = accounts.get(keccak(account))
+        found = rlp.decode(raw, Account) if raw else Account()
+        words = HexaryTrie(self._db, found.storage_root)
+        proven = []
+        for slot in slots:
+            key = keccak(slot.to_bytes(32, "big"))
+            word = words.get(key)
+            proven.append((int.from_bytes(rlp.decode(word), "big") if word else 0, _nodes(words, key)))
+        return AccountProof(
+            nonce=found.nonce,
+            balance_wei=found.balance,
+            storage_root=found.storage_root,
+            code_hash=found.code_hash,
+            nodes=_nodes(accounts, keccak(account)),
+            slots=tuple(proven),
+        )
 
     def pending_nonce(self, account: bytes) -> int:
         """Next nonce of `account`, counting its contiguous pool transactions."""
@@ -462,6 +498,14 @@ class DevLedger:
             known = self._log_heights.get(address, [])
             heights.update(known[bisect.bisect_left(known, first) : bisect.bisect_right(known, last)])
         return sorted(heights)
+
+
+def _nodes(trie: HexaryTrie, key: bytes) -> tuple[bytes, ...]:
+    """RLP of the nodes on a key's path; a node below 32 bytes is part of its parent, and an empty trie has none."""
+    if trie.root_hash == BLANK_ROOT_HASH:
+        return ()
+    encoded = [rlp.encode(node) for node in trie.get_proof(key)]  # type: ignore[no-untyped-call]
+    return tuple(node for place, node in enumerate(encoded) if not place or len(node) >= 32)
 
 
 def _decode(raw: bytes) -> tuple[SignedTransactionAPI, bytes]:

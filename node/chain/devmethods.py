@@ -28,8 +28,10 @@ SUGGESTED_TIP_WEI: Final = 1_000_000_000  # 1 gwei
 MAX_DATA_BYTES: Final = 262_144  # calldata of one call
 MAX_FEE_HISTORY: Final = 1_024  # blocks
 MAX_LOG_ADDRESSES: Final = 256
+MAX_PROVEN_SLOTS: Final = 64
 ESTIMATE_TOLERANCE: Final = 64  # the estimate is at most 1/64 above the least gas that works
 _QUANTITY: Final = re.compile(r"0x(0|[1-9a-f][0-9a-f]{0,63})", re.IGNORECASE)
+_SLOT: Final = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _DATA: Final = re.compile(r"0x([0-9a-f]{2})*", re.IGNORECASE)
 _ERROR_STRING: Final = bytes.fromhex("08c379a0")  # selector of Error(string)
 
@@ -71,6 +73,7 @@ class DevMethods:
             "eth_getBlockByNumber": self._block_by_number,
             "eth_getBlockByHash": self._block_by_hash,
             "eth_getLogs": self._logs,
+            "eth_getProof": self._proof,
             "evm_mine": self._mine,
             "evm_increaseTime": self._increase_time,
             "evm_setNextBlockTimestamp": self._set_next_timestamp,
@@ -112,10 +115,30 @@ class DevMethods:
         return _data_hex(self._ledger.state_at(self._tagged(tag)).get_code(_address(account)))
 
     def _storage(self, account: Json, slot: Json, tag: Json = "latest") -> Json:
-        if not isinstance(slot, str) or not re.fullmatch(r"0x[0-9a-fA-F]{1,64}", slot):
+        if not isinstance(slot, str) or not _SLOT.fullmatch(slot):
             raise MethodError(INVALID_PARAMS, "storage slot is not 0x and at most 64 hex digits")
         value = self._ledger.state_at(self._tagged(tag)).get_storage(_address(account), int(slot, 16))
         return _data_hex(value.to_bytes(32, "big"))
+
+    def _proof(self, account: Json, slots: Json, tag: Json = "latest") -> Json:
+        if not isinstance(slots, list) or len(slots) > MAX_PROVEN_SLOTS:
+            raise MethodError(INVALID_PARAMS, f"storage keys are not a list of at most {MAX_PROVEN_SLOTS}")
+        words = [int(each, 16) for each in slots if isinstance(each, str) and _SLOT.fullmatch(each)]
+        if len(words) != len(slots):
+            raise MethodError(INVALID_PARAMS, "storage slot is not 0x and at most 64 hex digits")
+        proof = self._ledger.proof(self._tagged(tag), _address(account), words)
+        return {
+            "address": account,
+            "nonce": _hex(proof.nonce),
+            "balance": _hex(proof.balance_wei),
+            "codeHash": _data_hex(proof.code_hash),
+            "storageHash": _data_hex(proof.storage_root),
+            "accountProof": [_data_hex(node) for node in proof.nodes],
+            "storageProof": [
+                {"key": key, "value": _hex(word), "proof": [_data_hex(node) for node in nodes]}
+                for key, (word, nodes) in zip(slots, proof.slots, strict=True)
+            ],
+        }
 
     # -- execution ---------------------------------------------------------------------------------------------
 

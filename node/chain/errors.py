@@ -12,6 +12,8 @@ ChainError
 ├── ExecutionReverted      CHN-012  the called contract reverted; carries the decoded custom error
 ├── WrongChain             CHN-013  the node serves another chain than configured
 ├── ReorgTooDeep           CHN-014  no common ancestor among the remembered blocks
+├── StateUnproven          CHN-015  what the node says about state does not follow from the block's hash
+├── NoStateProofs          CHN-016  no endpoint gives proofs of state
 ├── SendError              the transaction sender will not, or could not
 │   ├── NonceTaken         CHN-020  another transaction already owns this (account, nonce)
 │   ├── TransactionRefused CHN-021  the node refuses it and the chain does not know it
@@ -160,6 +162,27 @@ class ReorgTooDeep(ChainError):
     def __init__(self, oldest_known: int) -> None:
         super().__init__(f"the chain was replaced below block {oldest_known}, the oldest that the cursor remembers")
         self.oldest_known = oldest_known
+
+
+class StateUnproven(ChainError):
+    """An endpoint's answer about state does not follow from the header of the block: it lies, or is broken."""
+
+    code = "CHN-015"
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(f"the L1 node proves nothing about {where}: {why}")
+        self.where = where
+        self.why = why
+
+
+class NoStateProofs(ChainError):
+    """No endpoint knows eth_getProof, and the configuration wants state proven."""
+
+    code = "CHN-016"
+
+    def __init__(self, answer: str) -> None:
+        super().__init__(f"no endpoint gives state proofs ({answer}); [chain] state may say otherwise")
+        self.answer = answer
 
 
 class SendError(ChainError):

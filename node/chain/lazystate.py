@@ -1,7 +1,8 @@
 """EVM state whose accounts, code and storage are fetched from an L1 node when an instruction first needs them.
 
-`PinnedState` remembers what the node said about one block and is shared by all runs on that block. `LazyAccounts` is
-the journalled overlay of one run, with the interface that py-evm's state expects of its account database.
+`PinnedState` remembers what the node said about one block and is shared by all runs on that block; `ProvenState`
+(`provenstate.py`) believes only what follows from the block's hash. `LazyAccounts` is the journalled overlay of one
+run, with the interface that py-evm's state expects of its account database.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from eth_typing import Address, Hash32
 
 from node.chain.evm import EvmState
 from node.chain.records import Block, block_from_json, data, hex_of, quantity, tag_json
-from node.chain.transport import HttpTransport
+from node.chain.transport import Transport
 
 MAX_ANCESTORS: Final = 256  # how far BLOCKHASH reaches
 
@@ -44,7 +45,7 @@ NO_ACCOUNT: Final = Account(0, 0, b"", EMPTY_SHA3)
 class PinnedState:
     """What one node says about the state after one block; each fact is asked once. Used by one thread at a time."""
 
-    def __init__(self, transport: HttpTransport, block: Block) -> None:
+    def __init__(self, transport: Transport, block: Block) -> None:
         self.block = block
         self._transport = transport
         self._tag = tag_json(block.hash)
@@ -54,30 +55,44 @@ class PinnedState:
         """(account, slot) to word, as fetched."""
         self._ancestors: list[Block] = [block]
 
+    def environment(self) -> Block:
+        """The block that runs see as their parent."""
+        return self.block
+
     def account(self, address: bytes) -> Account:
-        """Nonce, balance and code, in one round trip the first time."""
+        """Nonce, balance and code."""
         known = self.accounts.get(address)
         if known is None:
-            where = (hex_of(address), self._tag)
-            nonce, balance, code = self._transport.batch(
-                [("eth_getTransactionCount", where), ("eth_getBalance", where), ("eth_getCode", where)]
-            )
-            code_bytes = data("eth_getCode", code)
-            known = self.accounts[address] = Account(
-                quantity("eth_getTransactionCount", nonce),
-                quantity("eth_getBalance", balance),
-                code_bytes,
-                keccak(code_bytes),
-            )
+            known = self.accounts[address] = self._fetch_account(address)
         return known
 
     def word(self, address: bytes, slot: int) -> int:
         """One storage word."""
         known = self.storage.get((address, slot))
         if known is None:
-            answer = self._transport.request("eth_getStorageAt", hex_of(address), hex(slot), self._tag)
-            known = self.storage[address, slot] = int.from_bytes(data("eth_getStorageAt", answer, 32), "big")
+            known = self.storage[address, slot] = self._fetch_word(address, slot)
         return known
+
+    def _fetch_account(self, address: bytes) -> Account:
+        where = (hex_of(address), self._tag)
+        nonce, balance, code = self._transport.batch(
+            [("eth_getTransactionCount", where), ("eth_getBalance", where), ("eth_getCode", where)]
+        )
+        code_bytes = data("eth_getCode", code)
+        return Account(
+            quantity("eth_getTransactionCount", nonce),
+            quantity("eth_getBalance", balance),
+            code_bytes,
+            keccak(code_bytes),
+        )
+
+    def _fetch_word(self, address: bytes, slot: int) -> int:
+        answer = self._transport.request("eth_getStorageAt", hex_of(address), hex(slot), self._tag)
+        return int.from_bytes(data("eth_getStorageAt", answer, 32), "big")
+
+    def _fetch_parent(self, parent_hash: bytes) -> Block:
+        answer = self._transport.request("eth_getBlockByHash", hex_of(parent_hash), False)
+        return block_from_json("eth_getBlockByHash", answer)
 
     def hashes_before(self, number: int) -> Iterator[bytes]:
         """Hashes of blocks number-1, number-2, ...; zero for heights that do not exist yet."""
@@ -87,9 +102,7 @@ class PinnedState:
                 yield bytes(32)
                 continue
             while len(self._ancestors) <= depth:
-                parent = self._ancestors[-1].parent_hash
-                answer = self._transport.request("eth_getBlockByHash", hex_of(parent), False)
-                self._ancestors.append(block_from_json("eth_getBlockByHash", answer))
+                self._ancestors.append(self._fetch_parent(self._ancestors[-1].parent_hash))
             yield self._ancestors[depth].hash
 
 

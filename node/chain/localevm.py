@@ -1,7 +1,7 @@
 """Runs a call or a transaction locally on the state after one L1 block, for planning and for checking before sending.
 
 The node is only asked for the accounts, code and words that the run touches (eth_getTransactionCount, eth_getBalance,
-eth_getCode, eth_getStorageAt at the block's hash), never for what the run does.
+eth_getCode, eth_getStorageAt at the block's hash; or eth_getProof and eth_getCode), never for what the run does.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 from node.chain.evm import Call, Outcome, execution_context, run_call
 from node.chain.lazystate import LazyAccounts, LazyState, PinnedState
+from node.chain.provenstate import ProvenState
 from node.chain.records import Block
-from node.chain.transport import HttpTransport
+from node.chain.transport import Transport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +34,16 @@ class LocalEvm:
     Not for two threads at once: run it in one worker thread, `await trio.to_thread.run_sync(evm.run, call)`.
     """
 
-    def __init__(self, transport: HttpTransport, block: Block, *, chain_id: int) -> None:
+    def __init__(self, transport: Transport, block: Block, *, chain_id: int, is_proven: bool = False) -> None:
         """Nothing is asked yet.
 
         Args:
             transport: the node's connections; fetches block the calling thread.
             block: the run sees the state after it.
             chain_id: EIP-155 chain id.
+            is_proven: believe only what follows from the block's hash (eth_getProof), not the node's word.
         """
-        self.pinned = PinnedState(transport, block)
+        self.pinned = ProvenState(transport, block) if is_proven else PinnedState(transport, block)
         self._chain_id = chain_id
 
     def run(self, call: Call, overrides: Overrides | None = None) -> Outcome:
@@ -52,9 +54,10 @@ class LocalEvm:
 
         Raises:
             Recoverable, RpcRefused, RpcMisbehaved: the node did not give a value that the run needs.
+            StateUnproven, NoStateProofs: it gave one that does not follow from the block's hash, or gives no proofs.
         """
         overrides = overrides if overrides is not None else Overrides()
-        block = self.pinned.block
+        block = self.pinned.environment()
         number = block.number + 1 if overrides.number is None else overrides.number
         context = execution_context(
             chain_id=self._chain_id,

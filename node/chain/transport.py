@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import urllib3
 
@@ -26,6 +26,20 @@ class RevertedCall(Exception):
     def __init__(self, data: bytes) -> None:
         super().__init__(data.hex())
         self.data = data
+
+
+class Transport(Protocol):
+    """How JSON-RPC is asked: one node, or several that must agree (`node.chain.agreement`)."""
+
+    @property
+    def endpoints(self) -> Sequence[HttpTransport]:
+        """The nodes, each by itself: for answers that prove themselves, any will do."""
+
+    def request(self, method: str, *params: Json) -> Json:
+        """Result of one call; raises as `HttpTransport.request`."""
+
+    def batch(self, calls: Sequence[tuple[str, tuple[Json, ...]]]) -> list[Json]:
+        """Results of several calls in order."""
 
 
 class HttpTransport:
@@ -47,6 +61,11 @@ class HttpTransport:
         self._pool = urllib3.PoolManager(
             maxsize=connections, block=True, retries=False, timeout=urllib3.Timeout(connect=timeout_s, read=timeout_s)
         )
+
+    @property
+    def endpoints(self) -> Sequence[HttpTransport]:
+        """This node."""
+        return (self,)
 
     def request(self, method: str, *params: Json) -> Json:
         """Result of one call.
