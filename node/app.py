@@ -46,7 +46,7 @@ from node.p2p.addresses import is_public, parse_transport
 from node.p2p.config import P2PConfig
 from node.p2p.host import Host
 from node.planning import TablePlanner
-from node.ports import SystemClock, WriterThread
+from node.ports import SystemClock
 from node.prices import ClearingPrices
 from node.proofs import ProofRunner
 from node.prover import Offer, ProvingNode
@@ -61,6 +61,7 @@ from node.store.orders import OrderStore
 from node.store.sequences import Sequences
 from node.store.transactions import TransactionStore
 from node.store.vault import Vault
+from node.store.writer import WriterThread
 from node.ticketbook import TicketBook
 from node.verifying import ProofVerifier
 from node.watch import Watch
@@ -171,13 +172,16 @@ async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
     rpc = Rpc(HttpTransport(chain.rpc_url), errors=_errors(), poll_s=chain.poll_ms / 1000)
     contracts, proof_system = await _checked_contracts(config, rpc)
     clock = SystemClock(time.time)
-    in_thread = WriterThread()
     account = load_or_create_account(folder / "account.key")
     key = AccountKey(account.secret)
-    database = Database(f"sqlite:///{folder / 'node.db'}", now_ms=clock.now_ms(), on_commit=hook_for_tests(os.environ))
+    vault = Vault(folder / "vault.key")
+    database = Database(
+        config.store_url, now_ms=clock.now_ms(), owner=vault.fingerprint, on_commit=hook_for_tests(os.environ)
+    )
+    in_thread = WriterThread(database.together)
     market = MarketId(chain_id=contracts.chain_id, contract=contracts.market)
     book = TicketBook(rpc, contracts.market, start_block=chain.start_block, poll_s=chain.poll_ms / 1000)
-    store = OrderStore(database, Vault(folder / "vault.key"))
+    store = OrderStore(database, vault)
     memory = GossipMemory()
     for role in (Role.REQUESTER, Role.PROVER):
         recall_requests(store, role, memory)  # blocks, but nothing runs yet
@@ -206,6 +210,7 @@ async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
         market=market, key=key, sequences=Sequences(database, key.address), clock=clock, in_thread=in_thread
     )
     with ExitStack() as closing:
+        closing.callback(database.close)
         if config.role == "relay":
             # Before the host listens: a relay's evidence has no gap at its beginning.
             evidence = FrameLog(folder)

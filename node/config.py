@@ -18,6 +18,7 @@ from node.errors import ConfigError
 
 Role = Literal["requester", "prover", "proposer", "relay"]
 
+DATABASE_NAME = "node.db"
 MAX_CONFIG_BYTES = 1 << 18  # 256 KiB: a configuration is written by a person
 
 
@@ -41,6 +42,14 @@ class ChainSection:
     """Time between two looks at the head, milliseconds."""
     confirmations: int = 0
     """Blocks on top of a log before it is believed. 0 is for development chains."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSection:
+    """Where orders, secrets and signed transactions are kept."""
+
+    url: str = ""
+    """Database: empty for SQLite in the node's folder, or `postgresql://user@host/name`. One node, one database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +179,7 @@ class NodeConfig:
     data_dir: str = "~/.local/share/unveto"
     """Folder of the node's keys and database."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    store: StoreSection = field(default_factory=StoreSection)
     chain: ChainSection = field(default_factory=ChainSection)
     network: NetworkSection = field(default_factory=NetworkSection)
     requester: RequesterSection = field(default_factory=RequesterSection)
@@ -179,6 +189,11 @@ class NodeConfig:
     def path(self, name: str) -> Path:
         """A file in the node's folder."""
         return Path(self.data_dir).expanduser() / name
+
+    @property
+    def store_url(self) -> str:
+        """The database that is meant."""
+        return self.store.url or f"sqlite:///{self.path(DATABASE_NAME)}"
 
 
 def _check(value: Any, hint: Any, where: str) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from market.lifecycle import Order, Role
 from node import market_state as kept
 from node.chain.sender import SignedTransaction
+from node.config import DATABASE_NAME
 from node.errors import NotFound
 from node.landing import landing_data
 from node.ports import PlannedTable
@@ -26,16 +26,20 @@ from protocol.messages import MAX_OPENINGS, ProofDelivery
 class OrderView:
     """The orders in one node's folder. Synchronous; short reads."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str = "") -> None:
         """Open the node's database.
+
+        Args:
+            url: the configured `[store] url`, if it is not a file in the folder.
 
         Raises:
             NotFound: there is none.
+            StoreError: it is of another version of the program, or cannot be opened.
         """
-        path = folder / "node.db"
-        if not path.exists():
+        path = folder / DATABASE_NAME
+        if not url and not path.exists():
             raise NotFound(what="database", name=str(path))
-        database = Database(f"sqlite:///{path}", now_ms=int(time.time() * 1000))
+        database = Database(url or f"sqlite:///{path}", now_ms=0, is_reader=True)
         self._orders = OrderStore(database, Vault(folder / "vault.key"))
         self._transactions = TransactionStore(database)
 

@@ -267,17 +267,6 @@ class InThread(Protocol):
         ...
 
 
-class WriterThread:
-    """Runs the store's calls in a worker thread, one at a time: a database has one writer."""
-
-    def __init__(self) -> None:
-        self._limit = trio.CapacityLimiter(1)
-
-    async def __call__(self, function: Callable[[], T]) -> T:
-        """A cancelled caller still waits for its write: it is whole when the caller goes on."""
-        return await trio.to_thread.run_sync(function, limiter=self._limit)
-
-
 class SystemClock:
     """The machine's clock."""
 

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace, out: Output) -> int:
     if args.detach:
         out.result({"request_id": order_id.hex()})
         return 0
-    view = OrderView(config.path(""))
+    view = OrderView(config.path(""), config.store.url)
     order_id, ended = trio.run(_watch, view, order_id, out, config.requester.auction.rounds)
     out.result(order_json(view, order_id))
     return 0 if ended in GOOD_ENDS else 1

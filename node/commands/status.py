@@ -30,7 +30,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: Output) -> int:
     """Read only; works whether the node runs or not."""
     config = load_config(args.config)
-    view = OrderView(config.path(""))
+    view = OrderView(config.path(""), config.store.url)
     if args.request_id is None:
         return _list(view, config.path(""), out)
     order_id = request_id(args.request_id)

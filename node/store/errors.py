@@ -6,7 +6,12 @@ StoreError                 STO-000
 ├── OrderUnknown           STO-003  no such order
 ├── SchemaTooNew           STO-004  a later version of the program has written this database
 ├── VaultLocked            STO-005  the key file is missing, unreadable by us alone, or not the one of this database
-└── TransactionConflict    STO-006  another transaction owns this account and nonce
+├── TransactionConflict    STO-006  another transaction owns this account and nonce
+├── DatabaseFailed         STO-007  the database did not do it: disk full, connection lost
+├── DatabaseTaken          STO-008  another process opened the database after this one and writes now
+├── DatabaseForeign        STO-009  the database belongs to the node of another vault.key
+├── DatabaseUrlRefused     STO-010  `[store] url` names a database or driver that is not there
+└── SchemaTooOld           STO-011  an earlier program has written this database: start the node once
 """
 
 from __future__ import annotations
@@ -81,3 +86,53 @@ class TransactionConflict(StoreError):
     def __init__(self, account: bytes, nonce: int) -> None:
         self.account, self.nonce = account, nonce
         super().__init__(f"account 0x{account.hex()} has another transaction with nonce {nonce}")
+
+
+class DatabaseFailed(StoreError):
+    """What was to be written may be on disk or not; only a new start finds out. Nothing more is written until then."""
+
+    code = "STO-007"
+
+    def __init__(self, url: str, problem: str) -> None:
+        self.url, self.problem = url, problem
+        super().__init__(f"{url}: {problem}")
+
+
+class DatabaseTaken(StoreError):
+    """Two processes on one database would sign twice."""
+
+    code = "STO-008"
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        super().__init__(f"{url}: another process has opened it since")
+
+
+class DatabaseForeign(StoreError):
+    """The orders in it are another node's."""
+
+    code = "STO-009"
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        super().__init__(f"{url} was made with another vault.key")
+
+
+class DatabaseUrlRefused(StoreError):
+    """The configured database cannot be opened at all."""
+
+    code = "STO-010"
+
+    def __init__(self, url: str, problem: str) -> None:
+        self.url, self.problem = url, problem
+        super().__init__(f"{url}: {problem}")
+
+
+class SchemaTooOld(StoreError):
+    """A reader does not change the tables of a database."""
+
+    code = "STO-011"
+
+    def __init__(self, found: int, known: int) -> None:
+        self.found, self.known = found, known
+        super().__init__(f"the database has schema {found}, this program knows {known}: start the node once")

@@ -355,7 +355,9 @@ class OrderStore:
                 connection.execute(update(orders).where(_is(orders.c, row.order_id, Role(row.role))).values(is_wiped=1))
             return len(found)
 
-        return self._database.write("wipe", work)
+        wiped = self._database.write("wipe", work)
+        self._database.scrub()
+        return wiped
 
     def _attach(
         self,

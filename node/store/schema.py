@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Connection,
     ForeignKeyConstraint,
@@ -25,12 +26,13 @@ from sqlalchemy import (
 from node.store.errors import SchemaTooNew
 
 METADATA: Final = MetaData()
+_WIDE: Final = BigInteger().with_variant(Integer, "sqlite")  # PostgreSQL's INTEGER has 31 bits
 
 migrations: Final = Table(
     "migrations",
     METADATA,
     Column("version", Integer, primary_key=True),
-    Column("applied_ms", Integer, nullable=False),
+    Column("applied_ms", _WIDE, nullable=False),
 )
 
 orders: Final = Table(
@@ -40,16 +42,16 @@ orders: Final = Table(
     Column("role", String, primary_key=True),
     Column("state", String, nullable=False),
     Column("reason", String, nullable=False),
-    Column("bid_close_ms", Integer, nullable=False),
-    Column("award_by_ms", Integer, nullable=False),
-    Column("accept_by_ms", Integer, nullable=False),
-    Column("ack_by", Integer, nullable=False),
-    Column("deliver_by", Integer, nullable=False),
-    Column("claim_by", Integer, nullable=False),
-    Column("valid_until", Integer, nullable=False),
-    Column("call_ms", Integer, nullable=False, server_default="0"),
-    Column("ticket", Integer, nullable=False),  # our escrow ticket: taken while the order is live
-    Column("updated_ms", Integer, nullable=False),
+    Column("bid_close_ms", _WIDE, nullable=False),
+    Column("award_by_ms", _WIDE, nullable=False),
+    Column("accept_by_ms", _WIDE, nullable=False),
+    Column("ack_by", _WIDE, nullable=False),
+    Column("deliver_by", _WIDE, nullable=False),
+    Column("claim_by", _WIDE, nullable=False),
+    Column("valid_until", _WIDE, nullable=False),
+    Column("call_ms", _WIDE, nullable=False, server_default="0"),
+    Column("ticket", _WIDE, nullable=False),  # our escrow ticket: taken while the order is live
+    Column("updated_ms", _WIDE, nullable=False),
     Column("is_over", Integer, nullable=False),
     Column("is_wiped", Integer, nullable=False),
     Index("orders_live", "is_over", "is_wiped"),
@@ -83,7 +85,7 @@ secrets: Final = Table(
 outbox: Final = Table(
     "outbox",
     METADATA,
-    Column("effect_id", Integer, primary_key=True, autoincrement=True),
+    Column("effect_id", _WIDE, primary_key=True, autoincrement=True),
     Column("order_id", LargeBinary, nullable=False),
     Column("role", String, nullable=False),
     Column("effect", String, nullable=False),
@@ -100,7 +102,7 @@ bids: Final = Table(
     Column("request_id", LargeBinary, primary_key=True),
     Column("prover", LargeBinary, primary_key=True),
     Column("body", LargeBinary, nullable=False),
-    Column("received_ms", Integer, nullable=False),
+    Column("received_ms", _WIDE, nullable=False),
 )
 """Bids for our own requests; the first of a prover is final."""
 
@@ -108,7 +110,7 @@ sequences: Final = Table(
     "sequences",
     METADATA,
     Column("signer", LargeBinary, primary_key=True),
-    Column("reserved", Integer, nullable=False),  # all numbers below may have been used
+    Column("reserved", _WIDE, nullable=False),  # all numbers below may have been used
 )
 
 transactions: Final = Table(
@@ -117,7 +119,7 @@ transactions: Final = Table(
     Column("tx_hash", LargeBinary, primary_key=True),
     Column("purpose", String, nullable=False),
     Column("account", LargeBinary, nullable=False),
-    Column("nonce", Integer, nullable=False),
+    Column("nonce", _WIDE, nullable=False),
     Column("raw", LargeBinary, nullable=False),
     Column("max_fee_wei", String, nullable=False),  # decimal text: wei may exceed 63 bits
     Column("tip_wei", String, nullable=False),
@@ -130,10 +132,10 @@ transactions: Final = Table(
 events: Final = Table(
     "events",
     METADATA,
-    Column("event_id", Integer, primary_key=True, autoincrement=True),
+    Column("event_id", _WIDE, primary_key=True, autoincrement=True),
     Column("order_id", LargeBinary, nullable=False),
     Column("role", String, nullable=False),
-    Column("at_ms", Integer, nullable=False),
+    Column("at_ms", _WIDE, nullable=False),
     Column("state", String, nullable=False),
     Column("event", String, nullable=False),
     Column("target", String, nullable=False),
@@ -150,43 +152,64 @@ faults: Final = Table(
     Column("kind", Integer, primary_key=True),
     Column("subject", LargeBinary, primary_key=True),
     Column("evidence", LargeBinary, nullable=False),
-    Column("at_ms", Integer, nullable=False),
+    Column("at_ms", _WIDE, nullable=False),
 )
 """What others did, with what proves it; empty evidence is what this node saw itself."""
 
 
-def _first(connection: Connection) -> None:
-    METADATA.create_all(connection)
+holder: Final = Table(
+    "holder",
+    METADATA,
+    Column("place", Integer, primary_key=True),  # 0, always
+    Column("owner", LargeBinary, nullable=False),
+    Column("session", LargeBinary, nullable=False),
+)
+"""Whose database it is (fingerprint of the vault's key), and which process opened it last: only that one may write."""
 
 
 def _call_times(connection: Connection) -> None:
-    if "call_ms" not in {column["name"] for column in inspect(connection).get_columns(orders.name)}:
-        connection.execute(text("ALTER TABLE orders ADD COLUMN call_ms INTEGER NOT NULL DEFAULT 0"))
+    connection.execute(text("ALTER TABLE orders ADD COLUMN call_ms INTEGER NOT NULL DEFAULT 0"))
 
 
 def _faults(connection: Connection) -> None:
-    faults.create(connection, checkfirst=True)
+    faults.create(connection)
 
 
-MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_first, _call_times, _faults)
-"""Step i leads from version i to version i + 1. A step that was released is never changed."""
+def _holder(connection: Connection) -> None:
+    holder.create(connection)
+
+
+MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_call_times, _faults, _holder)
+"""Step i leads from version i + 1 to version i + 2. A step that was released is never changed."""
+
+VERSION: Final = 1 + len(MIGRATIONS)
+"""Of the tables above."""
+
+
+def version_of(connection: Connection) -> int:
+    """Version of a database; 0 if it is empty."""
+    if not inspect(connection).has_table(migrations.name):
+        return 0
+    return max(connection.scalars(select(migrations.c.version)), default=0)
 
 
 def migrate(connection: Connection, now_ms: int) -> int:
-    """Brings a database to the version of this program.
+    """Brings a database to the version of this program; the caller's transaction makes it all or nothing.
 
     Returns:
-        How many steps were taken.
+        The version that was found.
 
     Raises:
         SchemaTooNew: a later program has been here.
     """
-    found = 0
-    if inspect(connection).has_table(migrations.name):
-        found = max(connection.scalars(select(migrations.c.version)), default=0)
-    if found > len(MIGRATIONS):
-        raise SchemaTooNew(found, len(MIGRATIONS))
-    for version, step in enumerate(MIGRATIONS[found:], start=found + 1):
-        step(connection)
+    found = version_of(connection)
+    if found > VERSION:
+        raise SchemaTooNew(found, VERSION)
+    if found == 0:
+        METADATA.create_all(connection)
+    else:
+        for step in MIGRATIONS[found - 1 :]:
+            step(connection)
+    for version in range(found + 1, VERSION + 1):
         connection.execute(insert(migrations).values(version=version, applied_ms=now_ms))
-    return len(MIGRATIONS) - found
+    return found

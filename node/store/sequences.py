@@ -23,6 +23,7 @@ class Sequences:
 
     def next(self) -> int:
         """A number that was never given before and is larger than all that were; durable before it is returned."""
+        self._database.check()  # a block that was lost with a failed write must not be used
         if self._next >= self._end:
             self._next = self._database.write("sequence", self._reserve)
             self._end = self._next + BLOCK

@@ -7,6 +7,7 @@ exchanged.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -19,6 +20,7 @@ from node.store.errors import VaultLocked
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
+FINGERPRINT_TAG: Final = b"unveto vault key"
 
 
 class Vault:
@@ -31,7 +33,10 @@ class Vault:
             VaultLocked: it has another length, or others may read it.
         """
         self._path = path
-        self._cipher = ChaCha20Poly1305(_read_key(path))
+        key = _read_key(path)
+        self._cipher = ChaCha20Poly1305(key)
+        self.fingerprint: Final = hashlib.sha256(FINGERPRINT_TAG + key).digest()
+        """Names the key without telling it, 32 bytes: a database shows whose it is."""
 
     def seal(self, plaintext: bytes, place: bytes) -> bytes:
         """nonce 12 | ciphertext and tag."""

@@ -67,7 +67,7 @@ def view_of(party: Party, order: Order) -> tuple[State, str] | None:
 
 def faults_of(party: Party) -> list[tuple[bytes, int]]:
     """(account, kind) of what a party has evidence of."""
-    database = Database(f"sqlite:///{party.folder / (party.name + '.db')}", now_ms=START_MS)
+    database = Database(f"sqlite:///{party.folder / (party.name + '.db')}", now_ms=START_MS, is_reader=True)
     try:
         return [(fault.account, fault.kind) for fault in FaultStore(database).since(0)]
     finally:

@@ -15,13 +15,13 @@ from node.identity import HostKey
 from node.network import MarketDirect, MarketGossip, market_topics
 from node.p2p.config import P2PConfig
 from node.p2p.host import Host
-from node.ports import WriterThread
 from node.requester import Requester
 from node.store.database import Database
 from node.store.faults import FaultStore
 from node.store.orders import OrderStore
 from node.store.sequences import Sequences
 from node.store.vault import Vault
+from node.store.writer import WriterThread
 from protocol.gossip_memory import GossipMemory
 from protocol.hashing import keccak256
 from protocol.messages import GOSSIP_CHANNELS
@@ -35,12 +35,13 @@ FAST = replace(TERMS, bid_window_ms=3_000, accept_window_ms=2_000, ready_wait_ms
 @asynccontextmanager
 async def on_host(party: Party, dial: list[Host]) -> AsyncIterator[Host]:
     """A party's node on a libp2p host that keeps connections to others."""
-    clock, memory, in_thread = TestClock(), GossipMemory(), WriterThread()
+    clock, memory = TestClock(), GossipMemory()
     chain = LedgerChain(party.ledger, party.key.address, clock, party.prepared)
     judge = gossip_judge(market=MARKET, clock=clock, memory=memory, view=chain)
     config = P2PConfig(bootstrap=tuple(other.addresses[0] for other in dial))
     host = Host(config, HostKey.from_seed(keccak256(party.name.encode())), market_topics(MARKET, judge))
     database = Database(f"sqlite:///{party.folder / (party.name + '.db')}", now_ms=START_MS)
+    in_thread = WriterThread(database.together)
     store = OrderStore(database, Vault(party.folder / f"{party.name}.key"))
     frames = FrameWriter(
         market=MARKET,

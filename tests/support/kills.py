@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,10 +133,7 @@ async def _settled(world: World) -> None:
 
 
 def _store(node: ForkedNode) -> OrderStore:
-    path = node.folder / "node.db"
-    return OrderStore(
-        Database(f"sqlite:///{path}", now_ms=time.time_ns() // 1_000_000), Vault(node.folder / "vault.key")
-    )
+    return OrderStore(Database(node.config.store_url, now_ms=0, is_reader=True), Vault(node.folder / "vault.key"))
 
 
 def _is_up(node: ForkedNode) -> bool:

@@ -440,7 +440,7 @@ class Party:
     @contextmanager
     def disk(self) -> Iterator[OrderStore]:
         """The node's orders, opened by a process of its own."""
-        database = Database(f"sqlite:///{self.folder / (self.name + '.db')}", now_ms=START_MS)
+        database = Database(f"sqlite:///{self.folder / (self.name + '.db')}", now_ms=START_MS, is_reader=True)
         try:
             yield OrderStore(database, Vault(self.folder / f"{self.name}.key"))
         finally:

@@ -3,22 +3,20 @@ the key."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from market.effects import Effect
 from market.errors import InvalidTransition
-from market.lifecycle import Event, Order, Role, State
+from market.lifecycle import Event, Role, State
 from node.chain.sender import SignedTransaction
-from node.store.database import Database, nothing
+from node.store.engines import open_engine
 from node.store.errors import (
     OrderExists,
     OrderUnknown,
-    SchemaTooNew,
     StaleOrder,
     TransactionConflict,
     VaultLocked,
@@ -27,60 +25,7 @@ from node.store.orders import WIPE_AFTER_MS, OrderStore
 from node.store.sequences import BLOCK, Sequences
 from node.store.transactions import TransactionStore
 from node.store.vault import Vault
-
-NOW_MS = 1_800_000_000_000
-SECRET = b"the payload that nobody may read"
-ORDER = Order(
-    order_id=b"\x07" * 32,
-    role=Role.REQUESTER,
-    state=State.DRAFT,
-    bid_close_ms=1,
-    award_by_ms=2,
-    accept_by_ms=3,
-    ack_by=4,
-    deliver_by=5,
-    claim_by=6,
-    valid_until=7,
-)
-
-
-class Disk:
-    """A folder with a database and its key."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.open_databases: list[Database] = []
-
-    def database(self, on_commit: Callable[[str], None] = nothing) -> Database:
-        """Opens the database, as a process would after a start."""
-        database = Database(f"sqlite:///{self.folder / 'node.db'}", now_ms=NOW_MS, on_commit=on_commit)
-        self.open_databases.append(database)
-        return database
-
-    def orders(self, on_commit: Callable[[str], None] = nothing) -> OrderStore:
-        """The order store of a fresh process."""
-        return OrderStore(self.database(on_commit), Vault(self.folder / "vault.key"))
-
-    def all_bytes(self) -> bytes:
-        """Everything that lies on the disk, but the key."""
-        return b"".join(
-            path.read_bytes() for path in sorted(self.folder.iterdir()) if path.is_file() and path.name != "vault.key"
-        )
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A folder of its own; all databases are closed at the end."""
-    made = Disk(tmp_path)
-    yield made
-    for database in made.open_databases:
-        database.close()
-
-
-def draft(store: OrderStore) -> Order:
-    """A stored draft with a secret."""
-    store.create(ORDER, ticket=3, now_ms=NOW_MS, document={"request": b"body"}, secret={"payload": SECRET})
-    return ORDER
+from tests.support.disks import NOW_MS, ORDER, SECRET, Disk, draft
 
 
 def test_an_order_survives_a_restart_with_all_that_belongs_to_it(disk: Disk) -> None:
@@ -204,6 +149,7 @@ def test_every_write_has_a_point_on_both_sides(disk: Disk) -> None:
         "transaction",
         "requester cancel",
         "wipe",
+        "scrub",
     ]
     assert [f"{side} {name}" for name in names for side in ("before", "after")] == points
 
@@ -224,13 +170,31 @@ def test_secrets_are_unreadable_without_the_key_and_gone_after_the_end(disk: Dis
     assert store.document(ORDER.order_id, Role.REQUESTER, "box") is None
 
 
+def test_a_wiped_secret_is_in_no_file_of_the_database(sqlite_disk: Disk) -> None:
+    """Not as ciphertext either: pages are zeroed, and the log that held them is cut. Compare README.md."""
+    store = sqlite_disk.orders()
+    seen = draft(store)
+    engine = open_engine(sqlite_disk.url)
+    with engine.connect() as connection:
+        box = connection.scalar(text("SELECT box FROM secrets"))
+    engine.dispose()
+    store.advance(seen, Event.CANCEL, now_ms=NOW_MS, document={"box": b"the sealed payload"})
+    assert box in sqlite_disk.all_bytes()
+    assert b"the sealed payload" in sqlite_disk.all_bytes()
+    store.wipe(NOW_MS + WIPE_AFTER_MS)
+
+    assert box not in sqlite_disk.all_bytes()
+    assert b"the sealed payload" not in sqlite_disk.all_bytes()
+    assert b"body" in sqlite_disk.all_bytes()
+
+
 def test_a_box_opens_only_in_its_own_row(disk: Disk) -> None:
     """Somebody who can write the database cannot move one order's secret to another."""
     store = disk.orders()
     draft(store)
     other = replace(ORDER, order_id=b"\x08" * 32)
     store.create(other, ticket=4, now_ms=NOW_MS, secret={"payload": b"another"})
-    engine = create_engine(f"sqlite:///{disk.folder / 'node.db'}")
+    engine = open_engine(disk.url)
     with engine.begin() as connection:
         connection.execute(
             text("UPDATE secrets SET box = (SELECT box FROM secrets WHERE order_id = :a)"), {"a": other.order_id}
@@ -314,47 +278,8 @@ def test_a_transaction_is_stored_once_per_nonce(disk: Disk) -> None:
     raised = replace(TRANSACTION, tx_hash=b"j" * 32, replaces=TRANSACTION.tx_hash)
     store.add(raised)
 
-    assert {TRANSACTION, raised} == set(TransactionStore(disk.database()).open(b"a" * 20))
+    store = TransactionStore(disk.database())
+    assert {TRANSACTION, raised} == set(store.open(b"a" * 20))
     assert () == store.open(b"b" * 20)
     store.finish("order 07")
     assert () == store.open(b"a" * 20)
-
-
-def test_a_database_of_a_later_program_is_refused(disk: Disk) -> None:
-    """An older program would not know what it destroys."""
-    disk.database()
-    engine = create_engine(f"sqlite:///{disk.folder / 'node.db'}")
-    with engine.begin() as connection:
-        connection.execute(text("INSERT INTO migrations VALUES (99, 0)"))
-    engine.dispose()
-
-    with pytest.raises(SchemaTooNew):
-        disk.database()
-
-
-def test_a_database_from_before_runners_up_is_brought_forward(disk: Disk) -> None:
-    """Its orders have no time at which they are called."""
-    disk.database()
-    engine = create_engine(f"sqlite:///{disk.folder / 'node.db'}")
-    with engine.begin() as connection:
-        connection.execute(text("DELETE FROM migrations WHERE version > 1"))
-        connection.execute(text("ALTER TABLE orders DROP COLUMN call_ms"))
-        connection.execute(text("DROP TABLE faults"))
-    engine.dispose()
-    disk.database()
-    engine = create_engine(f"sqlite:///{disk.folder / 'node.db'}")
-    with engine.connect() as connection:
-        assert [] == list(connection.execute(text("SELECT call_ms FROM orders")))
-        assert [] == list(connection.execute(text("SELECT evidence FROM faults")))
-    engine.dispose()
-
-
-def test_opening_again_migrates_nothing(disk: Disk) -> None:
-    """One line per version."""
-    disk.database()
-    engine = create_engine(f"sqlite:///{disk.folder / 'node.db'}")
-    disk.database()
-    with engine.connect() as connection:
-        assert [1, 2, 3] == list(connection.scalars(text("SELECT version FROM migrations")))
-        assert "wal" == connection.scalar(text("PRAGMA journal_mode"))
-    engine.dispose()
