@@ -157,11 +157,12 @@ def admit(ledger: Ledger, data: bytes, *, rollup_id: int, fee_recipient: Address
     Returns:
         The transaction; or a coded reason why it is none: then the ledger may have changed and is to be restored.
     """
+    # Read first, so that whoever proves that the data are no transaction has it on record, too.
+    rollup_domain, _ = ledger.read(DOMAIN_KEY)
     try:
         transaction = decode_transaction(data)
     except DecodeError as error:
         return error.reason
-    rollup_domain, _ = ledger.read(DOMAIN_KEY)
     if rollup_domain == 0:
         return "TX_NO_DOMAIN"
     if not verify(transaction.public, message_of(transaction, rollup_domain, rollup_id), transaction.signature):

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from protocol.constants import FIELD_ORDER as R
+from protocol.constants import INT_BITS
 from proving.circuit.bits import from_bits, raw_bits, to_bits
 from proving.circuit.builder import Builder, Expr, Template, value
 
@@ -38,6 +39,15 @@ Only the upper parts are compared, as if both lower parts were as large as can b
 part of r. So no second decomposition, x + r, fits either. What is refused beyond need are sums above r - 2^208: gaps
 that only a tree of one leaf has (`tree_unit.py` knows it), and a tree of two with a probability of 2^-45.
 """
+
+
+def at_most(b: Builder, x: Expr, limit: Expr) -> Expr:
+    """1 if x <= limit, else 0, for two numbers below 2^128."""
+    yes = b.boolean(lambda: int(value(x) <= value(limit)))
+    rest = limit - x
+    # limit - x, or x - limit - 1.
+    to_bits(b, b.mul(yes, 2 * rest + 1) - rest - 1, INT_BITS)
+    return yes
 
 
 def _canonical(b: Builder, inputs: Sequence[Expr], _: None) -> Sequence[Expr]:
