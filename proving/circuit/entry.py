@@ -16,7 +16,7 @@ from protocol.vm.poseidon import P
 from proving.circuit.bits import flags, from_bits, is_zero, raw_bits, select, to_bits, weighted
 from proving.circuit.builder import Builder, Expr, plus, total, value
 from proving.circuit.compare import CANONICAL_BITS
-from proving.circuit.list_hash import absorb, list_hash
+from proving.circuit.list_hash import CHUNK, absorb, list_hash
 from proving.circuit.poseidon import poseidon
 
 _RESULT = 2
@@ -166,10 +166,18 @@ def data_meta(b: Builder, meta: Expr, words: int) -> tuple[Expr, Expr, list[Expr
 
 
 def arguments_hash(b: Builder, record: Record, count: Sequence[Expr]) -> Expr:
-    """argsHash of call data (SPEC §4.5): the words that are present follow dataMeta."""
-    pairs = [x for pair in zip(record.high, record.low, strict=True) for x in pair]
-    start = b.define(total((P(2, (TAG_DATA, 1 + 2 * k)), flag) for k, flag in enumerate(count)))
-    return absorb(b, start, [record.meta, *pairs])
+    """argsHash of call data (SPEC §4.5): the words that are present follow dataMeta; those that are not are zeros."""
+    words = [record.meta, *(x for pair in zip(record.high, record.low, strict=True) for x in pair)]
+    state = b.define(total((P(2, (TAG_DATA, 1 + 2 * k)), flag) for k, flag in enumerate(count)))
+    states = []
+    for at in range(0, len(words), CHUNK):
+        state = absorb(b, state, words[at : at + CHUNK])
+        states.append(state)
+    if len(states) == 1:
+        return state
+    chunks = [-(-(1 + 2 * k) // CHUNK) for k in range(len(count))]
+    ends = [plus(flag for flag, n in zip(count, chunks, strict=True) if n == 1 + i) for i in range(len(states))]
+    return b.define(select(b, ends, states))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -24,6 +24,8 @@ PC_BIT: Final = 200
 """Above a packed instruction; the field has room for the place of an instruction above that."""
 NUMBER_BIT: Final = 20
 """Above a place, for the number of the program."""
+PACKED: Final = 250
+"""Bits that one word of the statement's hash carries."""
 Code = Sequence[tuple[int, int]]
 """(word0, imm) of each instruction."""
 
@@ -36,8 +38,8 @@ class Programs:
     """Code hash of each program; 0 for none."""
     table: list[Expr]
     """The word of each instruction's place; 0 for an unused one."""
-    structure: Expr
-    """A number below 2^250 that says which chunk belongs to which program. With the hashes it fixes the table."""
+    structure: list[Expr]
+    """Numbers below 2^250 that say which chunk belongs to which program. With the hashes they fix the table."""
 
 
 def load_programs(b: Builder, *, chunks: int, places: int, programs: Sequence[Code]) -> Programs:
@@ -92,8 +94,9 @@ def load_programs(b: Builder, *, chunks: int, places: int, programs: Sequence[Co
         number = weighted(owners[c]) * (1 << NUMBER_BIT)
         for i, (flag, word) in enumerate(zip(used[c], packed[c], strict=True)):
             table.append(b.mul_add(flag, (place + i + number) * (1 << PC_BIT), word))
+    bits = [flag for owner in owners for flag in owner]
     return Programs(
         hashes=[b.define(plus(parts_)) for parts_ in hashes],
         table=table,
-        structure=b.define(from_bits([flag for owner in owners for flag in owner])),
+        structure=[b.define(from_bits(bits[at : at + PACKED])) for at in range(0, len(bits), PACKED)],
     )

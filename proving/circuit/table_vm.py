@@ -32,7 +32,7 @@ from proving.circuit.list_hash import list_hash
 from proving.circuit.lookup import count_entries, lookup, lookup_wires
 from proving.circuit.operations import CODES, unit_tag
 from proving.circuit.poseidon import poseidon
-from proving.circuit.program import Code, Programs, load_programs
+from proving.circuit.program import PACKED, Code, Programs, load_programs
 from proving.circuit.rows import Common, EntryRead, RowPool, RowsHint
 from proving.circuit.step import REGISTERS, Machine, StepHint, StepShape
 from proving.circuit.tiers import SHAPES, Shape
@@ -50,8 +50,6 @@ from proving.circuit.tree_unit import (
 )
 
 PUBLIC = 3
-_COUNT_BITS = 7
-"""Of how often an instruction is fetched: fewer times than there are rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,14 +245,15 @@ def _close_lookup(b: Builder, code: Programs, fetched: Sequence[Expr], words: Se
         known = [value(x) for x in table]
         return count_entries([word for x in fetched if (word := value(x)) in known], known)
 
-    bits = [raw_bits(b, lambda at=at: occurrences()[at], _COUNT_BITS) for at in range(len(table))]  # type: ignore[misc]
+    width = len(fetched).bit_length()
+    bits = [raw_bits(b, lambda at=at: occurrences()[at], width) for at in range(len(table))]  # type: ignore[misc]
     counts = [from_bits(count_bits) for count_bits in bits]
-    per = 250 // _COUNT_BITS
+    per = PACKED // width
     packed = [
-        b.define(total((1 << _COUNT_BITS * i, x) for i, x in enumerate(counts[at : at + per])))
+        b.define(total((1 << width * i, x) for i, x in enumerate(counts[at : at + per])))
         for at in range(0, len(counts), per)
     ]
-    made = list_hash(b, TAG_STATEMENT, [*words, *fetched, *code.hashes, code.structure, *packed])
+    made = list_hash(b, TAG_STATEMENT, [*words, *fetched, *code.hashes, *code.structure, *packed])
     b.equal(made, h)
     lookup(b, z, fetched, table, counts)
     return Late(h=made, fetched=list(fetched), table=table, counts=counts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.statement import TIER_S, Tier
+from protocol.statement import TIER_M, TIER_S, Tier
 from proving.circuit.tree_unit import Role
 
 
@@ -51,4 +51,16 @@ SHAPE_S: Final = Shape(
     readers=3,
     block_levels=8,
 )
-SHAPES: Final = {TIER_S.number: SHAPE_S}
+SHAPE_M: Final = Shape(
+    tier=TIER_M,
+    segments=16,
+    segment_rows=8,
+    programs=6,
+    chunks=16,
+    hashes=8,
+    integers=8,
+    pairs=5,
+    readers=5,
+    block_levels=8,
+)
+SHAPES: Final = {shape.tier.number: shape for shape in (SHAPE_S, SHAPE_M)}

@@ -12,7 +12,7 @@ from protocol import statement
 from protocol.actions import CALLS, OWN_FRAME, Action, ActionKind, action_hash, encode_action
 from protocol.constants import NONE
 from protocol.errors import CodedError, RuleError
-from protocol.statement import TIER_S, Tier, words
+from protocol.statement import TIER_S, TIERS, Tier, words
 from protocol.table import Core, Entry, Member, core_id, decode_core, encode_core, entry_key, stamp
 from protocol.types import ZERO_ADDRESS, Address, Hash32, RollupId
 from tests.support.cores import (
@@ -178,18 +178,19 @@ def test_keys_and_records_agree(reader: Contract, core: Core) -> None:
     assert at == len(raw)
 
 
+@pytest.mark.parametrize("tier", TIERS, ids=lambda tier: tier.name)
 @pytest.mark.parametrize("core", CORES.values(), ids=CORES.keys())
-def test_statement_words_agree(groth16: Contract, core: Core) -> None:
+def test_statement_words_agree(groth16: Contract, core: Core, tier: Tier) -> None:
     raw = encode_core(core)
     for member in core.lockset:
         statement = member.rollup_id.to_bytes(8, "big") + raw
         try:
-            expected = words(core, member.rollup_id, TIER_S)
+            expected = words(core, member.rollup_id, tier)
         except RuleError as refusal:
             with pytest.raises(Reverted, match=NO_STATEMENT[refusal.reason]):
-                groth16.view("statementWords", statement, TIER_S.number)
+                groth16.view("statementWords", statement, tier.number)
         else:
-            assert groth16.view("statementWords", statement, TIER_S.number) == expected
+            assert groth16.view("statementWords", statement, tier.number) == expected
 
 
 def random_tree_of_kinds(seed: int) -> Core:
@@ -255,7 +256,7 @@ def test_statement_with_more_data_than_the_tier_has_words_is_refused(groth16: Co
 
 def test_unknown_tier_is_refused(groth16: Contract) -> None:
     with pytest.raises(Reverted, match="UnknownTier"):
-        groth16.view("statementWords", (1).to_bytes(8, "big") + encode_core(oracle_core()), 1)
+        groth16.view("statementWords", (1).to_bytes(8, "big") + encode_core(oracle_core()), len(TIERS))
 
 
 def python_accepts(raw: bytes) -> bool:

@@ -14,7 +14,7 @@ from protocol.contracts.artifacts import call_data, decode_output
 from protocol.errors import CodedError
 from protocol.hashing import keccak256
 from protocol.load import ProofItem, Proofs, config_hash, lockset_systems_hash
-from protocol.statement import TIER_S, words
+from protocol.statement import TIER_S, TIERS, words
 from protocol.table import Core, Entry, decode_core, encode_core
 from protocol.types import ZERO_HASH, Address, Hash32, RollupId
 from proving.bn254 import Q
@@ -93,9 +93,12 @@ def test_a_key_that_was_never_contributed_to_is_not_registered(proven: Proven) -
 
 
 def test_a_second_tier_of_a_family_means_nothing(proven: Proven) -> None:
-    """Anybody names a key twice; only tiers with a layout are proven."""
-    family = proven.system.send("registerFamily", [keccak256(proven.toy.vk)] * 2, sender=proven.made.stranger).value
-    for tier in (1, 2, 15, 16, 255):
+    """Anybody names a key twice; each tier has words and a z of its own, and one without a layout is not proven."""
+    keys = [keccak256(proven.toy.vk)] * (len(TIERS) + 2)
+    family = proven.system.send("registerFamily", keys, sender=proven.made.stranger).value
+    for tier in range(1, len(TIERS)):
+        assert not proven.verify(family=family, proof=bytes((tier,)) + proven.proof[1:])
+    for tier in (len(TIERS), 15, 16, 255):
         with expect_revert("UnknownTier"):
             proven.verify(family=family, proof=bytes((tier,)) + proven.proof[1:])
     assert not proven.verify(family=family)  # tier 0 of another family: the same key, another z

@@ -13,7 +13,7 @@ library StatementWords {
     uint256 private constant ENTRY_WORDS = 3;
     uint256 private constant RECORD_WORDS = 7;
     /// @dev entry places and data words of each tier, one byte each, tier 0 first
-    bytes private constant SHAPES = hex"0304";
+    bytes private constant SHAPES = hex"0304080910102010";
     /// @dev bits of the kinds that have a statement, and of SCOPES if actions with a scope have one: what circuits give a meaning to
     uint256 private constant KNOWN = 1 << PackedAction.CALL | 1 << PackedAction.TRY_CALL | 1 << PackedAction.RESULT;
     /// @dev above the kinds

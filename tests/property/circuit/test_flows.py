@@ -18,11 +18,12 @@ from protocol.vm.state import FIELD_WORD, INTEGER_WORD, VmState, account_key, st
 from protocol.vm.state_tree import Leaf, StateTree, needed_nodes, partial_tree
 from proving.circuit.errors import ClaimMismatch, TierExceeded
 from proving.circuit.plan import execute, fits
-from proving.circuit.tiers import SHAPE_S, Shape
+from proving.circuit.table_vm import circuit_for
+from proving.circuit.tiers import SHAPE_S, SHAPES, Shape
 from proving.circuit.witness import prepare
-from tests.support.circuits import TIER, broken, circuit, witness_of
+from tests.support.circuits import TIER, broken, witness_of
 from tests.support.stories import ACCOUNT, ROLLUP, USER, Story, state_of, words
-from tests.support.tools import ROOT
+from tests.support.write_constraints import CONSTRAINTS_FILE, counted
 
 ORACLE = endpoint(0, Address(bytes.fromhex("0c" * 20)))
 
@@ -32,19 +33,15 @@ def text(signature: str, *arguments: int) -> bytes:
     return selector(signature).to_bytes(4, "big") + words(*arguments)
 
 
-def test_constraint_counts_are_the_committed_ones() -> None:
-    """Sizes of the circuit and of the domain that a key needs."""
-    committed = json.loads((ROOT / "proving/circuit/constraints.json").read_text())["S"]
-    made = circuit()
-    rows = made.n_constraints + made.n_public + 1
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=lambda shape: shape.tier.name)
+def test_constraint_counts_are_the_committed_ones(shape: Shape) -> None:
+    """Sizes of each circuit and of the domain that a key needs, below the budget of its tier."""
+    committed = json.loads(CONSTRAINTS_FILE.read_text())
+    budget = {"S": 17, "M": 18, "L": 20, "XL": 22}
 
-    assert committed == {
-        "constraints": made.n_constraints,
-        "wires": made.n_wires,
-        "hash": made.hash,
-        "public": made.n_public,
-        "domain_log2": (rows - 1).bit_length(),
-    }
+    assert list(committed) == [each.tier.name for each in SHAPES.values()]
+    assert committed[shape.tier.name] == counted(circuit_for(shape.tier.number))
+    assert committed[shape.tier.name]["domain_log2"] <= budget[shape.tier.name]
 
 
 def test_counter_is_called_three_times() -> None:

@@ -81,7 +81,7 @@ def code(count: int, seed: int = 0) -> list[tuple[int, int]]:
 def loaded(b: Builder, counts: Sequence[int]) -> list[Expr]:
     """Hashes, structure and table of programs of some lengths."""
     made = program.load_programs(b, chunks=4, places=3, programs=[code(n, i) for i, n in enumerate(counts)])
-    return [*made.hashes, made.structure, *made.table]
+    return [*made.hashes, *made.structure, *made.table]
 
 
 GADGETS = {

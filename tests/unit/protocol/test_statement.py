@@ -42,11 +42,18 @@ def number(raw: bytes) -> int:
 
 
 def test_the_tier_table_is_the_one_of_the_specification() -> None:
-    """Number of words of tier S."""
-    assert [(t.name, t.number, t.entries, t.data_words, t.words_total) for t in TIERS] == [("S", 0, 3, 4, 103)]
-    assert tier_by_number(0) is TIER_S
+    """Places and words of every tier."""
+    stated = [line for line in (ROOT / "protocol/SPEC.md").read_text().splitlines() if line.startswith("| ")]
+    for tier in TIERS:
+        row = (
+            f"| {tier.name} | {tier.number} | {tier.entries} | {tier.data_words} | "
+            f"4 + {tier.entries}*(3 + 2*{tier.record_words}) = {tier.words_total} |"
+        )
+        assert row in stated
+    assert [tier_by_number(tier.number) for tier in TIERS] == list(TIERS)
+    assert [tier.name for tier in TIERS] == ["S", "M", "L", "XL"]
     with pytest.raises(RuleError) as caught:
-        tier_by_number(1)
+        tier_by_number(len(TIERS))
     assert caught.value.reason == "TIER_UNKNOWN"
 
 
@@ -164,8 +171,12 @@ def test_what_does_not_fit_is_refused() -> None:
     """Too many own entries, too much data, no own entry."""
     big = with_entry(oracle_core(), 1, next_action=result_of(call(), word(1) * 4 + b"\0"))
     with pytest.raises(RuleError) as caught:
-        smallest_tier(big, 1)
+        words(big, 1, TIER_S)
     assert caught.value.reason == "TIER_DATA"
+    assert smallest_tier(big, 1).name == "M"
+    with pytest.raises(RuleError) as caught:
+        smallest_tier(with_entry(oracle_core(), 1, next_action=result_of(call(), word(1) * 17)), 1)
+    assert (caught.value.reason, caught.value.values["limit"]) == ("TIER_DATA", 16)
     entries = tuple(entry for entry in (two_rollup_core().entries[3],) * 4)
     with pytest.raises(RuleError) as caught:
         words(oracle_core(entries=entries), 2, TIER_S)

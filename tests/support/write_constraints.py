@@ -1,0 +1,36 @@
+"""Writes proving/circuit/constraints.json, from every tier's circuit: `python -m tests.support.write_constraints`.
+
+The hash changes with every change of a circuit, so that whoever reviews one sees its price beside it.
+"""
+
+from __future__ import annotations
+
+import json
+
+from proving.circuit.builder import CompiledCircuit
+from proving.circuit.table_vm import circuit_for
+from proving.circuit.tiers import SHAPES
+from tests.support import tools
+
+CONSTRAINTS_FILE = tools.ROOT / "proving" / "circuit" / "constraints.json"
+
+
+def counted(made: CompiledCircuit) -> dict[str, int | str]:
+    """A circuit's line of the file."""
+    return {
+        "constraints": made.n_constraints,
+        "wires": made.n_wires,
+        "public": made.n_public,
+        "domain_log2": (made.n_constraints + made.n_public).bit_length(),
+        "hash": made.hash,
+    }
+
+
+def main() -> None:
+    """Write the file."""
+    counts = {shape.tier.name: counted(circuit_for(number)) for number, shape in SHAPES.items()}
+    CONSTRAINTS_FILE.write_text(json.dumps(counts, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
