@@ -33,7 +33,7 @@ from node.desk import Desk
 from node.errors import ChainMismatch, ConfigError
 from node.evidence import FrameLog
 from node.follower import Follower
-from node.frames import FrameWriter, gossip_judge, recall_requests
+from node.frames import FrameWriter, recall_requests
 from node.identity import load_or_create_account, load_or_create_host_key
 from node.inbox import Inbox
 from node.jobs import TableProver
@@ -41,10 +41,10 @@ from node.killpoints import hook_for_tests
 from node.l1 import Contracts, address_from_text
 from node.l1port import L1Port
 from node.machine import OFFERED_TIER, machine_of, systems_of
-from node.network import MarketDirect, MarketGossip, market_topics
+from node.network import MarketDirect, MarketGossip
 from node.p2p.addresses import is_public, parse_transport
-from node.p2p.config import P2PConfig
 from node.p2p.host import Host
+from node.peering import market_host, reached
 from node.planning import TablePlanner
 from node.ports import SystemClock
 from node.prices import ClearingPrices
@@ -185,17 +185,6 @@ async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
     memory = GossipMemory()
     for role in (Role.REQUESTER, Role.PROVER):
         recall_requests(store, role, memory)  # blocks, but nothing runs yet
-    host = Host(
-        P2PConfig(
-            listen=(config.network.listen,),
-            bootstrap=config.network.peers,
-            degree=config.network.degree,
-            degree_high=max(2 * config.network.degree, config.network.max_connections),
-            max_connections=config.network.max_connections,
-        ),
-        load_or_create_host_key(folder / "host.key"),
-        market_topics(market, gossip_judge(market=market, clock=clock, memory=memory, view=book)),
-    )
     follower = Follower(
         rpc,
         contracts.rollups,
@@ -203,14 +192,17 @@ async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
         confirmations=chain.confirmations,
         poll_s=chain.poll_ms / 1000,
     )
-    gossip = MarketGossip(host, market)
-    for channel in frozenset(GOSSIP_CHANNELS) - READS[config.role]:
-        gossip.ignore(channel)
     frames = FrameWriter(
         market=market, key=key, sequences=Sequences(database, key.address), clock=clock, in_thread=in_thread
     )
     with ExitStack() as closing:
         closing.callback(database.close)
+        host = closing.enter_context(
+            market_host(config.network, folder, market=market, clock=clock, memory=memory, view=book)
+        )
+        gossip = MarketGossip(host, market, memory)
+        for channel in frozenset(GOSSIP_CHANNELS) - READS[config.role]:
+            gossip.ignore(channel)
         if config.role == "relay":
             # Before the host listens: a relay's evidence has no gap at its beginning.
             evidence = FrameLog(folder)
@@ -296,11 +288,9 @@ async def _port(
 
 
 async def _show_peers(parts: Parts) -> None:
-    """The section appears once a frame of ours would reach every wanted peer on every channel."""
+    """The section appears once frames of ours would reach every wanted peer."""
     wanted = [address.rsplit("/p2p/", 1)[1] for address in parts.config.network.peers]
-    for peer_id in wanted:
-        for topic in parts.host.gossip.topics:
-            await parts.host.gossip.wait_for_subscriber(topic, peer_id)
+    await reached(parts.host, parts.frames.market, wanted)
     parts.status.put("connected", {"wanted": wanted})
 
 

@@ -64,6 +64,9 @@ class NetworkSection:
     """Gossip mesh degree; hubs that many peers dial need more."""
     max_connections: int = 64
     """Connections beyond this are refused."""
+    shards: tuple[int, ...] = ()
+    """Shards of the auctions' channels that the node takes part in, 0 to 3; empty: all. A prover of few classes can
+    leave the others."""
     dial_private: bool = False
     """Dial addresses of private networks, and names, that a message of a peer gives. A node that itself listens on such
     an address does anyway."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from market.effects import Effect
 from market.lifecycle import Role
@@ -20,6 +19,14 @@ from protocol.reqresp import read_direct
 from protocol.signing import AccountKey
 
 FRAME_LIFETIME_MS: Final = 120_000  # long enough for catch-up of late peers, far below the limit of ten minutes
+
+
+class Judge(Protocol):
+    """Decides about one frame."""
+
+    def __call__(self, channel: str, data: bytes, shard: int | None = None) -> None:
+        """Raises protocol.errors.Reject or Ignore unless it is accepted."""
+        ...
 
 
 class FrameWriter:
@@ -64,16 +71,15 @@ class FrameWriter:
         )
 
 
-def gossip_judge(
-    *, market: MarketId, clock: Clock, memory: GossipMemory, view: TicketView
-) -> Callable[[str, bytes], None]:
-    """`judge(channel, frame)`: returns if the frame is accepted, raises protocol.errors.Reject or Ignore else.
+def gossip_judge(*, market: MarketId, clock: Clock, memory: GossipMemory, view: TicketView) -> Judge:
+    """`judge(channel, frame)`, with the shard where there are some: returns if the frame is accepted, raises
+    protocol.errors.Reject or Ignore else.
 
     Transports call it for every frame before it is forwarded or handed up, own frames included.
     """
 
-    def judge(channel: str, data: bytes) -> None:
-        validate(channel, data, market=market, now_ms=clock.now_ms(), memory=memory, view=view)
+    def judge(channel: str, data: bytes, shard: int | None = None) -> None:
+        validate(channel, data, market=market, now_ms=clock.now_ms(), memory=memory, view=view, shard=shard)
 
     return judge
 

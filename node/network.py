@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Final
 
+from node.frames import Judge
 from node.p2p.addresses import is_public, parse_peer_address
 from node.p2p.errors import (
     AddressInvalid,
@@ -14,66 +15,107 @@ from node.p2p.errors import (
     PublishRefused,
     RequestRefused,
     ShuttingDown,
+    UnknownTopic,
     Unreachable,
 )
 from node.p2p.host import Host
 from node.p2p.verdicts import Topic
 from node.ports import Answer, Peer, Refused, TryAgain
-from protocol.codec import HEADER_BYTES, SIGNATURE_BYTES
+from protocol.codec import HEADER_BYTES, SIGNATURE_BYTES, decode_message, read_frame
 from protocol.constants import MAX_GOSSIP_BODY
-from protocol.errors import Ignore
-from protocol.gossip import MarketId
-from protocol.messages import GOSSIP_CHANNELS, topic
+from protocol.errors import Ignore, Reject
+from protocol.gossip import MarketId, shard_in
+from protocol.gossip_memory import GossipMemory
+from protocol.messages import GOSSIP_CHANNELS, SHARDED, shards_of, topic
 from protocol.reqresp import Exchange
+from protocol.verdicts import WireCode
 
 MAX_LEARNED_PER_MINUTE: Final = 60  # new addresses from messages, by exchange; an auction needs one or two
 MAX_LEARNED_OF_PEER: Final = 8  # of these by peer
 MAX_GOSSIP_FRAME = HEADER_BYTES + MAX_GOSSIP_BODY + SIGNATURE_BYTES
-Judge = Callable[[str, bytes], None]
-"""`judge(channel, frame)`, see `node.frames.gossip_judge`."""
 
 
-def topic_name(market: MarketId, channel: str) -> str:
+def topic_name(market: MarketId, channel: str, shard: int | None = None) -> str:
     """SPEC §9.2."""
-    return topic(market.chain_id, market.contract, channel)
+    return topic(market.chain_id, market.contract, channel, shard)
 
 
-def market_topics(market: MarketId, judge: Judge) -> tuple[Topic, ...]:
-    """Every gossip topic of a market."""
+def topic_channel(market: MarketId, name: str) -> str | None:
+    """The reverse of `topic_name`, as far as the channel; None for a topic of another market."""
+    for channel in GOSSIP_CHANNELS:
+        if name in [topic_name(market, channel, shard) for shard in shards_of(channel)]:
+            return channel
+    return None
 
-    def validate(channel: str) -> Callable[[bytes, str], None]:
-        return lambda frame, _from_peer: judge(channel, frame)
+
+def joined_shards(channel: str, shards: Collection[int]) -> tuple[int | None, ...]:
+    """Shards of a channel that a node takes part in; no `shards` are all."""
+    return tuple(shard for shard in shards_of(channel) if not shards or shard is None or shard in shards)
+
+
+def market_topics(market: MarketId, judge: Judge, shards: Collection[int] = ()) -> tuple[Topic, ...]:
+    """Every gossip topic of a market, or of some of its shards."""
+
+    def validate(channel: str, shard: int | None) -> Callable[[bytes, str], None]:
+        return lambda frame, _from_peer: judge(channel, frame, shard)
 
     return tuple(
-        Topic(name=topic_name(market, channel), validate=validate(channel), max_frame_bytes=MAX_GOSSIP_FRAME)
+        Topic(
+            name=topic_name(market, channel, shard),
+            validate=validate(channel, shard),
+            max_frame_bytes=MAX_GOSSIP_FRAME,
+            inbox=channel,
+        )
         for channel in GOSSIP_CHANNELS
+        for shard in joined_shards(channel, shards)
     )
 
 
 class MarketGossip:
-    """The channels of one market."""
+    """The channels of one market; their shards are the transport's affair."""
 
-    def __init__(self, host: Host, market: MarketId) -> None:
+    def __init__(self, host: Host, market: MarketId, memory: GossipMemory) -> None:
+        """
+        Args:
+            memory: the validator's, which knows the request that an own frame is about.
+        """
         self._host = host
         self._market = market
+        self._memory = memory
 
     async def publish(self, channel: str, frame: bytes) -> None:
         """Raises Refused if our own validation refuses it, TryAgain while the host shuts down."""
+        name = topic_name(self._market, channel, self._shard(channel, frame))
         try:
-            await self._host.gossip.publish(topic_name(self._market, channel), frame)
-        except (PublishRefused, FrameTooLarge) as error:
+            await self._host.gossip.publish(name, frame)
+        except (PublishRefused, FrameTooLarge, UnknownTopic) as error:
             raise Refused(error.code, str(error)) from error
         except ShuttingDown as error:
             raise TryAgain(error.code, str(error)) from error
 
     async def frames(self, channel: str) -> AsyncIterator[bytes]:
-        """Accepted frames of others. One reader per channel."""
-        async for received in self._host.gossip.receiver(topic_name(self._market, channel)):
+        """Accepted frames of others, of all shards. One reader per channel."""
+        async for received in self._host.gossip.receiver(self._topics(channel)[0]):
             yield received.frame
 
     def ignore(self, channel: str) -> None:
         """Say that nobody here reads a channel; its frames are still judged, relayed and kept for others."""
-        self._host.gossip.receiver(topic_name(self._market, channel)).close()
+        self._host.gossip.receiver(self._topics(channel)[0]).close()
+
+    def _topics(self, channel: str) -> list[str]:
+        names = (topic_name(self._market, channel, shard) for shard in shards_of(channel))
+        return [name for name in names if name in self._host.gossip.topics]
+
+    def _shard(self, channel: str, frame: bytes) -> int | None:
+        if channel not in SHARDED:
+            return None
+        try:
+            shard = shard_in(decode_message(read_frame(frame)), self._memory)
+        except Reject as error:
+            raise Refused(str(error.reason)) from error
+        if shard is None:
+            raise Refused(WireCode.UNKNOWN_REQUEST, "the request is over, or was never heard")
+        return shard
 
 
 class MarketDirect:

@@ -13,7 +13,7 @@ from typing import Final
 from protocol.codec import encode_body
 from protocol.fields import OPENING_BYTES
 from protocol.hashing import abi_words, domain, keccak256
-from protocol.messages import BidOpening, RequestCommit
+from protocol.messages import SHARDS, BidOpening, RequestCommit
 
 EMPTY_BIDS_ROOT: Final = bytes(32)  # root over no bids
 
@@ -35,6 +35,11 @@ def request_id(requester: bytes, request: RequestCommit) -> bytes:
 def identified(requester: bytes, request: RequestCommit) -> RequestCommit:
     """The request with its id; the field's value does not matter before."""
     return replace(request, request_id=request_id(requester, request))
+
+
+def shard_of(systems_hash: bytes, tier: int) -> int:
+    """Shard of a request's auction: of its proof class, never of its rollups, which nobody may learn."""
+    return tagged_hash("shard", systems_hash, tier)[0] % SHARDS
 
 
 def bid_hash(request: bytes, prover: bytes, opening: BidOpening) -> bytes:

@@ -16,7 +16,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from protocol.agreement import awarded_agreement, rank_times
 from protocol.codec import HEADER_BYTES, SIGNATURE_BYTES, Frame, decode_body, read_frame
-from protocol.commitments import bid_hash, rank_key, request_id
+from protocol.commitments import bid_hash, rank_key, request_id, shard_of
 from protocol.constants import (
     FIELD_ORDER,
     MAX_CLOCK_SKEW_MS,
@@ -88,7 +88,14 @@ class Accepted(Generic[M]):
 
 
 def validate(
-    channel: str, data: bytes, *, market: MarketId, now_ms: int, memory: GossipMemory, view: TicketView
+    channel: str,
+    data: bytes,
+    *,
+    market: MarketId,
+    now_ms: int,
+    memory: GossipMemory,
+    view: TicketView,
+    shard: int | None = None,
 ) -> Accepted[Message]:
     """Judges one frame received on a gossip channel and, if it is accepted, remembers it.
 
@@ -96,17 +103,65 @@ def validate(
         channel: key of GOSSIP_CHANNELS.
         data: bytes as received, of any length.
         now_ms: unix ms of the receiver.
+        shard: of the channel on which it came; None where the transport has none.
 
     Raises:
         Reject, Ignore: with a `WireCode`.
     """
     frame = open_frame(channel, data, market=market, now_ms=now_ms, memory=memory)
     message, remember = _CHECKS[frame.header.message_id](frame, now_ms, memory, view, market)
+    # [REJECT] the shard is that of the request's proof class
+    if shard is not None and shard != shard_in(message, memory):
+        raise Reject(WireCode.WRONG_CHANNEL, channel=channel, shard=shard)
     # [REJECT] the signer signed these bytes
     verify_frame(frame)
     memory.remember_frame(frame.header.signer, frame.header.sequence, frame.header.expires_ms)
     remember()
     return Accepted(frame=frame, message=message)
+
+
+class _WasChecked:
+    """Tickets of frames that this node accepted at their time."""
+
+    def free_ticket_wei(self, owner: bytes, ticket: int) -> int | None:
+        """More than any bond."""
+        return 1 << 96
+
+
+def remember_again(channel: str, data: bytes, *, market: MarketId, accepted_ms: int, memory: GossipMemory) -> bool:
+    """Puts a frame that this node accepted before it ended into a fresh memory, as it was at its time.
+
+    Neither its signature nor its tickets are looked at again: `data` comes from the node's own disk.
+
+    Args:
+        accepted_ms: unix ms when it was accepted.
+
+    Returns:
+        False if it does not fit the memory, which knows the same by other ways.
+    """
+    try:
+        frame = open_frame(channel, data, market=market, now_ms=accepted_ms, memory=memory)
+        _, remember = _CHECKS[frame.header.message_id](frame, accepted_ms, memory, _WasChecked(), market)
+    except (Reject, Ignore):
+        return False
+    memory.remember_frame(frame.header.signer, frame.header.sequence, frame.header.expires_ms)
+    remember()
+    return True
+
+
+def shard_in(message: Message, memory: GossipMemory) -> int | None:
+    """Shard of the request that a message makes or names; None if the message is of no auction, or of none known."""
+    match message:
+        case RequestCommit():
+            request = message
+        case BidCommit() | BidReveal() | Award() | StandDown() | Cancel():
+            known = memory.request(message.request_id)
+            if known is None:
+                return None
+            request = known.request
+        case _:
+            return None
+    return shard_of(request.systems_hash, request.tier)
 
 
 def open_frame(channel: str, data: bytes, *, market: MarketId, now_ms: int, memory: GossipMemory) -> Frame:

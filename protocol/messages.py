@@ -500,8 +500,21 @@ GOSSIP_CHANNELS: Final[dict[str, frozenset[MessageId]]] = {
 """Which messages a gossip channel carries (SPEC §9.2)."""
 
 
-def topic(chain_id: int, market: bytes, channel: str) -> str:
-    """Gossip topic of a channel of GOSSIP_CHANNELS (SPEC §9.2)."""
+SHARDS: Final = 4  # of each channel that carries auctions
+SHARDED: Final = frozenset({"req", "bid", "award"})
+"""Channels whose frames belong to one request, and so to its proof class."""
+
+
+def shards_of(channel: str) -> tuple[int | None, ...]:
+    """The shards of a channel of GOSSIP_CHANNELS; None alone for a channel without."""
     if channel not in GOSSIP_CHANNELS:
         raise ValueError(f"no gossip channel {channel!r}")
-    return f"/unveto/1/{chain_id}/{market.hex()}/{channel}"
+    return tuple(range(SHARDS)) if channel in SHARDED else (None,)
+
+
+def topic(chain_id: int, market: bytes, channel: str, shard: int | None = None) -> str:
+    """Gossip topic of a channel, or of one of its shards (SPEC §9.2)."""
+    if shard not in shards_of(channel):
+        raise ValueError(f"no shard {shard} of gossip channel {channel!r}")
+    plain = f"/unveto/1/{chain_id}/{market.hex()}/{channel}"
+    return plain if shard is None else f"{plain}/{shard}"

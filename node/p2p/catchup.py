@@ -8,9 +8,12 @@ as if gossip had brought it.
 Requests (topic is UTF-8, ids are SHA-256 of the frame, integers big-endian):
     list  01 | epoch u64 | position u64 | topic          what is above this position of this epoch?
     get   02 | topic length u8 | topic | id * (1..256)   give me these
+    tops  03 | (topic length u8 | topic) * (1..64)       where do these stand?
 Responses:
     list  epoch u64 | position u64 | id * (0..1024)      position of the last id; fewer than 1024 ids: no more
     get   (length u32 | frame)*                          those that are kept, in the order asked, as far as 1 MiB goes
+    tops  epoch u64 | position u64 * topics              position of the last frame of each, 0 for none or no such topic
+So a round in which there is nothing new is one exchange, however many topics there are.
 A position of another epoch counts as 0: the other side has restarted and numbers afresh.
 """
 
@@ -46,8 +49,11 @@ MAX_LISTS_PER_ROUND = 64  # bounds what a peer that always has more can make us 
 MAX_RETRIED = 256  # ignored frames per peer and topic that are asked for again
 MAX_TRIES = 4  # looks at an ignored frame; each round is one, so it has about three intervals to come of age
 
+MAX_TOPICS = 64
+
 _LIST = 1
 _GET = 2
+_TOPS = 3
 
 log = logging.getLogger("unveto.p2p")
 
@@ -70,6 +76,24 @@ def encode_get(topic: str, ids: Sequence[bytes]) -> bytes:
     """The request for frames."""
     name = topic.encode()
     return struct.pack(">BB", _GET, len(name)) + name + b"".join(ids)
+
+
+def encode_tops(topics: Sequence[str]) -> bytes:
+    """The request for the last positions of topics."""
+    names = (topic.encode() for topic in topics)
+    return bytes((_TOPS,)) + b"".join(bytes((len(name),)) + name for name in names)
+
+
+def decode_tops(response: bytes, count: int) -> tuple[int, tuple[int, ...]]:
+    """Read the answer to a tops request: epoch, and the last position of each topic.
+
+    Raises:
+        MalformedFrame: The length fits another number of topics.
+    """
+    if len(response) != 8 * (1 + count):
+        raise MalformedFrame(f"{len(response)} bytes for {count} topics")
+    epoch, *positions = struct.unpack(f">{1 + count}Q", response)
+    return epoch, tuple(positions)
 
 
 def decode_listed(response: bytes) -> tuple[int, int, tuple[bytes, ...]]:
@@ -163,8 +187,10 @@ class CatchUp:
         """Serve one request.
 
         Raises:
-            CatchupMalformed: It is not one of the two, or about a topic that we do not have.
+            CatchupMalformed: It is none of the three, or about the frames of a topic that we do not have.
         """
+        if body[:1] == bytes((_TOPS,)):
+            return self._answer_tops(body[1:])
         if len(body) >= 17 and body[0] == _LIST:
             _, epoch, position = struct.unpack_from(">BQQ", body)
             return self._answer_list(epoch, position, self._known_topic(body[17:]))
@@ -176,13 +202,15 @@ class CatchUp:
         raise CatchupMalformed("CATCHUP_REQUEST_KIND", size=len(body))
 
     async def run(self) -> None:
-        """Ask a random connected peer again and again."""
+        """Ask the connected peers again and again, each once before any twice, in no order that others know."""
+        turn: list[str] = []
         while True:
             await trio.sleep(self._config.catchup_interval_s * random.uniform(0.8, 1.2))
             peers = self._connected()
             self._forget_others(peers)
-            if peers:
-                await self.sync(random.choice(peers))
+            turn = [peer for peer in turn if peer in peers] or random.sample(peers, len(peers))
+            if turn:
+                await self.sync(turn.pop())
 
     async def sync(self, peer_id: str) -> None:
         """Fetch from one peer what it has and we have not. Never raises for what the peer does."""
@@ -190,8 +218,12 @@ class CatchUp:
             return
         self._busy.add(peer_id)
         try:
-            for topic in self._intake.topics:
-                await self._sync_topic(peer_id, topic)
+            topics = self._intake.topics
+            epoch, tops = decode_tops(await self._request(peer_id, encode_tops(topics)), len(topics))
+            for topic, top in zip(topics, tops, strict=True):
+                seen_epoch, seen = self._cursors.get(peer_id, {}).get(topic, (epoch, 0))
+                if top > (seen if seen_epoch == epoch else 0) or self._retries.get(peer_id, {}).get(topic):
+                    await self._sync_topic(peer_id, topic)
         except ProtocolUnavailable:
             self._deaf.add(peer_id)  # a peer of another kind; asked again after it reconnects
         except (Unreachable, RequestRefused) as fault:
@@ -256,6 +288,19 @@ class CatchUp:
             if topic.encode() == name:
                 return topic
         raise CatchupMalformed("CATCHUP_UNKNOWN_TOPIC")
+
+    def _answer_tops(self, names: bytes) -> bytes:
+        tops: list[int] = []
+        while names:
+            end = 1 + names[0]
+            if end == 1 or end > len(names) or len(tops) == MAX_TOPICS:
+                raise CatchupMalformed("CATCHUP_TOPICS", size=len(names))
+            # A peer may take part in more than we do; what we do not have stands nowhere.
+            tops.append(self._store.last(names[1:end].decode(errors="replace")))
+            names = names[end:]
+        if not tops:
+            raise CatchupMalformed("CATCHUP_TOPICS", size=0)
+        return struct.pack(f">{1 + len(tops)}Q", self._store.epoch, *tops)
 
     def _answer_list(self, epoch: int, position: int, topic: str) -> bytes:
         found = self._store.ids_after(topic, position if epoch == self._store.epoch else 0, MAX_LISTED)

@@ -70,8 +70,8 @@ class P2PConfig:
     max_inbound_requests_per_peer: int = 8
     """Requests of one peer on one protocol served at the same time."""
 
-    catchup_interval_s: float = 5.0
-    """Pause between two rounds in which a random connected peer is asked for what we missed."""
+    catchup_interval_s: float = 2.0
+    """Pause between two rounds in which a connected peer is asked for what we missed."""
     catchup_window_s: int = 600
     """Frames are kept and asked for this long (SPEC §9.1: no gossip frame lives longer)."""
     catchup_max_frames: int = 65_536

@@ -23,6 +23,9 @@ class FrameStore(Protocol):
     def ids_after(self, topic: str, position: int, limit: int) -> Sequence[tuple[int, bytes]]:
         """Up to `limit` pairs (position, frame id) above `position`, ascending, of frames that are still kept."""
 
+    def last(self, topic: str) -> int:
+        """Position of the frame kept last, whether or not it is still kept; 0 before the first."""
+
     def get(self, topic: str, frame_id: bytes) -> bytes | None:
         """The frame, or None if it is not kept (any more)."""
 
@@ -68,14 +71,19 @@ class MemoryFrameStore:
         return self._bytes
 
     def add(self, topic: str, frame_id: bytes, frame: bytes) -> None:
+        self.put(topic, frame_id, frame, age_s=0.0)
+
+    def put(self, topic: str, frame_id: bytes, frame: bytes, *, age_s: float) -> bool:
+        """Keep a frame that was accepted a while ago, none older than those kept already. Returns whether it is new."""
         if (topic, frame_id) in self._frames or len(frame) > self._max_bytes:
-            return
+            return False
         self._next[topic] = self._next.get(topic, 1) + 1
         self._ids.setdefault(topic, deque()).append(frame_id)
         self._frames[topic, frame_id] = frame
-        self._order.append(_Entry(topic, frame_id, self._now()))
+        self._order.append(_Entry(topic, frame_id, self._now() - age_s))
         self._bytes += len(frame)
         self._drop_excess()
+        return True
 
     def ids_after(self, topic: str, position: int, limit: int) -> Sequence[tuple[int, bytes]]:
         self._drop_excess()
@@ -83,6 +91,9 @@ class MemoryFrameStore:
         first = self._next.get(topic, 1) - len(known)
         skip = max(0, position + 1 - first)
         return tuple((first + skip + i, name) for i, name in enumerate(itertools.islice(known, skip, skip + limit)))
+
+    def last(self, topic: str) -> int:
+        return self._next.get(topic, 1) - 1
 
     def get(self, topic: str, frame_id: bytes) -> bytes | None:
         self._drop_excess()

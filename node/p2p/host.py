@@ -194,6 +194,10 @@ class Host:
             log.warning("peer %s broke %d rules and is banned", peer_id, self._config.reject_limit)
             self.links.cut(peer_id)
 
+    def restore(self, topic: str, frame: bytes) -> None:
+        """Take up a frame that this node accepted before it ended; see `Intake.restore`. Before `serve`."""
+        self._intake.restore(topic, frame)
+
     def shun(self, peer_id: str, length_s: float) -> None:
         """Cut a peer and do not speak to it for a time, for what is known of it beyond its frames."""
         if self.conduct.ban(peer_id, length_s):

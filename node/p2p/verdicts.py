@@ -61,6 +61,8 @@ class Topic:
     """Decides about each frame."""
     max_frame_bytes: int
     """Larger frames are rejected unread; 1 to 524288."""
+    inbox: str = ""
+    """Topics of one inbox share a channel to the application; none: the topic has its own."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_frame_bytes <= 1 << 19:  # the library never sends an RPC above 1 MiB
@@ -134,9 +136,12 @@ class Intake:
             strike: Called with the peer that handed over a rejected frame.
         """
         self._topics: dict[str, TopicState] = {}
+        inboxes: dict[str, tuple[trio.MemorySendChannel[Received], trio.MemoryReceiveChannel[Received]]] = {}
         for topic in topics:
-            send, receive = trio.open_memory_channel[Received](channel_frames)
-            self._topics[topic.name] = TopicState(topic, send, receive)
+            inbox = topic.inbox or topic.name
+            if inbox not in inboxes:
+                inboxes[inbox] = trio.open_memory_channel[Received](channel_frames)
+            self._topics[topic.name] = TopicState(topic, *inboxes[inbox])
         self._keep = keep
         self._strike = strike
         self._seen: OrderedDict[bytes, Verdict] = OrderedDict()
@@ -210,6 +215,16 @@ class Intake:
         self._settle(name, Verdict.ACCEPT)
         self._keep(topic, name, frame)
         return Verdict.ACCEPT, ""
+
+    def restore(self, topic: str, frame: bytes) -> None:
+        """Take up a frame that was accepted in a former life of this node: settled, and handed to the application
+        again, which may not have seen it. If its channel is full it does without."""
+        state = self.state(topic)
+        self._settle(frame_id(frame), Verdict.ACCEPT)
+        try:
+            state.send.send_nowait(Received(frame, ""))
+        except (trio.WouldBlock, trio.BrokenResourceError):
+            state.counts["unread"] += 1
 
     def close(self) -> None:
         """Stop delivering: receivers get what is queued, then the end of the channel. Further frames are OVERLOAD."""

@@ -50,7 +50,7 @@ async def on_host(party: Party, dial: list[Host]) -> AsyncIterator[Host]:
         clock=clock,
         in_thread=in_thread,
     )
-    gossip, direct = MarketGossip(host, MARKET), MarketDirect(host, now_ms=clock.now_ms, dials_private=True)
+    gossip, direct = MarketGossip(host, MARKET, memory), MarketDirect(host, now_ms=clock.now_ms, dials_private=True)
     for unread in set(GOSSIP_CHANNELS) - {"req", "bid", "award"}:
         gossip.ignore(unread)
     async with trio.open_nursery() as nursery:

@@ -157,7 +157,11 @@ async def receive_after(host: Host, sent: list[bytes]) -> None:
         encode_get(TOPIC, [bytes(32)] * 257),
         encode_get(TOPIC, [bytes(31)]),
         encode_get("/elsewhere/1", [bytes(32)]),
-        b"\x03" + bytes(32),
+        b"\x03",
+        b"\x03\x00",
+        b"\x03\x05/abc",
+        b"\x03" + b"\x01a" * 65,
+        b"\x04" + bytes(32),
     ],
 )
 async def test_malformed_requests_are_refused_and_struck(network: Network, request_body: bytes) -> None:
@@ -175,6 +179,12 @@ async def test_malformed_requests_are_refused_and_struck(network: Network, reque
         assert 1 == server.conduct.strikes(client.peer_id)
 
 
+@pytest.mark.parametrize("tops", [b"short", bytes(8), bytes(24)])
+async def test_server_that_says_nonsense_about_its_topics_is_struck(network: Network, tops: bytes) -> None:
+    """One topic was asked about."""
+    await _struck_for(network, tops, b"")
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -187,10 +197,14 @@ async def test_malformed_requests_are_refused_and_struck(network: Network, reque
 )
 async def test_server_that_answers_nonsense_is_struck(network: Network, answer: bytes) -> None:
     """And the node that asked goes on."""
+    await _struck_for(network, struct.pack(">QQ", 1, 1), answer)
 
+
+async def _struck_for(network: Network, tops: bytes, answer: bytes) -> None:
     async def lie(stream) -> None:  # type: ignore[no-untyped-def]
-        await stream.read(1 << 14)
-        await stream.write(b"\0" + struct.pack(">I", len(answer)) + answer)
+        asked = await stream.read(1 << 14)
+        told = tops if asked[4] == 3 else answer
+        await stream.write(b"\0" + struct.pack(">I", len(told)) + told)
         await stream.close()
 
     with trio.fail_after(DEADLINE_S):
