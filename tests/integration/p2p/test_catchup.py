@@ -182,7 +182,7 @@ async def test_malformed_requests_are_refused_and_struck(network: Network, reque
 @pytest.mark.parametrize("tops", [b"short", bytes(8), bytes(24)])
 async def test_server_that_says_nonsense_about_its_topics_is_struck(network: Network, tops: bytes) -> None:
     """One topic was asked about."""
-    await _struck_for(network, tops, b"")
+    await expect_strike_for(network, tops, b"")
 
 
 @pytest.mark.parametrize(
@@ -197,10 +197,10 @@ async def test_server_that_says_nonsense_about_its_topics_is_struck(network: Net
 )
 async def test_server_that_answers_nonsense_is_struck(network: Network, answer: bytes) -> None:
     """And the node that asked goes on."""
-    await _struck_for(network, struct.pack(">QQ", 1, 1), answer)
+    await expect_strike_for(network, struct.pack(">QQ", 1, 1), answer)
 
 
-async def _struck_for(network: Network, tops: bytes, answer: bytes) -> None:
+async def expect_strike_for(network: Network, tops: bytes, answer: bytes) -> None:
     async def lie(stream) -> None:  # type: ignore[no-untyped-def]
         asked = await stream.read(1 << 14)
         told = tops if asked[4] == 3 else answer
