@@ -123,6 +123,7 @@ class Execution:
         "args",
         "args_meta",
         "caller",
+        "confined",
         "ended",
         "l2_time",
         "ledger",
@@ -151,6 +152,7 @@ class Execution:
         answer: Answer | None,
         trace: bool,
         stop: int,
+        confined: bool = False,
     ) -> None:
         """Start a frame, or continue it behind its call.
 
@@ -160,6 +162,7 @@ class Execution:
             answer: to the frame's call; None for a fresh frame.
             trace: collect a `Step` for each instruction.
             stop: steps of the trigger after which nothing more is executed.
+            confined: calls out of the rollup trap.
         """
         self.address = frame.address
         self.caller = frame.caller
@@ -183,6 +186,7 @@ class Execution:
         self.ended: Outcome | None = None
         self.trace: list[Step] | None = [] if trace else None
         self.stop = stop
+        self.confined = confined
 
     def read(self, slot: int) -> tuple[int, int]:
         """(value, type) of a slot of this account."""

@@ -55,6 +55,8 @@ class Surroundings:
     trace: bool
     budget: int
     """Steps after which to give up; no rule of the machine, for trials of unknown programs."""
+    confined: bool = False
+    """Whether calls out of the rollup trap, as they do in a forced transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +177,7 @@ class FrameRun:
             answer=answer,
             trace=self._fixed.trace,
             stop=stop,
+            confined=self._fixed.confined,
         )
         outcome, trap = execute(run)
         if trap is Trap.STEPS and stop < STEP_LIMIT:

@@ -77,7 +77,7 @@ def _revert(m: Execution, i: Instruction) -> None:
 
 def _require_outside(m: Execution, i: Instruction) -> None:
     target = m.r[i.ra]
-    if target >> ENDPOINT_BITS or target >> ADDRESS_BITS == m.rollup_id:
+    if m.confined or target >> ENDPOINT_BITS or target >> ADDRESS_BITS == m.rollup_id:
         raise Trapped(Trap.ENDPOINT)
 
 

@@ -172,7 +172,13 @@ def run_entry(
         raise StateError("DATA_TOO_LONG", length=len(trigger.data), limit=limit)
     if isinstance(state.frames, Unwind):
         raise StateError("UNWINDING")
-    surroundings = Surroundings(rollup_id=rollup_id, l2_time=l2_time, trace=trace, budget=budget)
+    surroundings = Surroundings(
+        rollup_id=rollup_id,
+        l2_time=l2_time,
+        trace=trace,
+        budget=budget,
+        confined=trigger.kind is ActionKind.L2TX and trigger.gas > 0,
+    )
     run = FrameRun(Code(programs=state.programs, drafts=state.drafts), Ledger(state.tree), surroundings)
     match trigger.kind:
         case ActionKind.CALL | ActionKind.TRY_CALL:
@@ -243,16 +249,11 @@ def _transaction(state: VmState, run: FrameRun, trigger: Action, fee_recipient: 
         ledger.put(QUEUE_KEY, cursor + 1, 0)
     skipped = ledger.tree
     admitted = admit(ledger, trigger.data, rollup_id=trigger.rollup_id, fee_recipient=fee_recipient)
-    end = None
     if isinstance(admitted, Transaction):
-        end = run.go(_body(ledger, admitted, trigger.rollup_id))
-        if not trigger.gas or (end.action.kind is ActionKind.RESULT and run.stretches[-1].trap is not Trap.STEPS):
-            return end
-    elif not trigger.gas:
+        return run.go(_body(ledger, admitted, trigger.rollup_id))
+    if not trigger.gas:
         raise StateError(admitted)
     ledger.tree = skipped
-    run.stretches.clear()
-    run.code = Code(programs=state.programs, drafts=state.drafts)
     return run.skip()
 
 

@@ -15,7 +15,7 @@ from protocol.types import Address, endpoint
 from protocol.vm.assembler import assemble
 from protocol.vm.deployment import deploy_calls, deploy_key, deployed_address
 from protocol.vm.eddsa import SigningKey
-from protocol.vm.execution import Outcome
+from protocol.vm.execution import Outcome, Trap
 from protocol.vm.genesis import Genesis, GenesisAccount, decode_genesis, encode_genesis, state_from_genesis
 from protocol.vm.machine import EntryRun, run_entry
 from protocol.vm.poseidon import P
@@ -232,19 +232,19 @@ def test_a_forced_transaction_that_fails_inside_keeps_its_fee() -> None:
 
 
 @pytest.mark.parametrize("selector", [2, 3])
-def test_a_forced_transaction_that_calls_out_is_skipped(selector: int) -> None:
-    """With its nonce, so that it can be sent in the ordinary way."""
+def test_a_forced_transaction_that_calls_out_fails_there(selector: int) -> None:
+    """The call traps, so nothing leaves the rollup; nonce and fee are kept, as by any failure."""
     run = does(funded(), signed(selector=selector), gas=1)
-    assert (run.next_action, run.outcome) == (ended(True), Outcome.SKIP)
-    assert (account(run.post, KEY.address), cursor(run.post), run.post.frames) == ((0, 100), 1, None)
+    assert (run.next_action, run.trap) == (ended(True), Trap.ENDPOINT)
+    assert (account(run.post, KEY.address), cursor(run.post), run.post.frames) == ((1, 97), 1, None)
 
 
-def test_a_forced_transaction_without_end_is_skipped() -> None:
-    """Otherwise its fee would pay for 65,536 steps."""
+def test_a_forced_transaction_without_end_fails_like_any_other() -> None:
+    """After 65,536 steps, with its nonce."""
     genesis = Genesis(accounts=(GenesisAccount(address=PROGRAM, program=assemble("l: JMP l")),), domain=DOMAIN)
     state = state_from_genesis(genesis)
     run = does(state, signed(value=0, fee=0), gas=1)
-    assert (run.outcome, cursor(run.post), account(run.post, KEY.address)) == (Outcome.SKIP, 1, (0, 0))
+    assert (run.trap, cursor(run.post), account(run.post, KEY.address)) == (Trap.STEPS, 1, (1, 0))
     late = does(state, signed(value=0, fee=0))
     assert (late.next_action, account(late.post, KEY.address)) == (ended(True), (1, 0))
 
