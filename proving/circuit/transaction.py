@@ -136,36 +136,33 @@ def split_account(b: Builder, packed: Expr) -> Account:
 
 @dataclass(slots=True, kw_only=True)
 class Taken:
-    """What a transaction does before its body begins."""
+    """What a transaction does before its body begins. The signer's leaf is looked at if it is valid."""
 
-    charged: Expr
-    """1 if it is valid, its nonce is right and the signer has the fee: then the signer's leaf changes."""
+    taken: Expr
+    """1 if the body begins: then both leaves change as below."""
     signer_after: Expr
     """First word of the signer's leaf then."""
     pays: Expr
-    """1 if the recipient's leaf is touched: charged, and a fee that is not 0."""
+    """1 if the recipient's leaf is looked at: nonce and balance are right, and the fee is not 0 and for another."""
     recipient_after: Expr
-    """First word of that leaf then."""
-    taken: Expr
-    """1 if the body begins."""
+    """First word of that leaf then, if it is looked at."""
 
 
-def take_transaction(b: Builder, signed: SignedTransaction, *, signer: Expr, recipient: Expr) -> Taken:
+def take_transaction(b: Builder, signed: SignedTransaction, *, signer: Expr, payee: Expr, recipient: Expr) -> Taken:
     """Use up the nonce and pay the fee.
 
     Args:
         signer: first word of the signer's leaf, 0 if absent.
-        recipient: that of feeRecipient's leaf once the signer's has changed (they may be one account); 0 if absent, or
-            if nothing is paid.
+        payee: address of feeRecipient. Who pays itself moves nothing, so that no leaf changes twice.
+        recipient: first word of its leaf, 0 if absent or not looked at.
     """
     before, fed = split_account(b, signer), split_account(b, recipient)
     is_next = b.mul(is_zero(b, signed.nonce - before.nonce), 1 - is_zero(b, before.nonce - _LAST_NONCE))
     charged = b.mul(b.mul(signed.valid, is_next), at_most(b, signed.fee, before.balance))
-    room = at_most(b, signed.fee, _LIMIT - 1 - fed.balance)
+    moved = b.mul(signed.fee, 1 - is_zero(b, signed.sender - payee))
     return Taken(
-        charged=charged,
-        signer_after=signer + _LIMIT - signed.fee,
-        pays=b.mul(charged, 1 - is_zero(b, signed.fee)),
-        recipient_after=recipient + signed.fee,
-        taken=b.mul(charged, room),
+        taken=b.mul(charged, at_most(b, signed.fee, _LIMIT - 1 - fed.balance)),
+        signer_after=signer + _LIMIT - moved,
+        pays=b.mul(charged, 1 - is_zero(b, moved)),
+        recipient_after=recipient + moved,
     )

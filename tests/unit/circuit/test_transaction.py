@@ -40,24 +40,24 @@ LIMIT = 1 << 128
 NONCE, BALANCE = 3, 1000
 LAST = (1 << 64) - 1
 ORDER_TWO = Point(0, R - 1)
-CONSTRAINTS = 7188
+CONSTRAINTS = 7191
 
 
 def body(b: Builder, xs: list[Expr]) -> list[Expr]:
-    """Inputs: dataMeta, words, rollup id, domain, first words of both leaves."""
+    """Inputs: dataMeta, words, rollup id, domain, the signer's first word, the payee and its first word."""
     high, low = xs[1 : 1 + WORDS], xs[1 + WORDS : 1 + 2 * WORDS]
-    rollup_id, domain, signer, recipient = xs[1 + 2 * WORDS :]
+    rollup_id, domain, signer, payee, recipient = xs[1 + 2 * WORDS :]
     signed = read_transaction(b, meta=xs[0], high=high, low=low, rollup_id=rollup_id, domain=domain)
-    done = take_transaction(b, signed, signer=signer, recipient=recipient)
+    done = take_transaction(b, signed, signer=signer, payee=payee, recipient=recipient)
     fields = [signed.fee, signed.nonce, signed.value, signed.selector, signed.destination, signed.meta]
-    verdict = [signed.valid, signed.sender, done.charged, done.pays, done.taken]
+    verdict = [signed.valid, signed.sender, done.pays, done.taken]
     return [*verdict, done.signer_after, done.recipient_after, *fields, *signed.arguments]
 
 
 @cache
 def gadget() -> Gadget:
     """Recorded once."""
-    return Gadget(body, 5 + 2 * WORDS)
+    return Gadget(body, 6 + 2 * WORDS)
 
 
 def accounts(domain: int = DOMAIN) -> StateTree:
@@ -84,16 +84,17 @@ def fill(
         rollup_id,
         tree.get(DOMAIN_KEY)[0],
     ]
-    signer, recipient = 0, tree.get(account_key(int.from_bytes(payee, "big")))[0]
+    to = int.from_bytes(payee, "big")
+    signer, recipient = 0, tree.get(account_key(to))[0]
     try:
         transaction = decode_transaction(data)
     except DecodeError:
         # No key, so no account to look at.
-        return gadget().fill([*statement, signer, recipient], lies)
+        return gadget().fill([*statement, signer, to, recipient], lies)
     signer = tree.get(account_key(int.from_bytes(transaction.sender, "big")))[0]
     if transaction.sender == payee:
-        recipient = signer + LIMIT - transaction.fee
-    return gadget().fill([*statement, signer, recipient], lies)
+        recipient = 0
+    return gadget().fill([*statement, signer, to, recipient], lies)
 
 
 def judged(data: bytes, payee: Address = PAYEE, tree: StateTree | None = None, rollup_id: int = ROLLUP) -> int:
@@ -103,12 +104,11 @@ def judged(data: bytes, payee: Address = PAYEE, tree: StateTree | None = None, r
     assert made.first_broken() is None
     ledger = Ledger(before)
     admitted = admit(ledger, data, rollup_id=rollup_id, fee_recipient=payee)
-    valid, sender, charged, pays, taken, signer_after, recipient_after, *fields = made.outputs
+    valid, sender, pays, taken, signer_after, recipient_after, *fields = made.outputs
     assert taken == int(isinstance(admitted, Transaction))
-    assert taken <= charged <= valid
-    assert pays <= charged
+    assert max(taken, pays) <= valid
     if isinstance(admitted, Transaction):
-        assert pays == int(admitted.fee > 0)
+        assert pays == int(admitted.fee > 0 and admitted.sender != payee)
         assert sender == int.from_bytes(admitted.sender, "big")
         halves = [half for column in zip(*admitted.words, strict=True) for half in column] or []
         count = len(admitted.words)
@@ -189,6 +189,7 @@ def refused() -> Iterator[tuple[str, bytes, dict[str, object]]]:
     yield "no domain", signed(domain=0), {"tree": accounts(0)}
     yield "fee above the balance", signed(fee=BALANCE + 1), {}
     yield "fee of the poor", signed(POOR, fee=1), {}
+    yield "fee of the poor to itself", signed(POOR, fee=1), {"payee": POOR.address}
     yield "fee that has no room", signed(fee=5), {"payee": RICH}
     yield "S not below the order", put(good, 2, s + SUBGROUP_ORDER), {}
     yield "another S", put(good, 2, s ^ 1), {}
