@@ -27,9 +27,9 @@ from node.chain.errors import ChainError
 from node.chain.reverts import ErrorBook
 from node.chain.rpc import Rpc
 from node.chain.sender import Sender, SignedTransaction
-from node.chain.transport import HttpTransport
 from node.config import NetworkSection, NodeConfig
 from node.desk import Desk
+from node.endpoints import connect_all
 from node.errors import ChainMismatch, ConfigError
 from node.evidence import FrameLog
 from node.follower import Follower
@@ -169,7 +169,7 @@ def _about(parts: Parts) -> dict[str, object]:
 @asynccontextmanager
 async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
     chain = config.chain
-    rpc = Rpc(HttpTransport(chain.rpc_url), errors=_errors(), poll_s=chain.poll_ms / 1000)
+    rpc = Rpc(connect_all(chain), errors=_errors(), poll_s=chain.poll_ms / 1000)
     contracts, proof_system = await _checked_contracts(config, rpc)
     clock = SystemClock(time.time)
     account = load_or_create_account(folder / "account.key")
@@ -257,7 +257,7 @@ async def _checked_contracts(config: NodeConfig, rpc: Rpc) -> tuple[Contracts, A
             raise ChainMismatch(what=f"chain.{name}", expected="a contract", actual=text or "no address")
         addresses.append(address_from_text(text))
     rollups, market, proof_system = addresses
-    contracts = Contracts(rpc=rpc, chain_id=chain_id, rollups=rollups, market=market)
+    contracts = Contracts(rpc=rpc, chain_id=chain_id, rollups=rollups, market=market, state=chain.state)
     if await contracts.market_of_rollups() != market:
         raise ChainMismatch(what="chain.market", expected="the market of chain.rollups", actual=chain.market)
     return contracts, proof_system

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from node.errors import ConfigError
 
 Role = Literal["requester", "prover", "proposer", "relay"]
+StateMode = Literal["proof", "trusted", "call"]
 
 DATABASE_NAME = "node.db"
 MAX_CONFIG_BYTES = 1 << 18  # 256 KiB: a configuration is written by a person
@@ -26,8 +27,13 @@ MAX_CONFIG_BYTES = 1 << 18  # 256 KiB: a configuration is written by a person
 class ChainSection:
     """How L1 is reached and where the contracts are."""
 
-    rpc_url: str = "http://127.0.0.1:8545"
-    """JSON-RPC endpoint of an L1 execution client."""
+    rpc: tuple[str, ...] = ("http://127.0.0.1:8545",)
+    """JSON-RPC endpoints of L1 execution clients. Where they disagree about what decides money, none is believed."""
+    quorum: int = 0
+    """How many endpoints must answer alike; 0 is all. With less, one that is away does not stop the node."""
+    state: StateMode = "proof"
+    """How L1 state is had for planning and for checks before signing: proof takes nothing that does not follow from the
+    block's hash (eth_getProof); trusted believes the endpoints; call has them run eth_call, and shows them the plan."""
     chain_id: int = 0
     """Expected chain id; 0 takes whatever the endpoint says. A mismatch stops the node."""
     rollups: str = ""

@@ -6,7 +6,8 @@ NodeError                  has a stable `code`, keeps its values, makes its mess
 ├── NotFound        NOD-003  no such order, file, key
 ├── ChainMismatch   NOD-004  the endpoint is another chain, or an address holds no contract
 ├── PlanError       NOD-006  the intent cannot become a table (reason says why)
-│   └── RollupUnknown        it touches a rollup that is not followed
+│   ├── RollupUnknown        it touches a rollup that is not followed
+│   └── MissMaskable NOD-014  eth_call does not show whether a contract hid that it missed an entry
 └── ProofFailed     NOD-007  a proving child ended without a proof
 """
 
@@ -57,6 +58,11 @@ class RollupUnknown(PlanError):
     def __init__(self, rollup_id: int) -> None:
         self.rollup_id = rollup_id
         super().__init__(reason=f"rollup {rollup_id} is not followed")
+
+
+class MissMaskable(PlanError):
+    code = "NOD-014"
+    text = "{account} could hide from eth_call that it missed an entry; an endpoint with eth_getProof shows it"
 
 
 class ProofFailed(NodeError):

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
+import trio
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
-from node.chain.records import Log, Tag
+from node.chain.callevm import CallEvm
+from node.chain.errors import ExecutionReverted
+from node.chain.evm import Call
+from node.chain.localevm import LocalEvm
+from node.chain.records import Block, Log, Tag
 from node.chain.rpc import Rpc
+from node.config import StateMode
 from protocol.agreement import Agreement, ticket_cap_wei
 from protocol.contracts.artifacts import AbiItem, abi_type, artifact, call_data, decode_output, decode_revert, signature
 from protocol.hashing import keccak256
@@ -72,6 +78,14 @@ class Contracts:
     chain_id: int
     rollups: Address
     market: Address
+    state: StateMode = "proof"
+    """How L1 state is had for local runs: with proofs, on the endpoints' word, or not at all (eth_call)."""
+
+    def evm(self, block: Block) -> LocalEvm | CallEvm:
+        """L1 at a block, to try transactions on. Its methods block: run them in a thread."""
+        if self.state == "call":
+            return CallEvm(self.rpc.transport, block)
+        return LocalEvm(self.rpc.transport, block, chain_id=self.chain_id, is_proven=self.state == "proof")
 
     async def _view(self, to: bytes, contract: str, function: str, *arguments: object, tag: Tag = "latest") -> Any:
         answer = await self.rpc.call(to, call_data(contract, function, *arguments), tag=tag)
@@ -82,30 +96,30 @@ class Contracts:
         (market,) = await self._view(self.rollups, "IRollups", "market")
         return address_from_text(market)
 
+    async def _view_on(self, evm: LocalEvm | CallEvm, function: str, *arguments: object) -> Any:
+        call = Call(sender=bytes(20), to=self.rollups, data=call_data("IRollups", function, *arguments))
+        outcome = await trio.to_thread.run_sync(evm.run, call)
+        if not outcome.succeeded:
+            raise ExecutionReverted(outcome.output, None)
+        return decode_output("IRollups", function, outcome.output)
+
     async def rollup(self, rollup_id: int, tag: Tag = "latest") -> RollupView:
         """State of one rollup."""
         (view,) = await self._view(self.rollups, "IRollups", "rollup", rollup_id, tag=tag)
-        root, ether, last, epoch, owner, delay, pending = view
-        return RollupView(
-            root=int.from_bytes(root, "big"),
-            ether_balance=ether,
-            last_l2_time=last,
-            epoch=epoch,
-            owner=address_from_text(owner),
-            config_delay=delay,
-            pending_from=pending,
-        )
+        return _rollup_view(view)
+
+    async def rollup_on(self, evm: LocalEvm | CallEvm, rollup_id: int) -> RollupView:
+        """State of one rollup by a local run: as proven as the EVM's state is."""
+        (view,) = await self._view_on(evm, "rollup", rollup_id)
+        return _rollup_view(view)
 
     async def config(self, rollup_id: int, epoch: int, tag: Tag = "latest") -> ProofConfig:
         """Proof systems of one rollup in one epoch."""
-        (config, effective_from) = await self._view(self.rollups, "IRollups", "config", rollup_id, epoch, tag=tag)
-        systems, families, threshold = config
-        return ProofConfig(
-            systems=tuple(address_from_text(each) for each in systems),
-            families=tuple(Hash32(each) for each in families),
-            threshold=threshold,
-            effective_from=effective_from,
-        )
+        return _proof_config(await self._view(self.rollups, "IRollups", "config", rollup_id, epoch, tag=tag))
+
+    async def config_on(self, evm: LocalEvm | CallEvm, rollup_id: int, epoch: int) -> ProofConfig:
+        """`config` by a local run."""
+        return _proof_config(await self._view_on(evm, "config", rollup_id, epoch))
 
     async def systems_hash(self, rollup_ids: Sequence[int]) -> Hash32:
         """An agreement's systemsHash for a lockset, as configured now."""
@@ -150,6 +164,29 @@ class Contracts:
         (amount,) = await self._view(self.market, "IProofMarket", "payoutOf", account)
         assert isinstance(amount, int)
         return amount
+
+
+def _rollup_view(view: Sequence[Any]) -> RollupView:
+    root, ether, last, epoch, owner, delay, pending = view
+    return RollupView(
+        root=int.from_bytes(root, "big"),
+        ether_balance=ether,
+        last_l2_time=last,
+        epoch=epoch,
+        owner=address_from_text(owner),
+        config_delay=delay,
+        pending_from=pending,
+    )
+
+
+def _proof_config(values: Sequence[Any]) -> ProofConfig:
+    (systems, families, threshold), effective_from = values
+    return ProofConfig(
+        systems=tuple(address_from_text(each) for each in systems),
+        families=tuple(Hash32(each) for each in families),
+        threshold=threshold,
+        effective_from=effective_from,
+    )
 
 
 def address_from_text(text: str) -> Address:

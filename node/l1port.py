@@ -18,7 +18,7 @@ from node.chain.errors import (
     TransactionRefused,
 )
 from node.chain.evm import Call, Outcome
-from node.chain.localevm import LocalEvm, Overrides
+from node.chain.localevm import Overrides
 from node.chain.sender import Payload, Sender, SignedTransaction
 from node.l1 import Contracts, event_values, settlement_in
 from node.ports import ChainCall, Landing, Prepared, Refused, TryAgain
@@ -138,7 +138,7 @@ class L1Port:
             sender: who would send it; None is this account.
         """
         head = await asked(self.contracts.rpc.head)
-        evm = LocalEvm(self.contracts.rpc.transport, head, chain_id=self.contracts.chain_id)
+        evm = self.contracts.evm(head)
         message = Call(sender=sender or self.sender.account, to=call.to, value=call.value_wei, data=call.data)
         time_s = max(head.timestamp, (self.now_ms() - MAX_CLOCK_SKEW_MS) // 1000)
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from node.chain.evm import Call, InnerRevert, Outcome
 from node.chain.localevm import Overrides
-from node.errors import PlanError, RollupUnknown
+from node.errors import MissMaskable, PlanError, RollupUnknown
 from node.l1 import ProofConfig, consumed_entry, load_and_run, missing_execution
 from protocol.actions import CALLS, Action, ActionKind, action_hash, decode_action
 from protocol.constants import MAX_ENTRIES, MAX_LOCKSET, NONE
@@ -87,10 +87,13 @@ class TransactionIntent:
 
 
 class Evm(Protocol):
-    """L1 at one block, to try transactions on (`LocalEvm`)."""
+    """L1 at one block, to try transactions on (`LocalEvm`, `CallEvm`)."""
 
     def run(self, call: Call, overrides: Overrides) -> Outcome:
         """Execute a call; nothing is kept."""
+
+    def may_mask(self, accounts: frozenset[bytes]) -> bytes | None:
+        """An account that could have hidden from `run`'s outcome that a call of its failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +254,7 @@ def plan_call(
     Raises:
         RollupUnknown: the flow touches a rollup that is not in `contexts`: plan again with it.
         PlanError: the transaction fails for another reason than a missing entry, or the table is too large.
+        MissMaskable: this EVM does not show whether a contract on L1 hid a miss.
         StateError: the machine cannot run the intent.
     """
     lockset: tuple[int, ...] = (intent.rollup_id,)
@@ -293,11 +297,12 @@ def _plan_with(
         )
         missing = _missing(outcome, rollups)
         if missing is None:
+            _require_unmasked(core, evm)
             break
         action = decode_action(missing.action)
         if action.rollup_id not in lockset:
             raise _NeedsRollup(action.rollup_id)
-        parent = missing.position(core_id(core_bytes))
+        parent = missing.position(core_id(core_bytes), len(table.entries) - 1)
         is_result = action.kind is ActionKind.RESULT
         table.add(
             action,
@@ -319,6 +324,17 @@ def _plan_with(
         gas_without_proofs=outcome.gas_used,
         result=outcome.output,
     )
+
+
+def _require_unmasked(core: Core, evm: Evm) -> None:
+    called = frozenset(
+        bytes(entry.next_action.destination)
+        for entry in core.entries
+        if entry.next_action.kind in CALLS and not entry.next_action.rollup_id
+    )
+    masking = evm.may_mask(called)
+    if masking is not None:
+        raise MissMaskable(account="0x" + masking.hex())
 
 
 def _encoded(core: Core) -> bytes:
@@ -357,8 +373,10 @@ class _Missing:
     at: InnerRevert
     """Where Rollups said so first."""
 
-    def position(self, core: Hash32) -> int:
+    def position(self, core: Hash32, last: int) -> int:
         """The last entry of the table that stands there: what came after it was undone, by a failed call or a scope."""
+        if self.at.live_logs is None:
+            return last  # then only tables without branches can be planned: a wrong place is missed again
         position = NONE
         for log in self.at.live_logs:
             consumed = consumed_entry(log.topics, log.data)

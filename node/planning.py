@@ -10,6 +10,7 @@ from functools import partial
 
 import trio
 
+from node.chain.callevm import CallEvm
 from node.chain.localevm import LocalEvm
 from node.chain.records import Block
 from node.errors import PlanError, RollupUnknown
@@ -105,7 +106,7 @@ class TablePlanner:
         window = Window(
             l2_time=block.timestamp, not_before=block.timestamp, valid_until=block.timestamp + TABLE_LIFETIME_S
         )
-        evm = LocalEvm(self.contracts.rpc.transport, block, chain_id=self.contracts.chain_id)
+        evm = self.contracts.evm(block)
         contexts: dict[int, RollupContext] = {}
         while True:
             try:
@@ -122,7 +123,7 @@ class TablePlanner:
                 )
                 return await trio.to_thread.run_sync(partial(_planned, plan, contexts))
             except RollupUnknown as unknown:  # only what the flow touches is waited for; at most MAX_LOCKSET times
-                contexts[unknown.rollup_id] = await self._context(unknown.rollup_id, block)
+                contexts[unknown.rollup_id] = await self._context(unknown.rollup_id, block, evm)
 
     async def plan_again(self, intent: bytes) -> PlannedTable:
         """`plan` for a loop that may ask again.
@@ -142,16 +143,16 @@ class TablePlanner:
         assert block is not None
         return block
 
-    async def _context(self, rollup_id: int, block: Block) -> RollupContext:
+    async def _context(self, rollup_id: int, block: Block, evm: LocalEvm | CallEvm) -> RollupContext:
         followed = await self.follower.rollup_at(rollup_id, block.number)
         if followed is None:
             raise PlanError(reason=f"there is no rollup {rollup_id}")
         if followed.state is None:
             raise PlanError(reason=f"rollup {rollup_id} cannot be used: {followed.fault}")
-        view = await self.contracts.rollup(rollup_id, block.number)
+        view = await self.contracts.rollup_on(evm, rollup_id)
         if view.root != followed.state.root:
             raise PlanError(reason=f"rollup {rollup_id} moved while planning; try again")
-        config = await self.contracts.config(rollup_id, view.epoch, block.number)
+        config = await self.contracts.config_on(evm, rollup_id, view.epoch)
         return RollupContext(state=followed.state, epoch=view.epoch, config=config)
 
 

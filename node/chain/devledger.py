@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, cast
 
 import rlp  # type: ignore[import-untyped]
@@ -40,6 +41,9 @@ MAX_POOL_TXS: Final = 4_096
 MAX_NONCE_GAP: Final = 64  # queued transactions per account
 MAX_LOGS: Final = 10_000  # answer of one eth_getLogs
 MIN_BUMP_PERCENT: Final = 10  # of both fees, for a replacement: what execution clients ask
+
+
+NOTHING: Final[Mapping[bytes, bytes]] = MappingProxyType({})
 
 
 class LedgerRefusal(Exception):
@@ -208,16 +212,30 @@ class DevLedger:
             nonce += 1
         return nonce
 
-    def call(self, call: Call, block: MinedBlock, *, on_pending: bool = False) -> Outcome:
+    def call(
+        self,
+        call: Call,
+        block: MinedBlock,
+        *,
+        on_pending: bool = False,
+        code: Mapping[bytes, bytes] = NOTHING,
+        timestamp: int | None = None,
+    ) -> Outcome:
         """Run `call` on the state after `block`; nothing is kept.
 
         A call without a fee runs with base fee 0, as execution clients do, so that nobody must own ether to ask.
-        `on_pending` gives the environment of the block to come instead of `block`'s own.
+        `on_pending` gives the environment of the block to come instead of `block`'s own; `code` and `timestamp` stand
+        in for those of accounts and of the block.
         """
         header = self._next_header() if on_pending else block.header
         if call.max_fee_wei == 0:
             header = _changed(header, base_fee_per_gas=0)
-        return run_call(EvmState(self._db, self._environment(header), Hash32(block.header.state_root)), call)
+        if timestamp is not None:
+            header = _changed(header, timestamp=timestamp)
+        state = EvmState(self._db, self._environment(header), Hash32(block.header.state_root))
+        for account, instead in code.items():
+            state.set_code(Address(account), instead)
+        return run_call(state, call)
 
     def next_base_fee_wei(self) -> int:
         """Base fee of the block to come."""

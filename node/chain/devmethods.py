@@ -142,8 +142,11 @@ class DevMethods:
 
     # -- execution ---------------------------------------------------------------------------------------------
 
-    def _call(self, request: Json, tag: Json = "latest") -> Json:
-        outcome = self._ledger.call(_call_of(request), self._tagged(tag), on_pending=tag == "pending")
+    def _call(self, request: Json, tag: Json = "latest", accounts: Json = None, block: Json = None) -> Json:
+        code, time = _overridden(accounts, block)
+        outcome = self._ledger.call(
+            _call_of(request), self._tagged(tag), on_pending=tag == "pending", code=code, timestamp=time
+        )
         if not outcome.succeeded:
             raise _failure(outcome)
         return _data_hex(outcome.output)
@@ -346,6 +349,17 @@ def _call_of(request: Json) -> Call:
         max_fee_wei=0 if max_fee is None else _quantity(max_fee),
         tip_wei=0 if tip is None or max_fee is None else _quantity(tip),
     )
+
+
+def _overridden(accounts: Json, block: Json) -> tuple[dict[bytes, bytes], int | None]:
+    """Code by account, and the time: of what clients let a call override, what this node's own client uses."""
+    accounts, block = accounts or {}, block or {}
+    if not isinstance(accounts, dict) or len(accounts) > MAX_LOG_ADDRESSES or not isinstance(block, dict):
+        raise MethodError(INVALID_PARAMS, f"overrides are not objects of at most {MAX_LOG_ADDRESSES} members")
+    if set(block) - {"time"} or any(not isinstance(each, dict) or set(each) - {"code"} for each in accounts.values()):
+        raise MethodError(INVALID_PARAMS, "only code and time can be overridden")
+    code = {bytes(_address(at)): _data(each["code"]) for at, each in accounts.items() if "code" in each}
+    return code, _quantity(block["time"]) if "time" in block else None
 
 
 def _tips(block: MinedBlock, percentiles: list[Json]) -> list[int]:

@@ -96,6 +96,29 @@ class NotYetMined(Recoverable):
         self.polls = polls
 
 
+class EndpointsDisagree(Recoverable):
+    """Two endpoints gave different answers to a question that has one. A fork passes; a liar must be taken out."""
+
+    code = "CHN-006"
+
+    def __init__(self, method: str, urls: tuple[str, ...]) -> None:
+        super().__init__(f"L1 endpoints disagree about {method}: {', '.join(urls)}; none of them is believed")
+        self.method = method
+        self.urls = urls
+
+
+class QuorumMissed(Recoverable):
+    """Fewer endpoints answered than must agree."""
+
+    code = "CHN-007"
+
+    def __init__(self, method: str, answered: int, quorum: int) -> None:
+        super().__init__(f"{answered} L1 endpoints answer {method}, {quorum} must")
+        self.method = method
+        self.answered = answered
+        self.quorum = quorum
+
+
 class RpcMisbehaved(ChainError):
     """The node's answer is not what the protocol allows; its fault, and asking again will not help."""
 

@@ -86,8 +86,9 @@ class InnerRevert:
     address: bytes
     """The account that reverted."""
     data: bytes
-    live_logs: tuple[EvmLog, ...] = ()
-    """The account's own logs that stood when it reverted, itself included: none of a call that had failed before."""
+    live_logs: tuple[EvmLog, ...] | None = ()
+    """The account's own logs that stood when it reverted, itself included: none of a call that had failed before. None
+    where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

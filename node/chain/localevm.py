@@ -72,6 +72,10 @@ class LocalEvm:
         accounts = LazyAccounts(self.pinned, overrides.code)
         return run_call(LazyState(accounts, context), call)
 
+    def may_mask(self, _accounts: frozenset[bytes]) -> bytes | None:
+        """Nobody hides anything: `Outcome.reverts` has every frame."""
+        return None
+
     @property
     def learned_by_node(self) -> tuple[frozenset[bytes], frozenset[tuple[bytes, int]]]:
         """Accounts, and (account, slot) pairs, that the node was asked for."""

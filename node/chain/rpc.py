@@ -28,7 +28,7 @@ from node.chain.records import (
     tag_json,
 )
 from node.chain.reverts import ErrorBook
-from node.chain.transport import HttpTransport, RevertedCall
+from node.chain.transport import RevertedCall, Transport
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[None]]
@@ -47,11 +47,11 @@ class Retry:
 
 
 class Rpc:
-    """One L1 node."""
+    """L1: one node, or several that must agree."""
 
     def __init__(
         self,
-        transport: HttpTransport,
+        transport: Transport,
         *,
         errors: ErrorBook | None = None,
         retry: Retry | None = None,

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple, NoReturn
 import rlp  # type: ignore[import-untyped]
 from eth_hash.auto import keccak
 from rlp.exceptions import RLPException  # type: ignore[import-untyped]
-from trie.hexary import HexaryTrie
 from trie.exceptions import MissingTrieNode
+from trie.hexary import HexaryTrie
 
 from node.chain.errors import StateUnproven
 from node.chain.records import Block, block_from_json, data, hex_of, quantity

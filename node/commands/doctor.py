@@ -18,9 +18,9 @@ import trio
 from node.bench.machine import cpu_path
 from node.chain.errors import ChainError
 from node.chain.rpc import Retry, Rpc
-from node.chain.transport import HttpTransport
 from node.commands import Commands
 from node.config import NodeConfig, ProverSection, load_config
+from node.endpoints import Looked, connect_all, look_at
 from node.l1 import address_from_text
 from node.machine import refuses_dev_keys
 from node.output import Output
@@ -139,23 +139,26 @@ def key_finding(section: ProverSection, chain_id: int) -> Finding:
 
 
 async def chain_findings(config: NodeConfig) -> list[Finding]:
-    """The L1 endpoint and the contracts that the configuration names."""
-    rpc = Rpc(HttpTransport(config.chain.rpc_url), retry=Retry(attempts=1))
+    """The L1 endpoints, each by itself and together, and the contracts that the configuration names."""
+    wanted = config.chain.chain_id
+    looked = [await look_at(url) for url in config.chain.rpc]
+    found = [_endpoint_finding(each, config) for each in looked]
+    rpc = Rpc(connect_all(config.chain), retry=Retry(attempts=1))
     try:
         chain_id = await rpc.chain_id()
         head = await rpc.head()
-        client = await rpc.client_version()
     except ChainError as error:
-        return [Finding(name="rpc", level="bad", text=str(error)), *_prover_keys(config, config.chain.chain_id)]
-    wanted = config.chain.chain_id
-    found = [
-        Finding(name="rpc", level="ok", text=f"{config.chain.rpc_url}: {client}"),
+        return [*found, Finding(name="rpc", level="bad", text=str(error)), *_prover_keys(config, wanted)]
+    found.append(
         Finding(
             name="chain",
             level="ok" if wanted in (0, chain_id) else "bad",
             text=f"id {chain_id}, block {head.number}" + (f", configured for {wanted}" if wanted else ""),
-        ),
-    ]
+        )
+    )
+    if len(looked) > 1:
+        text = f"{config.chain.quorum or len(looked)} of {len(looked)} endpoints must agree, and do"
+        found.append(Finding(name="agreement", level="ok", text=text))
     lead_s = head.timestamp - int(time.time())
     found.append(
         Finding(
@@ -172,6 +175,16 @@ async def chain_findings(config: NodeConfig) -> list[Finding]:
         code = await rpc.code(address_from_text(text))
         found.append(Finding(name=name, level="ok" if code else "bad", text=f"{text}: {len(code)} bytes of code"))
     return found
+
+
+def _endpoint_finding(looked: Looked, config: NodeConfig) -> Finding:
+    if looked.head is None:
+        level: Level = "note" if config.chain.quorum else "bad"
+        return Finding(name="rpc", level=level, text=looked.problem)
+    text = f"{looked.url}: {looked.client}, block {looked.head.number}"
+    if not looked.has_proofs and config.chain.state == "proof":
+        return Finding(name="rpc", level="bad", text=f"{text}; no eth_getProof, which [chain] state = proof needs")
+    return Finding(name="rpc", level="ok", text=text + ("; proofs of state" if looked.has_proofs else ""))
 
 
 def _prover_keys(config: NodeConfig, chain_id: int) -> list[Finding]:

@@ -53,7 +53,7 @@ def casting(stage: Stage, root: Path, auction: AuctionSection, zkey: Path | None
         zkey: proving key of tier S; None lets every prover find the cached one, which builds the circuit to name it.
     """
     chain = ChainSection(
-        rpc_url=stage.l1.url,
+        rpc=(stage.l1.url,),
         chain_id=stage.contracts.chain_id,
         rollups="0x" + stage.deployment.rollups.hex(),
         market="0x" + stage.deployment.market.hex(),

@@ -174,7 +174,7 @@ def test_measurements(command: Command) -> None:
 def test_the_machine(command: Command, tmp_path: Path) -> None:
     """doctor, for this machine and for a configuration whose L1 does not answer."""
     (tmp_path / "node.toml").write_text(
-        f'role = "relay"\ndata_dir = "{tmp_path}"\n[chain]\nrpc_url = "http://127.0.0.1:1"\n'
+        f'role = "relay"\ndata_dir = "{tmp_path}"\n[chain]\nrpc = ["http://127.0.0.1:1"]\n'
     )
 
     assert command("doctor")["ok"]
@@ -266,7 +266,7 @@ async def _requester_node(l1: L1Process, folder: Path) -> tuple[NodeProcess, int
     await sender.wait("deposit")
     transport.close()
     chain = ChainSection(
-        rpc_url=l1.url,
+        rpc=(l1.url,),
         chain_id=scene.contracts.chain_id,
         rollups="0x" + scene.deployment.rollups.hex(),
         market="0x" + scene.deployment.market.hex(),

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from node.chain.evm import Call, Outcome
+from node.chain.callevm import may_call
+from node.chain.evm import Call, InnerRevert, Outcome
 from node.chain.localevm import Overrides
-from node.errors import PlanError
+from node.errors import MissMaskable, PlanError
 from node.l1 import ProofConfig
 from node.planner import Intent, Plan, RollupContext, TransactionIntent, Window, plan_call
 from node.planning import decode_intent, encode_intent
@@ -43,6 +44,24 @@ class WorldEvm:
         assert overrides.code
         return self._world.try_out(call)
 
+    def may_mask(self, _accounts: frozenset[bytes]) -> bytes | None:
+        """It shows everything."""
+        return None
+
+
+class OutsideEvm(WorldEvm):
+    """Sees what eth_call shows: how the outermost frame ended."""
+
+    def run(self, call: Call, overrides: Overrides) -> Outcome:
+        """Without inner frames and logs."""
+        outcome = super().run(call, overrides)
+        inner = InnerRevert(address=call.to or b"", data=outcome.output, live_logs=None)
+        return replace(outcome, logs=(), reverts=(inner,) if outcome.reverted else ())
+
+    def may_mask(self, accounts: frozenset[bytes]) -> bytes | None:
+        """By the code that the accounts have."""
+        return next((each for each in accounts if may_call(self._world.code(each))), None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
@@ -52,14 +71,14 @@ class Scene:
     actor: Contract
     states: dict[int, VmState]
 
-    def plan(self, intent: Intent | TransactionIntent) -> Plan:
+    def plan(self, intent: Intent | TransactionIntent, evm: type[WorldEvm] = WorldEvm) -> Plan:
         """At this moment."""
         config = ProofConfig(systems=(Address(self.made.accept_all.address),), families=(FAMILY,), threshold=1)
         contexts = {r: RollupContext(state=s, epoch=1, config=config) for r, s in self.states.items()}
         now = self.made.world.time
         return plan_call(
             intent,
-            evm=WorldEvm(self.made.world),
+            evm=evm(self.made.world),
             rollups=Address(self.made.rollups.address),
             contexts=contexts,
             window=Window(l2_time=now, not_before=now - 1, valid_until=now + 100),
@@ -91,14 +110,15 @@ class Scene:
 def scene(sources: dict[Address, str], second: dict[Address, str] | None = None) -> Scene:
     """One rollup, or two, with these programs."""
     made = setup()
-    actor = made.world.deploy("Player")
+    actor, oracle = made.world.deploy("Player"), made.world.deploy("PriceOracle", 7)
     states = {}
     for rollup_id, programs in ((ROLLUP, sources), (SECOND, second)):
         if programs is None:
             continue
-        at = str(int.from_bytes(actor.address, "big"))
+        at, leaf = (str(int.from_bytes(each.address, "big")) for each in (actor, oracle))
         accounts = (
-            GenesisAccount(address=a, program=assemble(programs[a].replace("ACTOR", at))) for a in sorted(programs)
+            GenesisAccount(address=a, program=assemble(programs[a].replace("ACTOR", at).replace("LEAF", leaf)))
+            for a in sorted(programs)
         )
         domain = transaction_domain(CHAIN_ID, Address(made.rollups.address))
         genesis = Genesis(accounts=tuple(accounts), domain=domain)
@@ -215,6 +235,49 @@ def test_a_call_that_l1_would_swallow_the_failure_of_is_planned() -> None:
     assert kinds(plan) == [("CALL", "CALL", 0xFFFF), ("CALL", "RESULT", 0), ("RESULT", "RESULT", 1)]
     at.lands(plan)
     assert at.actor.view("outcomes", 0)
+
+
+def test_from_outside_a_contract_that_could_hide_a_miss_is_refused() -> None:
+    """eth_call shows success, of a table that lacks an entry: planning it would waste a proof."""
+    at = scene({PROGRAM: "LDF f1, ACTOR\nXCALL f1, 0x0ac70001, 0, 0\n" + ANSWERS, OTHER: "RETURN 0"})
+    back = call_data("IRollups", "callL2", ROLLUP, OTHER, b"")
+    teach(at.made, at.actor, ASK, [(at.made.rollups.address, 0, back, True)], word(4))
+
+    with pytest.raises(MissMaskable) as refused:
+        at.plan(at.call(), OutsideEvm)
+
+    assert refused.value.code == "NOD-014"
+    assert at.actor.address.hex() in str(refused.value)
+
+
+def test_from_outside_flows_without_such_contracts_are_planned_alike() -> None:
+    """A transaction, and a call into another rollup: no L1 contract runs."""
+    at = scene({PROGRAM: "LDF f1, ACTOR\nRETURN 0"})
+    assert at.plan(at.call(), OutsideEvm).core == at.plan(at.call()).core
+    leaf = scene({PROGRAM: "LDF f1, LEAF\nXCALL f1, 0xa035b1fe, 0, 0\n" + ANSWERS})
+    assert kinds(leaf.plan(leaf.call(), OutsideEvm)) == [("CALL", "CALL", 0xFFFF), ("RESULT", "RESULT", 0)]
+    leaf.lands(leaf.plan(leaf.call(), OutsideEvm))
+
+
+@pytest.mark.parametrize(
+    ("code", "calls"),
+    [
+        ("", False),
+        ("60075f5260205ff3", False),
+        ("61f1f100", False),  # inside a PUSH2
+        ("7f" + "f1" * 32 + "00", False),
+        ("7f" + "f1" * 31, False),  # a PUSH cut short by the end
+        ("5ff1", True),
+        ("60f1f1", True),
+        ("00f4", True),  # also where nothing leads
+        ("fa", True),
+        ("f0", True),
+        ("f5", True),
+        ("ef0100" + "11" * 20, True),  # runs the code of another account
+    ],
+)
+def test_code_that_may_call_is_told_by_its_instructions(code: str, calls: bool) -> None:
+    assert may_call(bytes.fromhex(code)) == calls
 
 
 def test_equal_calls_inside_each_other_are_answered_innermost_first() -> None:
