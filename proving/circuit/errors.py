@@ -50,3 +50,13 @@ class ClaimMismatch(CircuitError):
         self.reason = reason
         self.entry = entry
         super().__init__(f"[{self.code}] {reason}: entry {entry}")
+
+
+def check(reason: str, what: str, needed: int, available: int) -> None:
+    """Require that something fits.
+
+    Raises:
+        TierExceeded: it does not.
+    """
+    if needed > available:
+        raise TierExceeded(reason, what, needed, available)

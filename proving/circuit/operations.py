@@ -18,6 +18,7 @@ _TABLE: Final = """
     0x07 XTRY    - f -
     0x08 XCALLV  - f i
     0x09 XTRYV   - f i
+    0x0a ICALL   - f i
     0x10 LDI     i - -
     0x11 MOV     i i -
     0x12 ADD     i i i
@@ -99,11 +100,12 @@ def unit_tag(name: str) -> int:
 
 JUMPS: Final = ("JMP", "JZ", "JNZ")
 CALLS: Final = ("XCALL", "XTRY", "XCALLV", "XTRYV")
+"""Calls out of the rollup."""
 TRIES: Final = ("XTRY", "XTRYV")
-VALUED: Final = ("XCALLV", "XTRYV")
-NUMBERS: Final = (*JUMPS, *CALLS, "RETURN", "REVERT", "LDI", "LDF", "LDFH")
+VALUED: Final = ("XCALLV", "XTRYV", "ICALL")
+NUMBERS: Final = (*JUMPS, *CALLS, "ICALL", "RETURN", "REVERT", "LDI", "LDF", "LDFH")
 """`imm` is a number below 2^128; for the others it is a word's number or 0."""
 WORD_OPERATIONS: Final = ("ARGHI", "ARGLO", "RETHI", "RETLO", "OUT")
 """`imm` names a data word."""
 ENVIRONMENT: Final = ("CALLER", "SELF", "VALUE", "TIME", "SEL", "ARGLEN", "RETLEN", "BALANCE", "RETOK")
-"""rd becomes something that is fixed for the entry."""
+"""rd becomes something that is fixed for the stretch."""

@@ -1,8 +1,8 @@
-"""The pool of rows: all steps of all entries of a table, one after another.
+"""The pool of rows: all steps of all stretches of a table, one after another.
 
-Rows come in *segments* of a few rows each. A segment belongs to one entry, or to none behind the last used one; an
-entry that runs a program has one or more segments in a row, in the order of the entries. A run that ends within a
-segment repeats its last step until the segment's end. What belongs to an entry (call data, answer, environment) is
+Rows come in *segments* of a few rows each. A segment belongs to one stretch, or to none behind the last used one; a
+stretch that runs a program has one or more segments in a row, in the order of the stretches. A run that ends within a
+segment repeats its last step until the segment's end. What belongs to a stretch (call data, answer, environment) is
 chosen once for a segment, and what a run ends with is read off the last row of its last segment.
 """
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from proving.circuit.bits import flags, select
 from proving.circuit.builder import Builder, Expr, plus
-from proving.circuit.entry import EntryRows, OpenEntry
 from proving.circuit.step import REGISTERS, Machine, StepEnd, StepHint, StepShape, Surroundings, step
+from proving.circuit.stretch import OpenStretch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,23 +22,47 @@ class RowsHint:
     """Who owns segments, and what their steps look up."""
 
     owners: Sequence[int | None]
-    """Entry of each segment."""
+    """Stretch of each segment."""
     steps: Sequence[StepHint]
-    """For each entry."""
+    """For each stretch."""
 
 
 @dataclass(slots=True, kw_only=True)
-class EntryRead:
-    """What the rows of one entry read. Lists are as long for every entry."""
+class StretchRead:
+    """What the rows of one stretch read. Lists are as long for every stretch."""
 
-    entry: OpenEntry
+    stretch: OpenStretch
     program: Expr
     """Number of its program."""
     both: list[Expr]
     environment: list[Expr]
-    """Without what is the same for all entries (`Common`)."""
+    """Without what is the same for all stretches (`Common`)."""
     cells: list[Expr]
-    """For each tree unit: 1 if it is a storage cell of the entry."""
+    """For each tree unit: 1 if it is a storage cell of the stretch."""
+
+
+@dataclass(slots=True, kw_only=True)
+class StretchRows:
+    """How the rows of one stretch end. All are 0 if it has none."""
+
+    pc: Expr
+    registers: list[Expr]
+    """Both are kept for stretches that can suspend only."""
+    out: list[Expr]
+    immediate: Expr
+    operand: Expr
+    xcall: Expr
+    """1 for an outgoing call."""
+    icall: Expr
+    """1 for a call inside the rollup."""
+    tries: Expr
+    sent: Expr
+    """Value of a call, allowed or not."""
+    returns: Expr
+    reverts: Expr
+    trap: Expr
+    steps: Expr
+    """Executed in this stretch, a trapping one included."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,7 +76,7 @@ class Common:
 
 
 class RowPool:
-    """Lays out the segments and collects what entries end with."""
+    """Lays out the segments and collects what stretches end with."""
 
     def __init__(
         self,
@@ -61,7 +85,7 @@ class RowPool:
         *,
         segments: int,
         segment_rows: int,
-        reads: Sequence[EntryRead],
+        reads: Sequence[StretchRead],
         common: Common,
         hint: RowsHint | None,
     ) -> None:
@@ -74,10 +98,10 @@ class RowPool:
         self.hint = hint
         self.places = len(reads)
         self.fetched: list[Expr] = []
-        self.ends: list[list[EntryRows]] = [[] for _ in reads]
-        """For each entry what each segment so far adds to its end."""
+        self.ends: list[list[StretchRows]] = [[] for _ in reads]
+        """For each stretch what each segment so far adds to its end."""
 
-    def run(self, cells: Machine, zero: Expr) -> tuple[list[EntryRows], Machine]:
+    def run(self, cells: Machine, zero: Expr) -> tuple[list[StretchRows], Machine]:
         """Lay out all segments.
 
         Args:
@@ -85,11 +109,11 @@ class RowPool:
             zero: a wire that is 0.
 
         Returns:
-            The end of each entry, and the state behind the last row.
+            The end of each stretch, and the state behind the last row.
         """
         b, places = self.b, range(self.places)
         owners = [self._owners(number) for number in range(self.segments)]
-        # For each segment 1 if it goes on with the entry of the one before.
+        # For each segment 1 if it goes on with the stretch of the one before.
         goes_on = [
             0 if number == 0 else plus(b.mul(x, y) for x, y in zip(owners[number - 1], owners[number], strict=True))
             for number in range(self.segments)
@@ -97,9 +121,9 @@ class RowPool:
         goes_on.append(0)
         first = [[b.mul(owners[n][e], 1 - goes_on[n]) for e in places] for n in range(self.segments)]
         for e, read in enumerate(self.reads):
-            b.equal(plus(row[e] for row in first), read.entry.run)
+            b.equal(plus(row[e] for row in first), read.stretch.run)
         for n in range(1, self.segments):
-            # Unused segments come last, entries in their order.
+            # Unused segments come last, stretches in their order.
             b.enforce(plus(owners[n]), 1 - plus(owners[n - 1]), 0)
             for e in range(1, self.places):
                 b.enforce(owners[n - 1][e], plus(owners[n][:e]), 0)
@@ -127,10 +151,10 @@ class RowPool:
         b = self.b
         if number == 0:
             return before
-        # An entry that is opened here and continues the frame that entry p suspended; p closed before.
+        # A stretch that is opened here and goes on with the frame that stretch p suspended; p closed before.
         sources = [p for p in range(self.places - 1) if self.ends[p]]
         resumes = [
-            plus(b.mul(first[e], self.reads[e].entry.replies[p]) for e in range(p + 1, self.places)) for p in sources
+            plus(b.mul(first[e], self.reads[e].stretch.resumes[p]) for e in range(p + 1, self.places)) for p in sources
         ]
         saved = [self._total(self.ends[p]) for p in sources]
 
@@ -169,8 +193,8 @@ class RowPool:
             both=chosen([read.both for read in reads]),
             program=chosen([[read.program] for read in reads])[0],
             environment=[*environment[:3], common.time, *environment[3:]],
-            arguments=chosen([read.entry.frame.arguments for read in reads]),
-            answer=chosen([read.entry.answer for read in reads]),
+            arguments=chosen([read.stretch.frame.arguments for read in reads]),
+            answer=chosen([read.stretch.answers for read in reads]),
             hashes=common.hashes,
             integers=common.integers,
             slots=common.slots,
@@ -188,11 +212,11 @@ class RowPool:
             # The sum is an integer below the field order: zero only if no step touched the cell.
             b.enforce(plus(row.touched[i] for row in rows), 1 - select(b, owners, mine), 0)
         # Without a tree unit for the account there is no balance to read.
-        b.enforce(plus(row.balance for row in rows), 1 - select(b, owners, [read.entry.account for read in reads]), 0)
+        b.enforce(plus(row.balance for row in rows), 1 - select(b, owners, [read.stretch.account for read in reads]), 0)
         return rows
 
     def _collect(self, rows: Sequence[StepEnd], owners: Sequence[Expr], goes_on: Expr) -> None:
-        """What the segment adds to the end of each entry: everything if it is the entry's last one."""
+        """What the segment adds to the end of each stretch: everything if it is the stretch's last one."""
         b, end = self.b, rows[-1]
         running = plus(1 - row.halted for row in rows)
         sent = b.mul(end.valued, end.second)
@@ -205,15 +229,15 @@ class RowPool:
 
             suspends = e < self.places - 1
             self.ends[e].append(
-                EntryRows(
+                StretchRows(
                     pc=kept(end.machine.pc) if suspends else 0,
                     registers=[kept(x) if suspends else 0 for x in end.machine.registers],
                     out=[kept(x) for x in end.machine.out],
                     immediate=kept(end.immediate),
                     operand=kept(end.operand),
                     xcall=kept(end.xcall),
+                    icall=kept(end.icall),
                     tries=kept(end.tries),
-                    valued=kept(end.valued),
                     sent=kept(sent),
                     returns=kept(end.returns),
                     reverts=kept(end.reverts),
@@ -223,19 +247,19 @@ class RowPool:
                 )
             )
 
-    def _total(self, ends: Sequence[EntryRows]) -> EntryRows:
+    def _total(self, ends: Sequence[StretchRows]) -> StretchRows:
         def column(xs: Sequence[Sequence[Expr]]) -> list[Expr]:
             return [plus(x) for x in zip(*xs, strict=True)]
 
-        return EntryRows(
+        return StretchRows(
             pc=plus(e.pc for e in ends),
             registers=column([e.registers for e in ends]),
             out=column([e.out for e in ends]),
             immediate=plus(e.immediate for e in ends),
             operand=plus(e.operand for e in ends),
             xcall=plus(e.xcall for e in ends),
+            icall=plus(e.icall for e in ends),
             tries=plus(e.tries for e in ends),
-            valued=plus(e.valued for e in ends),
             sent=plus(e.sent for e in ends),
             returns=plus(e.returns for e in ends),
             reverts=plus(e.reverts for e in ends),

@@ -1,7 +1,7 @@
 """One step of the machine (SPEC §4.3): fetch, decode, operate, write back.
 
-A step that ends the run (RETURN, REVERT, XCALL or a trap) leaves pc and state as they are, so that the steps after it
-repeat it and the last one shows how the run ended. A place whose entry runs no program has no operation in any step.
+A step that ends the stretch (RETURN, REVERT, a call or a trap) leaves pc and state as they are, so that the steps after
+it repeat it and the last one shows how the stretch ended. A row that serves no stretch has no operation.
 
 Registers that an operation does not use, and registers of the wrong class, have no flag here: an instruction that is
 ill-formed in that way has no witness.
@@ -53,7 +53,7 @@ class StepShape:
     cells: int
     """Tree units of the circuit."""
     inserting: tuple[int, ...]
-    """Cells that can be inserted. Of two that one entry inserts, the earlier one here must be inserted first."""
+    """Cells that can be inserted. Of two that one stretch inserts, the earlier one here must be inserted first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class StepHint:
     program: Sequence[tuple[int, int]]
     """(word0, imm) of each instruction."""
     cells: dict[int, int]
-    """Storage slot -> unit, for the entry that runs."""
+    """Storage slot -> unit, for the stretch that runs."""
     hashes: dict[tuple[int, int], int]
     """Inputs of HASH -> unit."""
     integers: dict[tuple[int, int, int], int]
@@ -95,9 +95,9 @@ class Surroundings:
     """What steps read and do not change. All are single wires."""
 
     run: Expr
-    """1 if the entry runs a program."""
+    """1 if a program runs."""
     both: list[Expr]
-    """For each two `inserting` cells, as `ordered_pairs` lists them: 1 if this entry inserts both."""
+    """For each two `inserting` cells, as `ordered_pairs` lists them: 1 if this stretch inserts both."""
     program: Expr
     """Number of the program that runs."""
     environment: list[Expr]
@@ -123,20 +123,22 @@ class Surroundings:
 
 @dataclass(slots=True, kw_only=True)
 class StepEnd:
-    """What the entry reads off a step."""
+    """What the stretch reads off a step."""
 
     machine: Machine
     halted: Expr
     xcall: Expr
     """1 for an outgoing call."""
+    icall: Expr
+    """1 for a call inside the rollup."""
     returns: Expr
     reverts: Expr
     trap: Expr
-    """OVERFLOW, ADDRESS, TYPE or DIVISION; ENDPOINT is decided for the last step only."""
+    """OVERFLOW, ADDRESS, TYPE or DIVISION; ENDPOINT, DEPTH and BALANCE are decided for the last step only."""
     tries: Expr
     """1 for XTRY and XTRYV."""
     valued: Expr
-    """1 for XCALLV and XTRYV."""
+    """1 for XCALLV, XTRYV and ICALL."""
     balance: Expr
     """1 for BALANCE."""
     immediate: Expr
@@ -197,6 +199,7 @@ def step(b: Builder, shape: StepShape, machine: Machine, around: Surroundings, h
         machine=_read_machine(outputs, shape),
         halted=outputs.one(),
         xcall=outputs.one(),
+        icall=outputs.one(),
         returns=outputs.one(),
         reverts=outputs.one(),
         trap=outputs.one(),
@@ -485,10 +488,10 @@ class StepGadget:
         out = [b.mul_add(f, ra - old, old) for f, old in zip(self.word["OUT"], machine.out[:words], strict=True)]
         out += [b.mul_add(f, rb - old, old) for f, old in zip(self.word["OUT"], machine.out[words:], strict=True)]
 
-        halted = 1 - self.around.run + self.any_of("RETURN", "REVERT", *CALLS) + trap
+        halted = 1 - self.around.run + self.any_of("RETURN", "REVERT", "ICALL", *CALLS) + trap
         jumps = op["JMP"] + op["JNZ"] + b.mul(op["JZ"] - op["JNZ"], self.zero)
         pc = b.mul_add(jumps, imm - machine.pc - 1, machine.pc + 1 - halted)
         values, types, present = self.after_cells
-        ends = [halted, self.any_of(*CALLS), op["RETURN"], op["REVERT"], trap]
+        ends = [halted, self.any_of(*CALLS), op["ICALL"], op["RETURN"], op["REVERT"], trap]
         ends += [self.any_of(*TRIES), self.any_of(*VALUED), op["BALANCE"], imm, ra, rb, self.fetched]
         return [pc, *registers, *out, *values, *types, *present, *ends, *self.cell]

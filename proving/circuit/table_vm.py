@@ -5,7 +5,8 @@ steps. The contract computes z and y from its own words S; h = L(TAG_STATEMENT, 
 but for a chance of n / r. Therefore S' needs no checks that the contract makes on S: ranges of header fields,
 endpoints, lengths, zeros in unused places.
 
-Layout: statement, program, entries opened, tree units opened, rows, entries closed, tree units closed.
+Layout: statement, program, entries and stretches opened, tree units opened, rows, stretches closed, tree units and
+entries closed.
 """
 
 from __future__ import annotations
@@ -18,28 +19,29 @@ from protocol.constants import ADDRESS_BITS, INT_BITS, MIN_TREE_DEPTH, TAG_STATE
 from protocol.constants import FIELD_ORDER as R
 from proving.circuit.bits import flags, from_bits, raw_bits, select, to_bits, weighted
 from proving.circuit.builder import Builder, CompiledCircuit, Expr, compile_circuit, plus, total, value
-from proving.circuit.entry import (
-    CloseEntry,
-    EntryHint,
-    EntryWords,
-    OpenEntry,
-    close_entry,
-    open_entry,
-    read_record,
+from proving.circuit.ending import (
+    CloseStretch,
+    chosen_end,
+    close_stretch,
+    link_parts,
+    waiting_frames,
+    waiting_units,
 )
+from proving.circuit.entry import EntryHint, EntryWords, OpenEntry, close_entry, open_entry, read_record
 from proving.circuit.integers import INTEGER_UNIT, OPERATIONS
 from proving.circuit.list_hash import list_hash
 from proving.circuit.lookup import count_entries, lookup, lookup_wires
 from proving.circuit.operations import CODES, unit_tag
 from proving.circuit.poseidon import poseidon
 from proving.circuit.program import PACKED, Code, Programs, load_programs
-from proving.circuit.rows import Common, EntryRead, RowPool, RowsHint
+from proving.circuit.rows import Common, RowPool, RowsHint, StretchRead, StretchRows
 from proving.circuit.step import REGISTERS, Machine, StepHint, StepShape
+from proving.circuit.stretch import OpenStretch, StretchHint, open_stretch
 from proving.circuit.tiers import SHAPES, Shape
 from proving.circuit.tree_unit import (
     CellEnd,
-    EntryView,
     Role,
+    StretchView,
     TreeHint,
     Unit,
     UnitHint,
@@ -62,19 +64,22 @@ class Hints:
     """Statement words."""
     programs: Sequence[Code]
     runs: Sequence[int | None]
-    """For each entry the number of the program that it runs."""
+    """For each stretch the number of the program that it runs."""
     hashes: Sequence[tuple[int, int]]
     """Inputs of each HASH unit."""
     integers: Sequence[tuple[int, int, int] | None]
     """Opcode and operands of each integer unit; None if it is not used."""
     entries: Sequence[EntryHint | None]
+    stretches: Sequence[StretchHint | None]
+    waiting: Sequence[int | None]
+    """For each unit that hashes a frame the stretch that suspends it."""
     units: Sequence[UnitHint | None]
     """In the order of the shape's `roles`."""
     tree: TreeHint
     segments: Sequence[int | None]
-    """Entry that owns each segment of rows."""
+    """Stretch that owns each segment of rows."""
     cells: Sequence[dict[int, int]]
-    """For each entry: storage slot -> unit."""
+    """For each stretch: storage slot -> unit."""
 
 
 def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> Late:
@@ -88,7 +93,17 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> Late:
     hashes = _hash_units(b, shape.hashes, hints)
     integers = _integer_units(b, shape.integers, hints)
 
-    opened, numbers = _open_entries(b, shape, words, enabled, code.hashes, hints)
+    entries = [
+        open_entry(
+            b,
+            words=_entry_words(words, shape, place),
+            enabled=enabled[place],
+            first=place == 0,
+            hint=hints.entries[place] if hints else None,
+        )
+        for place in range(shape.tier.entries)
+    ]
+    opened, numbers = _open_stretches(b, shape, entries, words[0], code.hashes, hints)
     units = _open_units(b, shape, opened, hints)
 
     zero = b.define(0)
@@ -105,74 +120,61 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> Late:
         step_shape(shape),
         segments=shape.segments,
         segment_rows=shape.segment_rows,
-        reads=[_entry_read(b, entry, numbers[place], units, place, rollup_id) for place, entry in enumerate(opened)],
+        reads=[_read(b, stretch, numbers[at], units, at, rollup_id) for at, stretch in enumerate(opened)],
         common=Common(time=time, hashes=hashes, integers=integers, slots=[unit.slot for unit in units]),
         hint=_rows_hint(hints),
     )
     rows, cells = pool.run(cells, zero)
-    closed: list[CloseEntry] = []
-    for place, (entry, last) in enumerate(zip(opened, rows, strict=True)):
-        closed.append(
-            close_entry(
-                b,
-                entry=entry,
-                rollup_id=rollup_id,
-                last=last,
-                earlier=closed,
-                can_suspend=_can_suspend(shape, place),
-            )
-        )
-    _close_trees(b, shape, units, cells, closed, hints)
+    closed = _close_stretches(b, shape, entries, opened, rows, rollup_id, hints)
+    _close_trees(b, shape, entries, units, cells, closed, hints)
     return _close_lookup(b, code, pool.fetched, words, h, z)
 
 
-def _open_entries(
+def _open_stretches(
     b: Builder,
     shape: Shape,
-    words: Sequence[Expr],
-    enabled: Sequence[Expr],
+    entries: Sequence[OpenEntry],
+    rollup_id: Expr,
     hashes: Sequence[Expr],
     hints: Hints | None,
-) -> tuple[list[OpenEntry], list[Expr]]:
-    """All entries, and the number of the program that each of them runs."""
-    opened: list[OpenEntry] = []
+) -> tuple[list[OpenStretch], list[Expr]]:
+    """All stretches, and the number of the program that each of them runs."""
+    opened: list[OpenStretch] = []
     numbers: list[Expr] = []
-    for place in range(shape.tier.entries):
-        opened.append(
-            open_entry(
-                b,
-                words=_entry_words(words, shape, place),
-                enabled=enabled[place],
-                rollup_id=words[0],
-                earlier=opened,
-                can_suspend=_can_suspend(shape, place),
-                hint=hints.entries[place] if hints else None,
-            )
-        )
-        runs = flags(b, len(hashes), lambda place=place: hints.runs[place] if hints else None)  # type: ignore[misc]
+    for at in range(shape.stretches):
+        hint = hints.stretches[at] if hints else None
+        opened.append(open_stretch(b, entries=entries, earlier=opened, rollup_id=rollup_id, hint=hint))
+        runs = flags(b, len(hashes), lambda at=at: hints.runs[at] if hints else None)  # type: ignore[misc]
         b.equal(plus(runs), opened[-1].run)
         for flag, code_hash in zip(runs, hashes, strict=True):
             b.enforce(flag, opened[-1].frame.code_hash - code_hash, 0)
         numbers.append(weighted(runs))
+    for e, entry in enumerate(entries[1:]):
+        # Each entry has one first stretch.
+        starts = [stretch.place.starts or () for stretch in opened]
+        b.equal(plus(flags_[e] for flags_ in starts if e < len(flags_)), entry.enabled)
     return opened, numbers
 
 
-def _open_units(b: Builder, shape: Shape, opened: Sequence[OpenEntry], hints: Hints | None) -> list[Unit]:
-    """All tree units; each CALL has exactly one for its account, which shows code hash and balance."""
-    addresses = [entry.frame.address for entry in opened]
+def _open_units(b: Builder, shape: Shape, opened: Sequence[OpenStretch], hints: Hints | None) -> list[Unit]:
+    """All tree units; each fresh frame has exactly one for its account, which shows code hash and balance."""
+    addresses = [stretch.frame.address for stretch in opened]
     units = [
         open_unit(b, role, addresses=addresses, hint=hints.units[i] if hints else None)
         for i, role in enumerate(shape.roles)
     ]
     keep_cells_apart(b, units)
-    for place, entry in enumerate(opened):
-        b.equal(plus(unit.accounts[place] for unit in units), entry.account)
-        before = select(b, [unit.accounts[place] for unit in units], [unit.start[0] for unit in units])
-        entry.balance = _balance(b, before + entry.credit)
+    for at, stretch in enumerate(opened):
+        b.equal(plus(unit.accounts[at] for unit in units), stretch.account)
+        if at:
+            b.equal(plus(unit.payers[at - 1] for unit in units if unit.payers), stretch.pays)
+        before = select(b, [unit.accounts[at] for unit in units], [unit.start[0] for unit in units])
+        stretch.balance = _balance(b, before + stretch.credit)
         # A credit that would reach 2^128 fails, instead of making the nonce grow: the balance before is not negative.
-        to_bits(b, entry.balance - entry.credit, INT_BITS)
+        to_bits(b, stretch.balance - stretch.credit, INT_BITS)
         for unit in units:
-            b.enforce(unit.accounts[place], unit.start[1] - entry.frame.code_hash, 0)
+            # A frame's code hash is what the account says when it begins.
+            b.enforce(unit.accounts[at], unit.start[1] - stretch.frame.code_hash, 0)
     return units
 
 
@@ -184,19 +186,55 @@ def _balance(b: Builder, packed: Expr) -> Expr:
     return b.define(balance)
 
 
+def _close_stretches(
+    b: Builder,
+    shape: Shape,
+    entries: Sequence[OpenEntry],
+    opened: Sequence[OpenStretch],
+    rows: Sequence[StretchRows],
+    rollup_id: Expr,
+    hints: Hints | None,
+) -> list[CloseStretch]:
+    waiting = waiting_units(b, shape.waiting, shape.stretches, hints.waiting if hints else None)
+    hashed = [plus(column) for column in zip(*waiting, strict=True)] + [0]
+    closed: list[CloseStretch] = []
+    for at, (stretch, last) in enumerate(zip(opened, rows, strict=True)):
+        hint = hints.stretches[at] if hints else None
+        closed.append(
+            close_stretch(
+                b,
+                stretch=stretch,
+                behind=opened[at + 1].place if at + 1 < len(opened) else None,
+                entries=entries,
+                rollup_id=rollup_id,
+                last=last,
+                hashed=hashed[at],
+                known_hash=hint.frame_hash if hint else 0,
+                earlier=closed,
+            )
+        )
+    waiting_frames(b, waiting, closed)
+    for entry, link in zip(entries, link_parts(b, closed, len(entries)), strict=True):
+        b.equal(entry.words.link, link)
+    return closed
+
+
 def _close_trees(
     b: Builder,
     shape: Shape,
+    entries: Sequence[OpenEntry],
     units: Sequence[Unit],
     cells: Machine,
-    closed: Sequence[CloseEntry],
+    closed: Sequence[CloseStretch],
     hints: Hints | None,
 ) -> None:
+    """Rewrite leaves; each stretch behind another starts from what that one leaves, each entry leaves its new root."""
     views = [
-        EntryView(
-            enabled=end.opened.enabled,
+        StretchView(
+            used=end.opened.used,
             # Less what goes out with the next action.
-            credit=end.opened.credit - end.opened.words.next.value,
+            credit=end.opened.credit - b.mul(end.suspended, end.sent),
+            debit=end.opened.debit,
             failed=end.failed,
             tree_in=end.opened.tree_in,
             next_in=end.opened.next_in,
@@ -213,13 +251,21 @@ def _close_trees(
         tree_levels=MIN_TREE_DEPTH,
         hint=hints.tree if hints else None,
     )
-    for end, (tree, following) in zip(closed, trees, strict=True):
-        _new_root(b, end, tree, following)
-
-
-def _can_suspend(shape: Shape, place: int) -> bool:
-    """A frame that the last place suspended could not be continued in this table, so no flow could end."""
-    return place < shape.tier.entries - 1
+    kept: list[tuple[Expr, Expr]] = []
+    for end, left in zip(closed, trees, strict=True):
+        opened = end.opened
+        if kept:
+            found = zip((opened.tree_in, opened.next_in), opened.stated, kept[-1], strict=False)
+            for x, stated, before in found:
+                b.enforce(opened.place.goes_on, before, x - stated)
+        # A failed frame leaves the tree from before it began (SPEC §4.6).
+        start = (opened.frame.start_tree, opened.frame.start_next)
+        tree, following = (b.mul_add(end.failed, x - y, y) for x, y in zip(start, left, strict=True))
+        kept.append((tree, following))
+    for e, entry in enumerate(entries):
+        parts = [chosen_end(b, closed, column, e) for column in zip(*kept, strict=True)]
+        frames = chosen_end(b, closed, [end.frames for end in closed], e)
+        close_entry(b, entry, tree=parts[0], following=parts[1], frames=frames)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -337,18 +383,18 @@ def step_shape(shape: Shape) -> StepShape:
     )
 
 
-def _entry_read(
-    b: Builder, entry: OpenEntry, program: Expr, units: Sequence[Unit], place: int, rollup_id: Expr
-) -> EntryRead:
-    frame = entry.frame
+def _read(
+    b: Builder, stretch: OpenStretch, program: Expr, units: Sequence[Unit], at: int, rollup_id: Expr
+) -> StretchRead:
+    frame = stretch.frame
     own = frame.address + rollup_id * (1 << ADDRESS_BITS)
-    answer = [entry.answer_length, entry.balance, entry.result]
-    return EntryRead(
-        entry=entry,
+    answer = [stretch.answer_length, stretch.balance, stretch.succeeded]
+    return StretchRead(
+        stretch=stretch,
         program=program,
-        both=insertion_orders(b, units, place),
+        both=insertion_orders(b, units, at),
         environment=[frame.caller, own, frame.value, frame.selector, frame.length, *answer],
-        cells=[unit.cells[place] for unit in units],
+        cells=[unit.cells[at] for unit in units],
     )
 
 
@@ -363,15 +409,6 @@ def _rows_hint(hints: Hints | None) -> RowsHint | None:
         for code, cells in zip(codes, hints.cells, strict=True)
     ]
     return RowsHint(owners=hints.segments, steps=steps)
-
-
-def _new_root(b: Builder, end: CloseEntry, tree: Expr, following: Expr) -> None:
-    """A failed run leaves the tree from before its frame began (SPEC §4.6)."""
-    frame = end.opened.frame
-    kept_tree = b.mul_add(end.failed, frame.start_tree - tree, tree)
-    kept_next = b.mul_add(end.failed, frame.start_next - following, following)
-    (root,) = b.stamp(poseidon(3), [kept_tree, kept_next, b.define(end.frames)])
-    b.enforce(end.opened.enabled, root - end.opened.words.new_root, 0)
 
 
 @cache

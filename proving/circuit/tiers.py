@@ -14,8 +14,12 @@ class Shape:
     """What a circuit has room for. Sizes beyond the tier's own (entries, data words) limit this circuit only."""
 
     tier: Tier
+    stretches: int
+    """Runs of one frame between two changes of frames, at least one for each entry."""
+    waiting: int
+    """Frames that wait behind an entry, each counted once: every frame of a chain."""
     segments: int
-    """Segments of rows; each serves one entry."""
+    """Segments of rows; each serves one stretch."""
     segment_rows: int
     """Steps of one segment."""
     programs: int
@@ -23,9 +27,9 @@ class Shape:
     chunks: int
     """Chunks of 15 instructions, over all programs."""
     hashes: int
-    """HASH inputs that differ, over all entries."""
+    """HASH inputs that differ, in one table."""
     integers: int
-    """Operations of integer units that differ, over all entries."""
+    """Operations of integer units that differ, in one table."""
     pairs: int
     """Pairs of tree units that can write: a pair for each insertion, one unit for each rewritten key."""
     readers: int
@@ -41,6 +45,8 @@ class Shape:
 
 SHAPE_S: Final = Shape(
     tier=TIER_S,
+    stretches=3,
+    waiting=2,
     segments=13,
     segment_rows=6,
     programs=4,
@@ -53,6 +59,8 @@ SHAPE_S: Final = Shape(
 )
 SHAPE_M: Final = Shape(
     tier=TIER_M,
+    stretches=10,
+    waiting=4,
     segments=16,
     segment_rows=8,
     programs=6,

@@ -1,16 +1,17 @@
 """Tree units: the places of a circuit at which leaves of the state tree are opened, and in some rewritten.
 
-A *cell* is one key that one entry touches: a storage slot, or the account that a CALL goes to. A reading unit opens one
-leaf. Writing units come in pairs; each can replace one leaf, and a pair can insert one. Kinds of a unit:
+A *cell* is one key that one stretch touches: a storage slot, the account of its frame, or the account that pays for it.
+A reading unit opens one leaf. Writing units come in pairs; each can replace one leaf, and a pair can insert one. Kinds
+of a unit:
 
 - HIT     the key is present: the leaf holds it. A writing unit puts the cell's last value there.
 - ABSENT  the key is absent: the leaf is the one before it. Nothing changes.
 - LOW     first of a pair: the key is absent and is inserted; the leaf before it gets the key as its `nextKey`.
 - NEW     second of that pair: an empty place at `nextIndex` gets the new leaf. It is not a cell.
-- unused  belongs to no entry and says nothing.
+- unused  belongs to no stretch and says nothing.
 
-Cells of one entry must have different keys: with one key under two cells a program could read a value that it has
-overwritten.
+Storage cells of one stretch must have different keys: with one key under two cells a program could read a value that it
+has overwritten. A caller that calls itself pays nothing, so that no account has two cells that write.
 """
 
 from __future__ import annotations
@@ -59,9 +60,11 @@ class UnitHint:
     """What a used unit holds."""
 
     kind: Kind
-    entry: int
-    """Place of the entry that it serves."""
+    stretch: int
+    """That it serves."""
     is_account: bool
+    is_payer: bool
+    """Whether it is the account of the stretch, or that of its caller."""
     slot: int
     """Storage slot; 0 for an account."""
     leaf: tuple[int, int, int, int]
@@ -78,32 +81,41 @@ class Unit:
     low: Expr
     new: Expr
     is_account: Expr
+    """1 for an account of either kind."""
     owners: list[Expr]
-    """One flag for each entry."""
+    """One flag for each stretch."""
     slot: Expr
     key: Expr
     leaf: list[Expr]
     start: tuple[Expr, Expr]
-    """Value and type (for an account: packed balance, code hash) that the entry finds; zeros if absent."""
+    """Value and type (for an account: packed balance, code hash) that the stretch finds; zeros if absent."""
     cells: list[Expr]
-    """For each entry: 1 if this is a storage cell of it."""
+    """For each stretch: 1 if this is a storage cell of it."""
     accounts: list[Expr]
-    """For each entry: 1 if this is its account."""
+    """For each stretch: 1 if this is its account."""
+    payers: list[Expr]
+    """For each stretch from the second: 1 if this is the account of the one before, which pays; empty for a reader."""
 
 
 def open_unit(b: Builder, role: Role, *, addresses: Sequence[Expr], hint: UnitHint | None) -> Unit:
     """The front half of a unit: kind, owner, key, and what the leaf says about the key.
 
     Args:
-        addresses: of the accounts that the entries run for.
+        addresses: of the accounts that the stretches run for.
         hint: None if unused or while recording.
     """
     kinds = KINDS[role]
     chosen = flags(b, len(kinds), lambda: kinds.index(hint.kind) if hint else None)
     kind: dict[Kind, Expr] = {k: 0 for k in Kind}
     kind.update(zip(kinds, chosen, strict=True))
-    is_account = b.boolean(lambda: int(hint is not None and hint.is_account))
-    owners = flags(b, len(addresses), lambda: hint.entry if hint else None)
+    own_account = b.boolean(lambda: int(hint is not None and hint.is_account))
+    is_payer: Expr = 0
+    if role is not Role.READ:
+        is_payer = b.boolean(lambda: int(hint is not None and hint.is_payer))
+        # Who pays has an account.
+        b.enforce(is_payer, 1 - kind[Kind.HIT] + own_account, 0)
+    is_account = own_account + is_payer
+    owners = flags(b, len(addresses), lambda: hint.stretch if hint else None)
     # At most one kind, exactly as many owners.
     used = plus(chosen)
     b.enforce(used, used - 1, 0)
@@ -113,7 +125,9 @@ def open_unit(b: Builder, role: Role, *, addresses: Sequence[Expr], hint: UnitHi
     (slot,) = b.choices(1, lambda: (hint.slot if hint else 0,))
     b.enforce(is_account, slot, 0)
 
-    address = b.define(select(b, owners, addresses))
+    payers = [b.mul(owner, is_payer) for owner in owners[1:]] if role is not Role.READ else []
+    before = select(b, payers, [x - y for x, y in zip(addresses[:-1], addresses[1:], strict=True)]) if payers else 0
+    address = b.define(select(b, owners, addresses) + before)
     namespace = b.define(1 + is_account)
     (key,) = b.stamp(poseidon(3), [namespace, address, slot])
     leaf = b.choices(4, lambda: hint.leaf if hint else (0, 0, 0, 0))
@@ -140,12 +154,13 @@ def open_unit(b: Builder, role: Role, *, addresses: Sequence[Expr], hint: UnitHi
         leaf=leaf,
         start=(b.mul(kind[Kind.HIT], leaf[2]), b.mul(kind[Kind.HIT], leaf[3])),
         cells=[b.mul(owner, has_key - is_account) for owner in owners],
-        accounts=[b.mul(owner, is_account) for owner in owners],
+        accounts=[b.mul(owner, own_account) for owner in owners],
+        payers=payers,
     )
 
 
 def keep_cells_apart(b: Builder, units: Sequence[Unit]) -> None:
-    """Constrain storage cells of one entry to have different keys."""
+    """Constrain storage cells of one stretch to have different keys."""
     for i, one in enumerate(units):
         for other in units[:i]:
             same = select(b, one.cells, other.cells)
@@ -159,7 +174,7 @@ def keep_cells_apart(b: Builder, units: Sequence[Unit]) -> None:
 
 
 def insertion_orders(b: Builder, units: Sequence[Unit], place: int) -> list[Expr]:
-    """For each two first units, in a fixed order: 1 if the entry inserts storage at both."""
+    """For each two first units, in a fixed order: 1 if the stretch inserts storage at both."""
     first = [unit for unit in units if unit.role is Role.FIRST]
     inserts = [b.mul(unit.cells[place], unit.low) for unit in first]
     return [b.mul(inserts[i], inserts[j]) for i, j in ordered_pairs(len(inserts))]
@@ -181,14 +196,16 @@ class CellEnd:
 
 
 @dataclass(slots=True, kw_only=True)
-class EntryView:
-    """What units need to know about one entry."""
+class StretchView:
+    """What units need to know about one stretch."""
 
-    enabled: Expr
+    used: Expr
     credit: Expr
     """What the account's balance grows by, perhaps less than 0."""
+    debit: Expr
+    """What the balance of the caller's account shrinks by."""
     failed: Expr
-    """1 if the entry's effects are undone."""
+    """1 if the stretch's effects are undone."""
     tree_in: Expr
     next_in: Expr
 
@@ -200,22 +217,22 @@ class TreeHint:
     paths: Sequence[PathHint]
     """For each unit, used or not, from its leaf to the block's root."""
     block: PathHint
-    """From the block's root to the tree's root, before the first entry."""
+    """From the block's root to the tree's root, before the first stretch."""
     blocks_in: Sequence[int]
-    """For each entry the block's root before it."""
+    """For each stretch the block's root before it."""
     versions: Sequence[int | None]
-    """For each entry the version of the tree it starts from: 0 is the first entry's, i + 1 what entry i left."""
+    """For each stretch the version of the tree it starts from: 0 is the first one's, i + 1 what stretch i left."""
 
 
-def _version(hint: TreeHint | None, entry: int) -> int | None:
-    return hint.versions[entry] if hint else None
+def _version(hint: TreeHint | None, stretch: int) -> int | None:
+    return hint.versions[stretch] if hint else None
 
 
 def close_units(
     b: Builder,
     units: Sequence[Unit],
     ends: Sequence[CellEnd],
-    entries: Sequence[EntryView],
+    stretches: Sequence[StretchView],
     *,
     block_levels: int,
     tree_levels: int,
@@ -228,15 +245,17 @@ def close_units(
         ends: for each unit its cell's end.
 
     Returns:
-        For each entry the tree root and nextIndex after its units.
+        For each stretch the tree root and nextIndex after its units.
     """
-    blocks_in = b.choices(len(entries), lambda: hint.blocks_in if hint else ())
-    blocks, nexts = list(blocks_in), [entry.next_in for entry in entries]
+    blocks_in = b.choices(len(stretches), lambda: hint.blocks_in if hint else ())
+    blocks, nexts = list(blocks_in), [stretch.next_in for stretch in stretches]
     places: list[tuple[Expr, Expr, Expr]] = []
     for i, (unit, end) in enumerate(zip(units, ends, strict=True)):
         path = hint.paths[i] if hint else None
-        undone = select(b, unit.owners, [entry.failed for entry in entries])
-        credit = select(b, unit.accounts, [entry.credit for entry in entries])
+        undone = select(b, unit.owners, [stretch.failed for stretch in stretches])
+        credit = select(b, unit.accounts, [stretch.credit for stretch in stretches])
+        if unit.payers:
+            credit = credit - select(b, unit.payers, [stretch.debit for stretch in stretches[1:]])
         last = (end.value + credit, end.type)
         if unit.role is not Role.SECOND:
             # An absent key stays absent, and no value arrives there, unless all is undone.
@@ -283,12 +302,12 @@ def close_units(
     *trees, block = b.stamp(above, versions, hint.block if hint else None)
     for fills, index, following in places:
         b.enforce(fills, block * 4**block_levels + index - following, 0)
-    b.equal(trees[0], entries[0].tree_in)
-    for e in range(1, len(entries)):
-        # An entry starts from the tree that the table starts from, or that an earlier own entry made.
+    b.equal(trees[0], stretches[0].tree_in)
+    for e in range(1, len(stretches)):
+        # A stretch starts from the tree that the table starts from, or that an earlier stretch made.
         version = flags(b, e + 1, partial(_version, hint, e))
-        b.equal(plus(version), entries[e].enabled)
+        b.equal(plus(version), stretches[e].used)
         for k, flag in enumerate(version):
-            b.enforce(flag, entries[e].tree_in - trees[k], 0)
+            b.enforce(flag, stretches[e].tree_in - trees[k], 0)
             b.enforce(flag, blocks_in[e] - versions[k], 0)
     return list(zip(trees[1:], nexts, strict=True))

@@ -12,7 +12,7 @@ from protocol.vm.assembler import assemble
 from protocol.vm.execution import Outcome, Trap
 from protocol.vm.state import account_key, unpack_account
 from proving.circuit.plan import plan
-from tests.property.circuit.test_forgeries import FAILED, NEXT, claim, refusals, told
+from tests.property.circuit.test_forgeries import FAILED, NEXT, claim, refusals, told, waits
 from tests.support.circuits import broken, circuit, witness_of
 from tests.support.forger import SHAPE, constraints, forge
 from tests.support.stories import ACCOUNT, Story, state_of, words
@@ -112,11 +112,11 @@ def test_a_failed_try_cannot_pass_for_a_good_one_nor_end_the_frame(amount: int) 
     hints, honest = told(story)
     second = 4 + ENTRY + 3 + SHAPE.tier.record_words
     retok = claim(hints, **{f"w{second + 7}": 1})
-    entry = hints.entries[1]
-    assert entry is not None
+    first, stretch, _ = hints.stretches
+    assert stretch is not None
     ended = claim(hints, **{f"w{second}": FAILED, f"w{second + 6}": 0, f"w{4 + ENTRY + 2}": story.first.root})
-    ended = replace(ended, entries=[hints.entries[0], replace(entry, tried=False), None])
-    gone = replace(hints, entries=[hints.entries[0], replace(entry, account=False), None])
+    ended = replace(ended, stretches=[first, replace(stretch, tried=False), None])
+    gone = replace(hints, stretches=[first, replace(stretch, account=False), None])
 
     assert refusals(retok, honest) == ["glue"]
     assert refusals(ended, honest)
@@ -160,7 +160,7 @@ def test_what_was_not_there_cannot_be_sent() -> None:
     first, second = hints.entries[:2]
     assert first is not None and second is not None
     entries = [first, replace(second, tree_root=tree.root, frames=frame.hash), None]
-    lie = replace(claim(hints, root=owing.root, **out), entries=entries)
+    lie = waits(replace(claim(hints, root=owing.root, **out), entries=entries), 0, frame.hash)
     bits = [stamp for stamp in circuit().stamps if stamp.name == "canonical bits"][0]
     # in_range, its inverse, own, its inverse, two products, then `yes`.
     found = [refusals(lie, honest, {bits.first_wire + bits.wires + k: 1}) for k in range(12)]

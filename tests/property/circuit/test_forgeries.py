@@ -19,7 +19,8 @@ from protocol.vm.execution import Outcome, Trap
 from protocol.vm.poseidon import P
 from protocol.vm.state import FIELD_WORD, INTEGER_WORD, account_key, storage_key
 from proving.circuit.operations import unit_tag
-from proving.circuit.plan import _path, plan
+from proving.circuit.placing import path_of
+from proving.circuit.plan import plan
 from proving.circuit.table_vm import Hints
 from proving.circuit.tree_unit import Kind, UnitHint
 from tests.support.circuits import circuit
@@ -46,6 +47,15 @@ def claim(hints: Hints, **changes: int) -> Hints:
     for name, x in changes.items():
         claimed[names.get(name) or int(name[1:])] = x % R
     return replace(hints, words=claimed)
+
+
+def waits(hints: Hints, at: int, frame_hash: int) -> Hints:
+    """Hash the frame of stretch `at` in the first unit that does."""
+    stretches = list(hints.stretches)
+    stretch = stretches[at]
+    assert stretch is not None
+    stretches[at] = replace(stretch, frame_hash=frame_hash)
+    return replace(hints, waiting=[at, *hints.waiting[1:]], stretches=stretches)
 
 
 def refusals(hints: Hints, honest: list[int], lies: dict[int, int] | None = None) -> list[str]:
@@ -126,6 +136,7 @@ def test_an_endpoint_trap_cannot_be_hidden() -> None:
     frame = replace(run.frame, pc=1, steps=2, registers=run.steps[-1].after, called=True)
     root = replace(run.post, frames=frame).root
     lie = claim(hints, head=0, w4=1, root=root, meta=(4 << 32) + 1, **{f"w{NEXT + 1}": own, f"w{NEXT + 4}": 9})
+    lie = waits(lie, 0, frame.hash)
 
     assert refusals(lie, honest, {allowed_flags()[1]: 0}) == ["glue"]
 
@@ -138,7 +149,7 @@ def test_an_endpoint_trap_cannot_be_invented() -> None:
     hints, honest = told(story)
     caller = endpoint(0, USER)
     changes = {f"w{NEXT + 1}": caller, f"w{NEXT + 4}": 0}
-    lie = claim(hints, head=FAILED, w4=0, root=run.pre.root, meta=0, **changes)
+    lie = replace(claim(hints, head=FAILED, w4=0, root=run.pre.root, meta=0, **changes), waiting=[None] * SHAPE.waiting)
 
     assert refusals(lie, honest, {allowed_flags()[0]: 0}) == ["glue"]
 
@@ -271,8 +282,8 @@ def test_one_slot_cannot_have_two_cells() -> None:
     opening = tree.open(storage_key(int.from_bytes(ACCOUNT, "big"), 0))
     leaf = (opening.leaf.key, opening.leaf.next_key, opening.leaf.v0, opening.leaf.v1)
     units, paths = list(hints.units), list(hints.tree.paths)
-    units[reader] = UnitHint(kind=Kind.HIT, entry=0, is_account=False, slot=0, leaf=leaf)
-    paths[reader] = _path(tree, opening.index, range(SHAPE.block_levels))
+    units[reader] = UnitHint(kind=Kind.HIT, stretch=0, is_account=False, is_payer=False, slot=0, leaf=leaf)
+    paths[reader] = path_of(tree, opening.index, range(SHAPE.block_levels))
     cells = [Turns(dict(hints.cells[0]), 0, reader), *hints.cells[1:]]
     lie = replace(claim(hints, low=7), units=units, tree=replace(hints.tree, paths=paths), cells=cells)
 
@@ -295,7 +306,7 @@ def relinked(story: Story, hints: Hints, number: int, key: int) -> Hints:
     unit = units[number]
     assert unit is not None
     units[number] = replace(unit, leaf=leaf)
-    paths[number] = _path(tree, opening.index, range(SHAPE.block_levels))
+    paths[number] = path_of(tree, opening.index, range(SHAPE.block_levels))
     return replace(hints, units=units, tree=replace(hints.tree, paths=paths))
 
 
@@ -416,7 +427,7 @@ def test_a_new_leaf_goes_to_the_next_index() -> None:
     shifted = replace(hints, entries=[replace(entry, next_index=entry.next_index + 1), None, None])
     middle = story.runs[0].operations[-1].low.after  # type: ignore[union-attr]
     paths = list(hints.tree.paths)
-    paths[1] = _path(middle, middle.next_index + 1, range(SHAPE.block_levels))
+    paths[1] = path_of(middle, middle.next_index + 1, range(SHAPE.block_levels))
     elsewhere = replace(hints, tree=replace(hints.tree, paths=paths))
 
     assert refusals(shifted, honest)

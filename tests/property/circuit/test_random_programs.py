@@ -49,6 +49,7 @@ def instruction(rng: random.Random, pc: int, count: int) -> Instruction:
         Immediate.XTRY: lambda: (
             xcall_immediate(rng.getrandbits(32), rng.randrange(5), 1 + rng.getrandbits(63)) | rng.getrandbits(1) << 104
         ),
+        Immediate.ICALL: lambda: xcall_immediate(rng.getrandbits(32), rng.randrange(5), 0),
         Immediate.XCALL: lambda: xcall_immediate(rng.getrandbits(32), rng.randrange(5), rng.getrandbits(64)),
     }
     rd, ra, rb = (registers[operand]() for operand in (spec.rd, spec.ra, spec.rb))

@@ -27,6 +27,8 @@ def test_readme_states_what_one_more_costs() -> None:
         "pair of tree updates": replace(s, pairs=s.pairs + 1),
         "tree read": replace(s, readers=s.readers + 1),
         "entry": replace(s, tier=replace(s.tier, entries=s.tier.entries + 1)),
+        "stretch": replace(s, stretches=s.stretches + 1),
+        "frame that waits": replace(s, waiting=s.waiting + 1),
         "data word": replace(s, tier=replace(s.tier, data_words=s.tier.data_words + 1)),
         "chunk of 15 instructions": replace(s, chunks=s.chunks + 1),
         "program": replace(s, programs=s.programs + 1),
@@ -48,8 +50,10 @@ def test_readme_states_the_limits_of_tier_s() -> None:
 
     for row in (
         f"| entries, data words | {shape.tier.entries}, {shape.tier.data_words} (SPEC §6) |",
-        f"| steps of all entries | {shape.segments * shape.segment_rows}: {shape.segments} segments of "
-        f"{shape.segment_rows}, each of which serves one entry |",
+        "| stretches (runs of one frame without a change of frames), frames that wait | "
+        f"{shape.stretches}, {shape.waiting} |",
+        f"| steps of all stretches | {shape.segments * shape.segment_rows}: {shape.segments} segments of "
+        f"{shape.segment_rows}, each of which serves one stretch |",
         f"| programs in one table | {shape.programs}, in {shape.chunks} chunks of 15 instructions |",
         f"| different HASH inputs in one table | {shape.hashes} |",
         f"| tree updates in one table | {2 * shape.pairs}; an insertion takes a pair, value that comes or goes one |",

@@ -1,0 +1,161 @@
+"""The stretches of a table as the circuit counts them: of all own entries, one behind the other (`stretch.py`).
+
+API:
+    unroll(core, rollup_id, runs) -> list of Piece
+    waiting_pieces(pieces) -> indices;  came(pieces, at, rollup_id, words) -> wires
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from protocol.actions import ActionKind
+from protocol.statement import own_entries
+from protocol.table import Core
+from protocol.types import Address, endpoint
+from protocol.vm.execution import Outcome
+from protocol.vm.frames import Stretch, sent_value
+from protocol.vm.machine import EntryRun
+from protocol.vm.state import Frame, Waits
+from protocol.vm.state_tree import StateTree
+from proving.circuit.stretch import Opening
+
+_FAILURES = (Outcome.REVERT, Outcome.TRAP, Outcome.FAILED_RESULT, Outcome.UNFUNDED, Outcome.REFUSED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One stretch, with what the machine's own record of it does not say."""
+
+    run: EntryRun
+    entry: int
+    """Place of its entry."""
+    opening: Opening
+    resumes: int | None
+    """Piece that suspended the frame that goes on."""
+    caller: int | None
+    """Piece that suspended the frame's caller; None if a CALL began the frame."""
+    stretch: Stretch
+    tree: StateTree
+    """From which it starts, before value is moved."""
+    suspended: Frame | None
+    """The frame as it waits behind the stretch, hashes and all; None if it is over."""
+    returned: int
+    """wei that come back because the XTRYV that a RESULT answers has failed."""
+    sent: int
+    """wei that go out with the next action."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the state is then that from before the frame began."""
+        return self.stretch.outcome in _FAILURES
+
+    @property
+    def frame(self) -> Frame:
+        """As it begins or goes on."""
+        return self.stretch.frame
+
+    @property
+    def fresh(self) -> bool:
+        """Whether a frame begins."""
+        return self.opening in (Opening.TRIGGER, Opening.INNER)
+
+    @property
+    def tried(self) -> bool:
+        """Whether it opens with the answer to an XTRY."""
+        return self.opening is Opening.ANSWER and self.frame.waits is Waits.XTRY
+
+
+def unroll(core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> list[Piece]:
+    """Line up the stretches of all own entries.
+
+    Args:
+        runs: traced, one for each own entry.
+    """
+    own = own_entries(core, rollup_id)
+    pieces: list[Piece] = []
+    last: dict[int, int] = {}
+    for entry, (index, run) in enumerate(zip(own, runs, strict=True)):
+        reply_to = core.entries[index].reply_to
+        for at in range(len(run.stretches)):
+            opening, resumes = _opening(run, at), None
+            if opening is Opening.ANSWER:
+                resumes = last[reply_to]
+            elif opening is Opening.BACK:
+                resumes = pieces[-1].caller
+            caller = None if resumes is None else pieces[resumes].caller
+            if opening is Opening.INNER:
+                caller = len(pieces) - 1
+            pieces.append(_piece(run, entry, at, opening, resumes, caller))
+        last[index] = len(pieces) - 1
+    return pieces
+
+
+def _opening(run: EntryRun, at: int) -> Opening:
+    if at == 0:
+        return Opening.ANSWER if run.trigger.kind is ActionKind.RESULT else Opening.TRIGGER
+    return Opening.INNER if run.stretches[at].answer is None else Opening.BACK
+
+
+def _piece(run: EntryRun, entry: int, at: int, opening: Opening, resumes: int | None, caller: int | None) -> Piece:
+    stretch = run.stretches[at]
+    frame = stretch.frame
+    tree = frame.start_tree if opening in (Opening.TRIGGER, Opening.INNER) else stretch.tree
+    returned = 0
+    if opening is Opening.ANSWER:
+        tree = run.pre.tree
+        if run.trigger.failed and frame.waits is Waits.XTRY:
+            program = stretch.program
+            assert program is not None
+            returned = sent_value(frame, program.instructions[frame.pc])
+    is_last = at == len(run.stretches) - 1
+    return Piece(
+        run=run,
+        entry=entry,
+        opening=opening,
+        resumes=resumes,
+        caller=caller,
+        stretch=stretch,
+        tree=tree,
+        suspended=run.suspended if is_last else _waiting(run, at),
+        returned=returned,
+        sent=run.next_action.value if is_last else 0,
+    )
+
+
+def _waiting(run: EntryRun, at: int) -> Frame | None:
+    """The frame that an ICALL suspended: the parent of the one that begins behind it."""
+    return run.stretches[at + 1].frame.parent if run.stretches[at].outcome is Outcome.ICALL else None
+
+
+def waiting_pieces(pieces: Sequence[Piece]) -> list[int]:
+    """Those that suspend frames to which a root commits, each once: whole chains."""
+    needed: set[int] = set()
+    for at, piece in enumerate(pieces):
+        below: int | None = at if piece.suspended is not None and piece.run.suspended is piece.suspended else None
+        while below is not None:
+            needed.add(below)
+            below = pieces[below].caller
+    return sorted(needed)
+
+
+def came(pieces: Sequence[Piece], at: int, rollup_id: int, words: int) -> tuple[int, ...]:
+    """What comes in with a stretch that is not the first of its entry, as `stretch.Came.wires` has it."""
+    piece, before = pieces[at], pieces[at - 1]
+    frame, source = piece.frame, _endpoint(rollup_id, before.frame)
+    if piece.opening is Opening.INNER:
+        return (_endpoint(rollup_id, frame), source, frame.value, frame.args_meta, *halves(frame.args, words))
+    answer = piece.stretch.answer
+    assert answer is not None
+    return (_endpoint(rollup_id, frame), source, 0, answer.meta, *halves(answer.words, words))
+
+
+def _endpoint(rollup_id: int, frame: Frame) -> int:
+    return endpoint(rollup_id, Address(frame.address.to_bytes(20, "big")))
+
+
+def halves(pairs: Sequence[tuple[int, int]], words: int) -> list[int]:
+    """hi_0.., then lo_0.., zeros behind those that there are."""
+    padded = [*pairs, *[(0, 0)] * (words - len(pairs))]
+    return [hi for hi, _ in padded] + [lo for _, lo in padded]
