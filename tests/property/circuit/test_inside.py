@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import pytest
 
-from protocol.constants import TREE_DEPTH
 from protocol.types import Address, endpoint
 from protocol.vm.assembler import assemble
 from protocol.vm.execution import Outcome, Trap
@@ -97,9 +96,9 @@ def test_what_a_failed_frame_did_is_undone(end: str) -> None:
 
 def test_a_program_calls_nobody_and_pays_itself() -> None:
     """An account without code gets its leaf; who calls itself with value has what it had."""
-    source = f"""
+    source = """
         LDI    r1, 3
-        LDF    f0, {{to}}
+        LDF    f0, {to}
         ARGLO  r2, 0
         JNZ    r2, end
         LDI    r9, 1
