@@ -11,7 +11,7 @@ import pytest
 from protocol.constants import FIELD_ORDER as R
 from protocol.constants import TAG_CODE
 from protocol.vm.poseidon import P, list_hash
-from proving.circuit import bits, compare, entry, merkle, program
+from proving.circuit import bits, compare, frame, merkle, program
 from proving.circuit import list_hash as hashing
 from proving.circuit.builder import Assigner, Builder, CompiledCircuit, Expr, compile_circuit
 from proving.circuit.poseidon import poseidon
@@ -100,7 +100,7 @@ GADGETS = {
     "opened level": Gadget(stamp(merkle.climb(1, 1), path_hint(9, 1, 2)), ((9,),), chosen=3),
     "updated levels": Gadget(stamp(merkle.climb(2, 2), path_hint(9, 2, 7)), ((9, 10),), chosen=6),
     "dataMeta": Gadget(
-        lambda b, xs: [entry.data_meta(b, xs[0], 4)[0]],
+        lambda b, xs: [frame.data_meta(b, xs[0], 4)[0]],
         tuple((length << 32 | 0xA1B2C3D4,) for length in (0, 3, 4, 5, 36, 37, 132)),
     ),
     "programs": Gadget(
