@@ -22,6 +22,9 @@ Requester
 - OWING: we have a valid proof, but our transaction did not do it. The prover may claim until claimBy.
 - LAPSED: the winner was silent or declined before its Ack. Nobody is slashed; the ticket is free after claimBy.
 - DEFAULTED: the winner gave its Ack and no valid proof. After claimBy its bond can be taken.
+- WITHDRAWN: its owner gave it up after the award and before an Ack that is known here. No payload is sent any more; who
+  has it may still give its Ack, prove and claim.
+- GIVEN_UP: its owner gave it up after the Ack. The proof is owed the price, by claim; no proof costs the bond.
 - SLASH_DUE: claimBy has passed without payment; the slash transaction is not signed yet.
 - SLASHING: the signed slash transaction is stored.
 - Ends: PAID, REFUNDED (nothing was paid, the ticket is free), SLASHED, EXPIRED (no agreement), CANCELLED.
@@ -101,6 +104,8 @@ class State(StrEnum):
     OWING = "owing"
     LAPSED = "lapsed"
     DEFAULTED = "defaulted"
+    WITHDRAWN = "withdrawn"
+    GIVEN_UP = "given-up"
     SLASH_DUE = "slash-due"
     SLASHING = "slashing"
     PAID = "paid"
@@ -280,6 +285,13 @@ def _table() -> Iterator[tuple[tuple[State, Event], Step]]:
         (s.LAPSED, e.CLAIMS_OVER, s.REFUNDED, ()),
         (s.DEFAULTED, e.PAYMENT_SEEN, s.PAID, ()),
         (s.DEFAULTED, e.CLAIMS_OVER, s.SLASH_DUE, (f.BUILD_SLASH,)),
+        *((state, e.CANCEL, s.WITHDRAWN, ()) for state in (s.AWARDED, s.ACCEPTED, s.KEYED, s.LAPSED)),
+        *((state, e.CANCEL, s.GIVEN_UP, ()) for state in (s.PROVING, s.AMENDING, s.AMENDED, s.DEFAULTED)),
+        (s.VERIFIED, e.CANCEL, s.OWING, ()),
+        (s.WITHDRAWN, e.PAYMENT_SEEN, s.PAID, ()),
+        (s.WITHDRAWN, e.CLAIMS_OVER, s.REFUNDED, ()),
+        (s.GIVEN_UP, e.PAYMENT_SEEN, s.PAID, ()),
+        (s.GIVEN_UP, e.CLAIMS_OVER, s.SLASH_DUE, (f.BUILD_SLASH,)),
         (s.SLASH_DUE, e.SLASH_SIGNED, s.SLASHING, (f.SEND_TRANSACTION,)),
         (s.SLASH_DUE, e.SLASH_SEEN, s.SLASHED, ()),
         (s.SLASH_DUE, e.SLASH_FAILED, s.REFUNDED, ()),
@@ -455,7 +467,7 @@ def deadline(order: Order) -> tuple[int, Event, str] | None:
             return order.valid_until * 1000 + GRACE_MS, e.TABLE_EXPIRED, "TABLE_EXPIRED"
         case s.TX_SENT:
             return order.valid_until * 1000 + INCLUSION_MS, e.TX_FAILED, "NOT_INCLUDED"
-        case s.LANDED | s.OWING | s.LAPSED | s.DEFAULTED:
+        case s.LANDED | s.OWING | s.LAPSED | s.DEFAULTED | s.WITHDRAWN | s.GIVEN_UP:
             return order.claim_by * 1000 + GRACE_MS, e.CLAIMS_OVER, ""
         case s.SLASH_DUE | s.SLASHING:
             return (order.claim_by + SLASH_WINDOW) * 1000 + GRACE_MS, e.SLASH_FAILED, "SLASH_WINDOW_OVER"

@@ -6,29 +6,26 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from market.lanes import AMENDS, Lane
 from market.lifecycle import Event, Order
 from node import market_state as kept
 from node.broker import OrderLoop
 from node.engagement import Engagement
 from node.frames import FrameWriter
-from node.market_state import Deal, pack_plan, unpack_plan
-from node.ports import Chain, Clock, Direct, PlannedTable, Refused
+from node.market_state import pack_plan, unpack_plan
+from node.ports import Chain, Clock, Direct, Refused
 from node.rounds import Replan
-from protocol.agreement import SignedAmend, StatementAmend, by_key, pack_amend
+from node.statements import countersigned, digest_of, fitted, signed_offer
 from protocol.codec import decode_body, encode_body
-from protocol.hashing import keccak256
 from protocol.messages import AckVerdict, Amend, AmendReply
 from protocol.reqresp import AMEND_EXCHANGE
 from protocol.sealing import SealError, payload_info, seal
-from protocol.signing import amend_digest, recover_signer
-from protocol.table import statement_commit
-from protocol.types import Hash32
+from protocol.signing import recover_signer
 
 log = logging.getLogger("unveto.amending")
 
 LOOK_EVERY_MS: Final = 1_000  # at one order: each look reads a whole plan, and asks L1
 MAX_LOOKED: Final = 1_024
-MAX_AMENDS: Final = 2  # each costs the prover a proof that it has begun; then the agreed table is settled
 
 
 class Amending:
@@ -61,7 +58,9 @@ class Amending:
         if len(self._next_ms) >= MAX_LOOKED:
             self._next_ms.clear()
         self._next_ms[order.order_id] = now_ms + LOOK_EVERY_MS
-        if await self._tried(order) >= MAX_AMENDS or not await self._loop.secret(order.order_id, kept.INTENT):
+        if await self._tried(order) >= await self._most(order):
+            return
+        if not await self._loop.secret(order.order_id, kept.INTENT):
             return
         if not await self._chain.holds((await self._engaged.plan(order)).core):
             await self._loop.happen(order.order_id, Event.PLAN_STALE, reason="PLAN_STALE")
@@ -73,23 +72,13 @@ class Amending:
         deal = await self._engaged.deal(order)
         counter = await self._tried(order) + 1
         try:
-            plan = _fitted(deal, await self._replan(intent))
+            plan = fitted(deal.request, await self._replan(intent))
             box = seal(plan.payload, deal.opening.seal_key, payload_info(deal.agreement_hash))
         except (Refused, SealError) as error:
             log.info("order %s: not amended: %s", order.order_id.hex()[:8], error)
             await self._give_up(order, getattr(error, "code", "BAD_SEAL_KEY"))
             return
-        statement = statement_commit(Hash32(plan.salt), Hash32(plan.core_id))
-        digest = self._digest(deal, counter, statement)
-        message = Amend(
-            request_id=order.order_id,
-            agreement_hash=deal.agreement_hash,
-            counter=counter,
-            statement_commit=statement,
-            requester_signature=self._frames.key.sign_digest(digest),
-            cipher_bytes=len(box),
-            cipher_hash=keccak256(box),
-        )
+        message = signed_offer(self._frames, deal, counter, plan, box)
         await self._loop.happen(
             order.order_id,
             Event.AMEND_SIGNED,
@@ -106,24 +95,19 @@ class Amending:
             await self._engaged.peer(deal), AMEND_EXCHANGE, await self._frames.frame(offer) + box
         )
         answer = self._engaged.read(raw, AmendReply, deal.winner.prover)
-        digest = self._digest(deal, offer.counter, offer.statement_commit)
+        digest = digest_of(self._frames, deal, offer.counter, offer.statement_commit)
         if answer.verdict != AckVerdict.START or answer.agreement_hash != deal.agreement_hash:
             await self._give_up(order, "AMEND_REFUSED")
             return
         if recover_signer(digest, answer.prover_signature) != deal.winner.prover:
             raise Refused("WRONG_SIGNER", "an amend signed by somebody else")
-        both = SignedAmend(
-            counter=offer.counter,
-            statement_commit=offer.statement_commit,
-            requester_signature=by_key(offer.requester_signature),
-            prover_signature=by_key(answer.prover_signature),
-        )
+        both = countersigned(offer, answer.prover_signature)
         plan = await self._engaged.secret(order, kept.NEXT_PLAN)
         await self._loop.happen(
             order.order_id,
             Event.AMEND_ACCEPTED,
             reason=f"AMENDED_{offer.counter}",
-            document={kept.AMEND: pack_amend(both)},
+            document={kept.AMEND: both},
             secret={kept.PLAN: plan},
             due={"valid_until": unpack_plan(plan).valid_until},
         )
@@ -131,34 +115,13 @@ class Amending:
     async def _give_up(self, order: Order, reason: str) -> None:
         """The agreed table it is: the prover finishes it and is owed its price."""
         await self._loop.happen(
-            order.order_id, Event.AMEND_REFUSED, reason=reason, document={kept.TRIED: bytes((MAX_AMENDS,))}
+            order.order_id, Event.AMEND_REFUSED, reason=reason, document={kept.TRIED: bytes((await self._most(order),))}
         )
 
     async def _tried(self, order: Order) -> int:
         stored = await self._engaged.optional(order, kept.TRIED)
         return 0 if stored is None else stored[0]
 
-    def _digest(self, deal: Deal, counter: int, statement: bytes) -> bytes:
-        market = self._frames.market
-        amend = StatementAmend(agreement_hash=deal.agreement_hash, counter=counter, statement_commit=statement)
-        return amend_digest(market.chain_id, market.contract, amend)
-
-
-def _fitted(deal: Deal, plan: PlannedTable) -> PlannedTable:
-    """The plan with its payload in the agreed size.
-
-    Raises:
-        Refused: OUTGROWN, it is more than was agreed.
-    """
-    request = deal.request
-    if (
-        plan.size_log2 > request.size_log2
-        or plan.tier > request.tier
-        or plan.proof_count != request.proof_count
-        or plan.work_log2 > request.work_log2
-        or plan.systems_hash != request.systems_hash
-    ):
-        raise Refused("OUTGROWN", "the new plan is more than was agreed")
-    values = {name: getattr(plan, name) for name in PlannedTable.__slots__}
-    values |= {"payload": plan.payload.ljust(1 << request.size_log2, b"\0"), "size_log2": request.size_log2}
-    return PlannedTable(**values)
+    async def _most(self, order: Order) -> int:
+        stored = await self._engaged.optional(order, kept.LANE)
+        return AMENDS[Lane.STANDARD if stored is None else Lane(stored.decode())]

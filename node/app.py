@@ -21,12 +21,14 @@ import trio
 from trio_typing import TaskStatus
 
 from market.admission import Capability
+from market.lanes import Lane, Windows, windows_in_slots
 from market.lifecycle import Role
 from market.pricing import Curve
 from node.chain.errors import ChainError
 from node.chain.reverts import ErrorBook
 from node.chain.rpc import Rpc
 from node.chain.sender import Sender, SignedTransaction
+from node.churn import RootMoves
 from node.config import NetworkSection, NodeConfig
 from node.desk import Desk
 from node.endpoints import connect_all
@@ -327,6 +329,7 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
         fee_recipient=Address(parts.key.address),
         confirmations=parts.config.chain.confirmations,
     )
+    moves = RootMoves(clock=parts.clock)
     requester = Requester(
         store=parts.store,
         in_thread=parts.in_thread,
@@ -344,13 +347,9 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
             sidecars=[bytes.fromhex(key) for key in section.sidecars],
         ),
         terms=Terms(
-            bid_window_ms=auction.bid_window_ms,
-            accept_window_ms=auction.accept_window_ms,
-            ack_window_ms=auction.ack_window_ms,
-            prove_window_ms=auction.prove_window_ms,
-            claim_window_s=auction.claim_window_s,
+            lane=None if auction.lane == "auto" else Lane(auction.lane),
+            windows=lane_windows(parts.config),
             standbys=min(auction.standbys, MAX_OPENINGS - 1),
-            failover_margin_ms=auction.failover_margin_ms,
             rounds=auction.rounds,
             bump_permille=auction.bump_permille,
             spare_tickets=section.spare_tickets,
@@ -361,6 +360,7 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
         ),
         prices=ClearingPrices(parts.gossip, parts.memory.request),
         replan=planner.plan_again,
+        churn=moves.churn,
         rollups=parts.contracts.rollups,
         poll_ms=parts.poll_ms,
     )
@@ -377,7 +377,32 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
     async with trio.open_nursery() as nursery:
         await nursery.start(requester.serve)
         await nursery.start(desk.serve)
+        nursery.start_soon(moves.serve, parts.follower)
         task_status.started()
+
+
+def lane_windows(config: NodeConfig) -> dict[Lane, Windows]:
+    """The windows of every lane, as configured.
+
+    Raises:
+        WindowsError: no request can have them.
+    """
+    auction = config.requester.auction
+    found = {}
+    for lane in Lane:
+        section = getattr(auction, lane.value)
+        found[lane] = windows_in_slots(
+            lane,
+            slot_ms=config.chain.slot_ms,
+            standbys=min(auction.standbys, MAX_OPENINGS - 1),
+            bid=section.bid,
+            accept=section.accept,
+            ack=section.ack,
+            prove=section.prove,
+            margin=section.margin,
+            claim=section.claim,
+        )
+    return found
 
 
 async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -10,7 +10,20 @@ from importlib.metadata import PackageNotFoundError, version
 
 from node.output import Output
 
-COMMANDS = ("demo", "node", "request", "status", "submit", "prove", "verify", "setup", "vm", "bench", "doctor")
+COMMANDS = (
+    "demo",
+    "node",
+    "request",
+    "status",
+    "submit",
+    "cancel",
+    "prove",
+    "verify",
+    "setup",
+    "vm",
+    "bench",
+    "doctor",
+)
 
 
 def _version() -> str:

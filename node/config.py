@@ -48,6 +48,8 @@ class ChainSection:
     """Time between two looks at the head, milliseconds."""
     confirmations: int = 0
     """Blocks on top of a log before it is believed. 0 is for development chains."""
+    slot_ms: int = 12000
+    """Length of a slot; the windows of auctions are measured in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,23 +81,62 @@ class NetworkSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuctionSection:
-    """Windows of the requester's auction and limits of what it pays."""
+class StandardSection:
+    """Windows of the standard lane in thousandths of a slot; so the other lanes (SPEC §10)."""
 
-    bid_window_ms: int = 2500
+    bid: int = 208
     """Time bidders have after the request was gossiped."""
-    accept_window_ms: int = 2000
+    accept: int = 167
     """Time the winner has to countersign."""
-    ack_window_ms: int = 15000
+    ack: int = 1250
     """Time from key release to the acknowledgement (the winner builds and checks the witness in it)."""
-    prove_window_ms: int = 120000
+    prove: int = 10000
     """Time from the award to delivery."""
-    claim_window_s: int = 3600
-    """Time after the delivery deadline in which a claim or a slash can be made."""
+    margin: int = 5000
+    """How long before the winner's delivery is due the runner-up is called, to work in parallel."""
+    claim: int = 300000
+    """Time after the last delivery deadline in which a claim can be made; then a bond can be taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelaxedSection(StandardSection):
+    """Windows of the relaxed lane."""
+
+    bid: int = 1250
+    accept: int = 420
+    ack: int = 2500
+    prove: int = 25000
+    margin: int = 10000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpressSection(StandardSection):
+    """Windows of the express lane."""
+
+    bid: int = 84
+    accept: int = 84
+    ack: int = 250
+    prove: int = 1000
+    margin: int = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacitySection(StandardSection):
+    """Windows of the capacity lane."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuctionSection:
+    """The requester's auction: its lane, and limits of what it pays."""
+
+    lane: Literal["auto", "relaxed", "standard", "express", "capacity"] = "auto"
+    """auto: by how often the roots of the table have moved lately."""
+    relaxed: RelaxedSection = field(default_factory=RelaxedSection)
+    standard: StandardSection = field(default_factory=StandardSection)
+    express: ExpressSection = field(default_factory=ExpressSection)
+    capacity: CapacitySection = field(default_factory=CapacitySection)
     standbys: int = 1
     """Runners-up that are engaged in the same award and called if the winner is late; at most 2."""
-    failover_margin_ms: int = 60000
-    """How long before the winner's delivery is due the runner-up is called, to work in parallel."""
     rounds: int = 2
     """Auctions that may follow one that ended without a proof."""
     bump_permille: int = 500

@@ -13,7 +13,7 @@ from trio_typing import TaskStatus
 from market.errors import MarketError
 from market.lifecycle import Role
 from node.chain.errors import ChainError
-from node.errors import NodeError, NotFound, UsageError
+from node.errors import NodeError, NotFound, NotNow, UsageError
 from node.inbox import Command, Inbox
 from node.l1 import address_from_text
 from node.planner import Intent, TransactionIntent
@@ -89,9 +89,12 @@ class Desk:
                 return {"request_id": order_id.hex()}
             case "cancel":
                 order_id = await self._order_id(command)
-                if not await self._requester.cancel(order_id):
-                    raise UsageError(problem="too late: the order is awarded or over")
-                return {"request_id": order_id.hex()}
+                price = await self._requester.cancel(order_id)
+                if price is None:
+                    raise NotNow(
+                        what="cancel", reason="TOO_LATE", why="its transaction is signed, or it is over"
+                    )
+                return {"request_id": order_id.hex(), "price": price.value}
             case _:
                 raise UsageError(problem=f"unknown command {command.name}")
 

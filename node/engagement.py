@@ -7,18 +7,19 @@ this file, `node.requester` and the planner see the plaintext of a table before 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from itertools import pairwise
 from typing import Final, TypeVar
 
 from market.effects import Effect
+from market.lanes import is_capacity
 from market.lifecycle import Event, Order, Role, State
 from market.payload_check import PayloadRefused, judge_payload
 from node import market_state as kept
 from node.broker import Observe, OrderLoop, Perform
 from node.frames import FrameWriter
 from node.l1 import slash
-from node.market_state import Deal, settlement_of, unpack_plan
+from node.market_state import Deal, pack_plan, settlement_of, unpack_plan
 from node.order_part import OrderCall
 from node.ports import (
     Chain,
@@ -31,6 +32,7 @@ from node.ports import (
     Refused,
     Verifier,
 )
+from node.statements import countersigned, digest_of, signed_offer
 from node.store.orders import OrderStore
 from protocol.agreement import Ack, Decline, Receipt, by_key, decline_fee, pack_dated
 from protocol.codec import decode_body, encode_body
@@ -38,6 +40,7 @@ from protocol.errors import Ignore, Reject
 from protocol.hashing import keccak256
 from protocol.messages import (
     AckVerdict,
+    Amend,
     AwardAccept,
     BidCommit,
     DeclineReply,
@@ -48,11 +51,14 @@ from protocol.messages import (
     ProofDelivery,
     ProverAck,
     ReceiptVerdict,
+    RequestCommit,
     RollupProof,
 )
 from protocol.reqresp import AWARD_EXCHANGE, KEY_EXCHANGE
 from protocol.sealing import SealError, payload_info, seal
 from protocol.signing import ack_digest, decline_digest, receipt_digest, recover_signer
+from protocol.table import statement_commit
+from protocol.types import Hash32
 from protocol.verdicts import WireCode
 
 M = TypeVar("M", bound=Message)
@@ -65,6 +71,10 @@ WAIT_FOR_PROOF: Final = frozenset({State.PROVING, State.AMENDING, State.AMENDED,
 BEFORE_ACK: Final = frozenset({State.ACCEPTED, State.KEYED, State.S_CALLED, State.S_KEYED})
 BEING_JUDGED: Final = frozenset({State.DELIVERED, State.S_DELIVERED, State.S_VERIFIED})
 SLASH_UNDER_WAY: Final = frozenset({State.SLASH_DUE, State.SLASHING, State.S_SLASH_DUE, State.S_SLASHING})
+
+
+FirstTable = Callable[[Order, Deal], Awaitable[PlannedTable]]
+"""Raises Refused if there is none within what was agreed, TryAgain if it cannot be planned now."""
 
 
 class Engagement:
@@ -81,6 +91,7 @@ class Engagement:
         chain: Chain,
         verifier: Verifier,
         frames: FrameWriter,
+        first_table: FirstTable,
         perform: Mapping[Effect, Perform],
         observe: Observe,
         watched: frozenset[State],
@@ -88,6 +99,7 @@ class Engagement:
     ) -> None:
         """
         Args:
+            first_table: the table of an order whose request named none.
             perform: the role's effects beside those that are performed here.
             poll_ms: time between two looks at the chain for one order.
         """
@@ -98,6 +110,7 @@ class Engagement:
         self._chain = chain
         self._verifier = verifier
         self._frames = frames
+        self.first_table = first_table
         self._slash = OrderCall("slash", chain=chain, clock=clock, to=frames.market.contract)
         self.loop = OrderLoop(
             role,
@@ -131,22 +144,39 @@ class Engagement:
 
     async def _seal_payload(self, order: Order) -> None:
         deal = await self.deal(order)
-        plan = await self.plan(order)
         try:
+            plan = await (self.first_table(order, deal) if is_capacity(deal.request) else self.plan(order))
             box = seal(plan.payload, deal.opening.seal_key, payload_info(deal.agreement_hash))
         except SealError:
             await self.loop.happen(order.order_id, Event.ACK_TIMEOUT, reason="BAD_SEAL_KEY")
             return
-        await self.loop.happen(order.order_id, Event.PAYLOAD_SEALED, document={kept.BOX: box})
+        except Refused as refused:  # the wish has outgrown the capacity: nothing leaves, so nothing is owed
+            await self.loop.happen(order.order_id, Event.CANCEL, reason=refused.code)
+            return
+        if not is_capacity(deal.request):
+            await self.loop.happen(order.order_id, Event.PAYLOAD_SEALED, document={kept.BOX: box})
+            return
+        offer = encode_body(signed_offer(self._frames, deal, 1, plan, box))
+        await self.loop.happen(
+            order.order_id,
+            Event.PAYLOAD_SEALED,
+            document={kept.BOX: box, kept.AMEND_OFFER: offer, kept.TRIED: bytes((1,))},
+            secret={kept.NEXT_PLAN: pack_plan(plan)},
+        )
 
     async def _release_payload(self, order: Order) -> None:
         deal = await self.deal(order)
         box = await self.document(order, kept.BOX)
+        offer = None
+        if is_capacity(deal.request):
+            offer = decode_body(Amend, await self.document(order, kept.AMEND_OFFER))
         message = KeyRelease(
             request_id=deal.request.request_id,
             agreement_hash=deal.agreement_hash,
             cipher_bytes=len(box),
             cipher_hash=keccak256(box),
+            statement_commit=bytes(32) if offer is None else offer.statement_commit,
+            amend_signature=b"" if offer is None else offer.requester_signature,
         )
         frame = await self._frames.frame(message)
         raw = await self._direct.ask(await self.peer(deal), KEY_EXCHANGE, frame + box)
@@ -166,7 +196,20 @@ class Engagement:
         digest = ack_digest(market.chain_id, market.contract, ack)
         if answer.ack_at > order.ack_by or not _is_by(deal.winner.prover, digest, answer.ack_signature):
             raise Refused(WireCode.BAD_VERDICT, "an Ack that L1 would not accept")
-        await self.loop.happen(order.order_id, Event.ACK_RECEIVED, document={kept.ACK: encode_body(answer)})
+        if offer is None:
+            await self.loop.happen(order.order_id, Event.ACK_RECEIVED, document={kept.ACK: encode_body(answer)})
+            return
+        amend = digest_of(self._frames, deal, offer.counter, offer.statement_commit)
+        if not _is_by(deal.winner.prover, amend, answer.amend_signature):
+            raise Refused(WireCode.BAD_VERDICT, "an Ack without the signed table")
+        plan = await self.secret(order, kept.NEXT_PLAN)
+        await self.loop.happen(
+            order.order_id,
+            Event.ACK_RECEIVED,
+            document={kept.ACK: encode_body(answer), kept.AMEND: countersigned(offer, answer.amend_signature)},
+            secret={kept.PLAN: plan},
+            due={"valid_until": unpack_plan(plan).valid_until},
+        )
 
     # -- delivery --------------------------------------------------------------------------------------------------
 
@@ -246,10 +289,10 @@ class Engagement:
         digest = decline_digest(market.chain_id, market.contract, agreed)
         if not _is_by(signer, digest, message.prover_signature):
             raise Reject(WireCode.BAD_SIGNATURE, signer=signer)
-        plan = await self.plan(order)
+        wanted, payload = await self._released(order, deal)
         signature = b""
         try:
-            judge_payload(deal.request, plan.payload)
+            judge_payload(wanted, payload)
         except PayloadRefused as refused:
             log.warning("order %s: our payload breaks its envelope: %s", order.order_id.hex()[:8], refused.reason)
             signature = self._frames.key.sign_digest(digest)
@@ -258,6 +301,21 @@ class Engagement:
                 request_id=message.request_id, agreement_hash=deal.agreement_hash, requester_signature=signature
             )
         )
+
+    async def _released(self, order: Order, deal: Deal) -> tuple[RequestCommit, bytes]:
+        """What a prover was told that it would get, and the payload that it got."""
+        if not is_capacity(deal.request):
+            return deal.request, (await self.plan(order)).payload
+        plan = await self.told(order) or await self.plan(order)
+        statement = statement_commit(Hash32(plan.salt), Hash32(plan.core_id))
+        return kept.amended(deal.request, statement, plan.payload), plan.payload
+
+    async def told(self, order: Order) -> PlannedTable | None:
+        """The table that the prover of a request for capacity was told last; None before."""
+        if await self.optional(order, kept.AMEND):
+            return await self.plan(order)
+        named = await self.loop.secret(order.order_id, kept.NEXT_PLAN)
+        return None if named is None else unpack_plan(named)
 
     # -- the bond --------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@ NodeError                  has a stable `code`, keeps its values, makes its mess
 ├── PlanError       NOD-006  the intent cannot become a table (reason says why)
 │   ├── RollupUnknown        it touches a rollup that is not followed
 │   └── MissMaskable NOD-014  eth_call does not show whether a contract hid that it missed an entry
-└── ProofFailed     NOD-007  a proving child ended without a proof
+├── ProofFailed     NOD-007  a proving child ended without a proof
+└── NotNow          NOD-013  an order is not in a state for what was asked
 """
 
 from __future__ import annotations
@@ -68,3 +69,10 @@ class MissMaskable(PlanError):
 class ProofFailed(NodeError):
     code = "NOD-007"
     text = "no proof: {reason}"
+
+
+class NotNow(NodeError):
+    """What was asked is of no use in this state. `reason` is a stable word, `why` says it in words."""
+
+    code = "NOD-013"
+    text = "{what}: {reason}: {why}"

@@ -3,7 +3,7 @@ forms."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgpack  # type: ignore[import-untyped]
@@ -12,6 +12,7 @@ from node.ports import PlannedTable
 from protocol.agreement import Agreement, Settlement, agreement_of, by_key, pack_settlement, unpack_amend
 from protocol.codec import decode_body, encode_body
 from protocol.messages import Award, AwardedBid, BidOpening, RequestCommit
+from protocol.payload import payload_commit
 
 # documents
 REQUEST: Final = "request"  # 20 bytes of the requester's address, then the body of its REQUEST_COMMIT
@@ -22,11 +23,12 @@ ACK: Final = "ack"  # body of PROVER_ACK
 DELIVERY: Final = "delivery"  # body of PROOF_DELIVERY
 RECEIPT: Final = "receipt"  # body of DELIVERY_RECEIPT
 DECLINE: Final = "decline"  # the packed decline that both signed
-AMEND: Final = "amend"  # the packed amend that both signed last
-AMEND_OFFER: Final = "amend-offer"  # body of our own AMEND
+AMEND: Final = "amend"  # the packed amend that both signed last; empty for none
+AMEND_OFFER: Final = "amend-offer"  # body of our own AMEND; of a prover: the first statement that it was told
 BROKEN: Final = "broken"  # core id and settlement that the promised ticket paid instead
 TRIED: Final = "amends-tried"  # one byte
 ORIGIN: Final = "origin"  # id of the command that asked for the order
+LANE: Final = "lane"  # its name, ASCII
 BID: Final = "bid"  # body of our own BID_COMMIT
 # secrets
 PLAN: Final = "plan"
@@ -99,13 +101,18 @@ def unpack_deal(request: bytes, award: bytes) -> Deal:
     return Deal(requester=requester, request=message, award=decode_body(Award, award))
 
 
+def amended(request: RequestCommit, statement: bytes, payload: bytes) -> RequestCommit:
+    """A request as it would have been for the table of an amend: the same envelope, other commitments."""
+    return replace(request, statement_commit=statement, payload_commit=payload_commit(payload))
+
+
 def settlement_of(deal: Deal, salt: bytes, accepted: bytes, amend: bytes | None) -> bytes:
     """What L1 reads the agreement of a deal from.
 
     Args:
         salt: opens its statement.
         accepted: the prover's signature.
-        amend: the packed amend that both signed last, if there is one.
+        amend: the packed amend that both signed last; None or empty if there is none.
     """
     return pack_settlement(
         Settlement(
@@ -113,6 +120,6 @@ def settlement_of(deal: Deal, salt: bytes, accepted: bytes, amend: bytes | None)
             salt=salt,
             requester_signature=by_key(deal.award.requester_signature),
             prover_signature=by_key(accepted),
-            amend=None if amend is None else unpack_amend(amend),
+            amend=unpack_amend(amend) if amend else None,
         )
     )

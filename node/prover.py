@@ -397,13 +397,19 @@ class ProvingNode:
         deal = await self.loop.deal(order)
         if received.signer != deal.requester or release.agreement_hash != deal.agreement_hash:
             raise Reject(WireCode.WRONG_SIGNER, signer=received.signer)
+        first = self._rework.first_table(deal, release)
         if order.state is State.SIGNED:
             key = SealKeyPair(await self.loop.needed_secret(order, kept.SEAL))
             try:
                 payload = key.open(received.attachment, payload_info(deal.agreement_hash))
             except SealError as error:
                 raise Reject(WireCode.ATTACHMENT, size=len(received.attachment)) from error
-            await self.loop.happen(order.order_id, Event.PAYLOAD_RECEIVED, secret={kept.PAYLOAD: payload})
+            await self.loop.happen(
+                order.order_id,
+                Event.PAYLOAD_RECEIVED,
+                document={kept.AMEND_OFFER: first} if first else {},
+                secret={kept.PAYLOAD: payload},
+            )
         await self.loop.wait_for(order.order_id, lambda now: now.state not in (State.SIGNED, State.HOLDING))
         stored = await self.loop.document(order.order_id, kept.ACK)
         if stored is None:
@@ -511,14 +517,17 @@ class ProvingNode:
             raise Refused("TOO_LATE", f"ackBy was {order.ack_by}")
         ack = Ack(agreement_hash=deal.agreement_hash, payload_commit=deal.request.payload_commit, ack_at=now_s)
         market = self._frames.market
+        signed, amend = await self._rework.sign_first(order, deal)
         message = ProverAck(
             request_id=order.order_id,
             agreement_hash=deal.agreement_hash,
             verdict=int(AckVerdict.START),
             ack_at=now_s,
             ack_signature=self._frames.key.sign_digest(ack_digest(market.chain_id, market.contract, ack)),
+            amend_signature=signed,
         )
-        await self.loop.happen(order.order_id, Event.PAYLOAD_GOOD, document={kept.ACK: encode_body(message)})
+        document = {kept.ACK: encode_body(message)} | ({kept.AMEND: amend} if amend else {})
+        await self.loop.happen(order.order_id, Event.PAYLOAD_GOOD, document=document)
 
     async def _decline(
         self, order: Order, deal: Deal, verdict: AckVerdict, reason: str, event: Event = Event.PAYLOAD_BAD
@@ -529,6 +538,7 @@ class ProvingNode:
             verdict=int(verdict),
             ack_at=self._clock.now_ms() // 1000,
             ack_signature=b"",
+            amend_signature=b"",
         )
         await self.loop.happen(order.order_id, event, reason=reason, document={kept.ACK: encode_body(message)})
 

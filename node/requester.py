@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -16,17 +17,20 @@ import trio
 from trio_typing import TaskStatus  # the stubs of trio that libp2p brings along name it only here
 
 from market.auction import Outcome, ReceivedBid, choose
+from market.cancelling import PRICES, CancelPrice
 from market.effects import Effect
+from market.lanes import HEADROOM_LOG2, Lane, Windows, choose_lane, due_times
 from market.lifecycle import Event, Order, Role, State
 from market.pricing import ceiling
 from market.tickets import highest_payable
 from node import market_state as kept
 from node.amending import Amending
 from node.broker import Resender
+from node.churn import ChurnOf
 from node.engagement import Engagement
 from node.frames import FrameWriter
 from node.landing import landing_data
-from node.market_state import pack_plan, pack_request, unpack_request
+from node.market_state import Deal, pack_plan, pack_request, unpack_request
 from node.ports import (
     Chain,
     ChainCall,
@@ -45,11 +49,14 @@ from node.ready import ReadyTables
 from node.rounds import Replan, Round, Rounds, pack_round, unpack_round
 from node.standby import Standbys
 from node.standings import Standings
+from node.statements import fitted
 from node.store.orders import OrderStore
 from protocol.agreement import agreement_of, awarded_agreement
 from protocol.codec import decode_body, encode_body
 from protocol.commitments import identified
+from protocol.constants import MAX_PAYLOAD_LOG2
 from protocol.errors import Ignore, Reject
+from protocol.gossip import MAX_WORK_LOG2
 from protocol.messages import Award, BidCommit, Cancel, DeclineRequest, MessageId, ProofDelivery, RequestCommit
 from protocol.payload import payload_commit
 from protocol.reqresp import DECLINE_EXCHANGE, PROOF_EXCHANGE
@@ -69,6 +76,8 @@ WATCHED: Final = frozenset(
         State.OWING,
         State.LAPSED,
         State.DEFAULTED,
+        State.WITHDRAWN,
+        State.GIVEN_UP,
         State.SLASH_DUE,
         State.SLASHING,
     }
@@ -80,15 +89,11 @@ WATCHED: Final = frozenset(
 class Terms:
     """Windows and limits of one auction, as configured."""
 
-    bid_window_ms: int
-    accept_window_ms: int
-    ack_window_ms: int
-    prove_window_ms: int
-    claim_window_s: int
+    lane: Lane | None
+    """None: chosen for each table by how often its roots move."""
+    windows: Mapping[Lane, Windows]
     standbys: int
     """How many runners-up are engaged in the same award, at most 2."""
-    failover_margin_ms: int
-    """How long before a rank's delivery is due the next one is called."""
     rounds: int
     """How many auctions may follow the first, if it ends without a proof."""
     bump_permille: int
@@ -121,11 +126,13 @@ class Requester:
         terms: Terms,
         prices: ClearingPrices,
         replan: Replan,
+        churn: ChurnOf,
         rollups: bytes,
         poll_ms: int,
     ) -> None:
         """
         Args:
+            churn: how often the roots of a table have moved.
             prices: what others paid; `serve` runs it.
             replan: plans a stored intent again.
             rollups: address of the Rollups contract.
@@ -144,6 +151,8 @@ class Requester:
         self._rollups = rollups
         self._resend = Resender(chain, clock)
         self._prices = prices
+        self._churn = churn
+        self._replan = replan
         self._standings = Standings(store, None, in_thread, clock)
         self._submitted: set[bytes] = set()
         self._submit = trio.Event()
@@ -163,6 +172,7 @@ class Requester:
         )
         self._engaged = engage(
             Role.REQUESTER,
+            first_table=self._first_table,
             perform={
                 Effect.PUBLISH_REQUEST: self._publish_request,
                 Effect.CHOOSE_WINNER: self._choose_winner,
@@ -232,14 +242,13 @@ class Requester:
         terms = self._terms
         key_secret = secrets.token_bytes(32)
         key = SealKeyPair(key_secret)
-        bid_close_ms = now_ms + terms.bid_window_ms
-        award_by_ms = bid_close_ms + terms.accept_window_ms // 2
-        accept_by_ms = bid_close_ms + terms.accept_window_ms
-        ack_by = -(-(accept_by_ms + terms.ack_window_ms) // 1000)
-        deliver_by = max(ack_by, -(-(accept_by_ms + terms.prove_window_ms) // 1000))
-        standby_step_s = max(0, terms.prove_window_ms - terms.failover_margin_ms) // 1000
+        lane = terms.lane or choose_lane(self._churn(plan.core), terms.windows)
+        due = due_times(terms.windows[lane], now_ms=now_ms, standbys=terms.standbys)
         statement = statement_commit(Hash32(plan.salt), Hash32(plan.core_id))
         payload = payload_commit(plan.payload)
+        headroom = 0
+        if lane is Lane.CAPACITY:
+            statement, payload, headroom = Hash32(bytes(32)), Hash32(bytes(32)), HEADROOM_LOG2
         us = self._frames.key.address
         unnamed = RequestCommit(
             request_id=bytes(32),
@@ -249,16 +258,16 @@ class Requester:
             systems_hash=plan.systems_hash,
             tier=plan.tier,
             proof_count=plan.proof_count,
-            work_log2=plan.work_log2,
-            size_log2=plan.size_log2,
-            bid_close_ms=bid_close_ms,
-            award_by_ms=award_by_ms,
-            accept_by_ms=accept_by_ms,
-            ack_by=ack_by,
-            deliver_by=deliver_by,
-            claim_by=deliver_by + terms.standbys * standby_step_s + terms.claim_window_s,
+            work_log2=min(plan.work_log2 + headroom, MAX_WORK_LOG2),
+            size_log2=min(plan.size_log2 + headroom, MAX_PAYLOAD_LOG2),
+            bid_close_ms=due.bid_close_ms,
+            award_by_ms=due.award_by_ms,
+            accept_by_ms=due.accept_by_ms,
+            ack_by=due.ack_by,
+            deliver_by=due.deliver_by,
+            claim_by=due.claim_by,
             standbys=terms.standbys,
-            standby_step_s=standby_step_s,
+            standby_step_s=due.standby_step_s,
             requester_ticket=ticket,
             bond_min_wei=terms.bond_min_wei,
             privacy=0,
@@ -278,18 +287,22 @@ class Requester:
             role=Role.REQUESTER,
             state=State.DRAFT,
             reason="" if attempt == 1 else f"AUCTION_{attempt}",
-            bid_close_ms=bid_close_ms,
-            award_by_ms=award_by_ms,
-            accept_by_ms=accept_by_ms,
-            ack_by=ack_by,
-            deliver_by=deliver_by,
-            claim_by=message.claim_by,
+            bid_close_ms=due.bid_close_ms,
+            award_by_ms=due.award_by_ms,
+            accept_by_ms=due.accept_by_ms,
+            ack_by=due.ack_by,
+            deliver_by=due.deliver_by,
+            claim_by=due.claim_by,
             valid_until=plan.valid_until,
         )
         await self.loop.open(
             order,
             ticket=ticket,
-            document={kept.REQUEST: pack_request(us, message), kept.ORIGIN: origin},
+            document={
+                kept.REQUEST: pack_request(us, message),
+                kept.ORIGIN: origin,
+                kept.LANE: lane.value.encode(),
+            },
             secret={
                 kept.PLAN: pack_plan(plan),
                 kept.SEAL: key_secret,
@@ -301,9 +314,16 @@ class Requester:
         assert started is not None  # nobody else knows the order yet
         return started
 
-    async def cancel(self, order_id: bytes) -> bool:
-        """Withdraws an order that is not awarded; False if it is too late."""
-        return await self.loop.happen(order_id, Event.CANCEL, reason="CANCELLED") is not None
+    async def cancel(self, order_id: bytes) -> CancelPrice | None:
+        """Withdraws an order, at the price of its stage; None if it is too late for that.
+
+        A delivery that is being judged is waited for: what the order then costs is known.
+        """
+        order = await self.loop.wait_for(order_id, lambda now: now.state is not State.DELIVERED)
+        if order is None or order.state not in PRICES:
+            return None
+        after = await self.loop.happen(order_id, Event.CANCEL, reason="CANCELLED")
+        return None if after is None else PRICES[order.state]
 
     def submit(self, order_id: bytes) -> None:
         """Lets an order's transaction be sent where configuration keeps it back."""
@@ -421,6 +441,8 @@ class Requester:
         # Signed only then: a transaction that is kept back would hold its nonce, and all that come after it.
         while not self._terms.is_submitted and order.order_id not in self._submitted:
             await self._submit.wait()
+        if (now := self.loop.order(order.order_id)) is None or now.state is not State.VERIFIED:
+            return  # withdrawn meanwhile: a signed transaction would hold its nonce
         deal = await self._engaged.deal(order)
         plan = await self._engaged.plan(order)
         delivery = decode_body(ProofDelivery, await self._engaged.document(order, kept.DELIVERY))
@@ -464,7 +486,7 @@ class Requester:
                     await self.loop.happen(order.order_id, Event.TX_FAILED, reason="TX_REVERTED")
                 else:
                     await self._resend.send(_landing_of(order))
-            case State.LANDED | State.OWING | State.LAPSED | State.DEFAULTED:
+            case State.LANDED | State.OWING | State.LAPSED | State.DEFAULTED | State.WITHDRAWN | State.GIVEN_UP:
                 await self._look_for_payment(order)
                 if order.state is State.LANDED and await self._chain.landing(_landing_of(order)) is Landing.UNKNOWN:
                     await self._resend.send(_landing_of(order))  # its block is gone
@@ -472,6 +494,12 @@ class Requester:
                 await self._engaged.observe_slash(order)
             case _:
                 pass
+
+    async def _first_table(self, order: Order, deal: Deal) -> PlannedTable:
+        """The table of the moment, if the wish can be planned again; else the one that it was asked with."""
+        intent = await self.loop.secret(order.order_id, kept.INTENT)
+        plan = await (self._replan(intent) if intent else self._engaged.plan(order))
+        return fitted(deal.request, plan)
 
     async def _replan_order(self, order: Order) -> None:
         await self._amending.replan(order)

@@ -21,7 +21,7 @@ from node.engagement import SLASH_UNDER_WAY, Engagement
 from node.frames import FrameWriter
 from node.l1port import WOULD_FAIL
 from node.market_state import Deal, pack_request
-from node.ports import Chain, Gossip, InThread, TryAgain
+from node.ports import Chain, Gossip, InThread, PlannedTable, TryAgain
 from node.store.errors import OrderExists
 from node.store.orders import OrderStore
 from protocol.agreement import rank_times
@@ -31,6 +31,9 @@ from protocol.messages import MAX_OPENINGS, Award, DeclineRequest, ProofDelivery
 
 PROVEN: Final = frozenset({State.VERIFIED, State.TX_STORED, State.TX_SENT, State.LANDED, State.OWING, State.PAID})
 """States of an order that has a proof: whoever comes later is not needed."""
+GONE: Final = frozenset({State.WITHDRAWN, State.GIVEN_UP})
+"""States of an order that its owner gave up: nobody is called for it any more."""
+NOT_AT_WORK: Final = frozenset({State.S_AWARDED, State.S_READY, State.S_CALLED, State.S_KEYED})
 FAILED: Final = frozenset({State.LAPSED, State.DEFAULTED})
 MISSED: Final = SLASH_UNDER_WAY | {State.S_MISSED}
 WATCHED: Final = SLASH_UNDER_WAY | {
@@ -73,6 +76,7 @@ class Standbys:
         self._main: Engagement | None = None
         self._engaged = engage(
             Role.STANDBY,
+            first_table=self._first_table,
             perform={
                 Effect.PUBLISH_AWARD: self._publish_award,
                 Effect.TAKE_OVER: self._take_over,
@@ -169,6 +173,9 @@ class Standbys:
         request_id = deal.request.request_id
         main = await self._request(request_id)
         now = await self._main.deal(main)
+        if main.state in GONE:
+            await self._not_needed(order)  # it is owed by its own claim
+            return
         if main.state is State.DELIVERED:
             raise TryAgain("BEING_JUDGED", "the proof of another rank is being verified")
         if main.state not in PROVEN:
@@ -180,9 +187,17 @@ class Standbys:
                 kept.ACCEPT: await self._engaged.document(order, kept.ACCEPT),
                 kept.DELIVERY: await self._engaged.document(order, kept.DELIVERY),
                 kept.RECEIPT: receipt,
+                # Another rank's amend is none of this one's: its table may be another.
+                kept.AMEND: await self._engaged.optional(order, kept.AMEND) or b"",
             }
-            reason = f"RANK_{deal.award.rank}"
-            await self._main.loop.happen(request_id, Event.TAKEN_OVER, reason=reason, document=documents)
+            await self._main.loop.happen(
+                request_id,
+                Event.TAKEN_OVER,
+                reason=f"RANK_{deal.award.rank}",
+                document=documents,
+                secret={kept.PLAN: await self._engaged.secret(order, kept.PLAN)},
+                due={"valid_until": plan.valid_until},
+            )
             main = await self._request(request_id)
             if main.state not in PROVEN and not main.is_over:
                 raise TryAgain("MOVED", "the order has moved meanwhile")
@@ -211,8 +226,22 @@ class Standbys:
             valid_until=main.valid_until,
             reason="OUTRUN",
         )
-        documents = {kept.ACK: ack, kept.ACCEPT: accept}
+        amend = await self._main.optional(main, kept.AMEND) or b""
+        documents = {kept.ACK: ack, kept.ACCEPT: accept, kept.AMEND: amend}
         await self._open(aside, deal, deal.award, documents, await self._main.secret(main, kept.PLAN))
+
+    async def _first_table(self, order: Order, deal: Deal) -> PlannedTable:
+        """Of a request that named none: what a rank before this one was told, since all ranks answer for one table; if
+        none was, the table of the moment."""
+        assert self._main is not None
+        main = await self._request(deal.request.request_id)
+        ranks = [self.find(main.order_id, rank) for rank in range(2, deal.award.rank)]
+        before = [(self._main, main), *((self._engaged, each) for each in ranks if each is not None)]
+        for engaged, each in before:
+            told = await engaged.told(each)
+            if told is not None:
+                return told
+        return await self._main.first_table(main, deal)
 
     async def _build_slash(self, order: Order) -> None:
         """A rank is slashable while nobody was paid, or when a later rank was after its time (SPEC §8.2)."""
@@ -246,6 +275,8 @@ class Standbys:
         main = await self._request(deal.request.request_id)
         rank = deal.award.rank
         if main.state in PROVEN and (await self._main.deal(main)).award.rank <= rank:
+            await self._not_needed(order)
+        elif order.state in NOT_AT_WORK and main.state in GONE:
             await self._not_needed(order)
         elif order.state is State.S_READY and main.state in FAILED and self._failed_below(main, rank):
             await self.loop.happen(order.order_id, Event.CALLED, reason=main.reason)

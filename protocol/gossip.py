@@ -210,6 +210,9 @@ def _check_request(
         or message.standbys >= MAX_OPENINGS
     ):
         raise Reject(WireCode.BAD_BUCKET, size_log2=message.size_log2, work_log2=message.work_log2)
+    # [REJECT] a table is named whole or not at all
+    if any(message.statement_commit) != any(message.payload_commit):
+        raise Reject(WireCode.BAD_BUCKET, statement=message.statement_commit, payload=message.payload_commit)
     # [REJECT] times ascend, and the claim window ends before a ticket could be withdrawn
     _, last_due = rank_times(message, 1 + message.standbys)
     times = (created_ms, message.bid_close_ms, message.award_by_ms, message.accept_by_ms, message.ack_by * 1000 + 999)

@@ -76,7 +76,8 @@ class RequestCommit(Message):
     request_id: Hash32
     """`commitments.request_id` of the signer and all other fields: one id, one request."""
     statement_commit: Hash32
-    """Opens to the core with a salt (SPEC §5.3)."""
+    """Opens to the core with a salt (SPEC §5.3). Zeros with the next: the table is named when the payload is released
+    (capacity)."""
     payload_commit: Hash32
     """Hash of the padded payload, which itself begins with a salt (SPEC §11)."""
     seal_key: SealKey
@@ -211,6 +212,10 @@ class KeyRelease(Message):
     """Length of the attachment: 2^size_log2 + 48."""
     cipher_hash: Hash32
     """keccak of the attachment."""
+    statement_commit: Hash32
+    """What the payload opens, where the request names no table (capacity): the first StatementAmend. Zeros else."""
+    amend_signature: MaybeSignature
+    """EIP-712 StatementAmend with counter 1; empty iff the request names a table."""
 
 
 class AckVerdict(IntEnum):
@@ -236,6 +241,8 @@ class ProverAck(Message):
     """Unix seconds, as in the signed Ack."""
     ack_signature: MaybeSignature
     """EIP-712 Ack; empty iff the verdict is a decline."""
+    amend_signature: MaybeSignature
+    """EIP-712 StatementAmend of the KEY_RELEASE; empty if that had none, or the verdict is a decline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,7 @@ def casting(stage: Stage, root: Path, auction: AuctionSection, zkey: Path | None
         proof_system="0x" + stage.deployment.proof_system.hex(),
         start_block=stage.deployment.start_block,
         poll_ms=150,
+        slot_ms=1_000,  # blocks come on demand: windows are milliseconds
     )
 
     def node(name: str, config: NodeConfig) -> NodeProcess:

@@ -14,7 +14,7 @@ from market.lifecycle import TERMINAL, Order, State
 from node.chain.evm import Call, Outcome
 from node.chain.localevm import LocalEvm, Overrides
 from node.chain.records import Receipt
-from node.config import AuctionSection
+from node.config import AuctionSection, StandardSection
 from node.demo.cast import Cast, casting, enter, give_money, status_of
 from node.demo.findings import Findings, disks, read_findings
 from node.demo.stage import READER, L1Kind, Stage, open_l1, raise_stage
@@ -39,10 +39,8 @@ LOOK_EVERY_S: Final = 0.1
 BEFORE_LANDING: Final = frozenset({State.VERIFIED, State.TX_STORED})
 Disks = Mapping[str, Sequence[tuple[str, bytes]]]
 DEMO_AUCTION: Final = AuctionSection(
-    bid_window_ms=1_500,
-    accept_window_ms=3_000,
-    ack_window_ms=45_000,
-    prove_window_ms=120_000,
+    lane="standard",
+    standard=StandardSection(bid=1_500, accept=3_000, ack=45_000, prove=120_000, margin=60_000, claim=3_600_000),
     ready_wait_ms=4_000,
 )
 

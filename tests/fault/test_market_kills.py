@@ -16,7 +16,7 @@ import trio
 from market.lifecycle import State
 from protocol.reqresp import KEY_EXCHANGE
 from tests.support.market_ledger import planned_table
-from tests.support.market_sim import Party, World, memory_folder
+from tests.support.market_sim import Party, World, memory_folder, timed
 
 LONG_S = 20_000  # of mock time: beyond every deadline
 
@@ -143,7 +143,7 @@ async def test_a_death_at_any_write_ends_in_payment_or_a_coded_state(
 def failover_world(folder: Path) -> World:
     """The winner countersigns and never answers the payload."""
     world = World(folder)
-    world.requester.terms = replace(world.requester.terms, standbys=1, claim_window_s=450)
+    world.requester.terms = timed(replace(world.requester.terms, standbys=1), claim_s=450)
     world.winner.deaf_to = frozenset({KEY_EXCHANGE.protocol_id})
     return world
 

@@ -22,7 +22,8 @@ from tests.support.kills import only_at
 from tests.support.nodeworld import AUCTION, World, raise_world
 
 DEADLINE_S = 280
-SHORT = replace(AUCTION, accept_window_ms=4_000, ack_window_ms=1_000, prove_window_ms=1_000, claim_window_s=MIN_CLAIM_S)
+WINDOWS = replace(AUCTION.standard, accept=4_000, ack=1_000, prove=1_000, claim=1_000 * MIN_CLAIM_S)
+SHORT = replace(AUCTION, standard=WINDOWS)
 ACK_WINDOW_MS = 30_000  # the winner checks the witness in it, five seconds of two idle cores
 
 
@@ -52,7 +53,7 @@ async def _play(world: World, kills: Path) -> None:
     # Killed once the user has its Ack, long before a proof can be ready.
     prover.extra_env = {}
     await world.restart(prover)
-    await world.with_ticket(ack_window_ms=ACK_WINDOW_MS)
+    await world.with_ticket(ack=ACK_WINDOW_MS)
     acked = await world.wish(await world.new_option())
     await world.reach(acked, {State.PROVING}, timeout_s=DEADLINE_S)
     prover.kill()

@@ -17,7 +17,7 @@ from node.requester import Requester
 from node.standby import standby_id
 from protocol.reqresp import AWARD_EXCHANGE, KEY_EXCHANGE, PROOF_EXCHANGE
 from tests.support.market_ledger import BOND_WEI, TICKET_WEI, let_pass, planned_table
-from tests.support.market_sim import Party, World, memory_folder
+from tests.support.market_sim import Party, World, memory_folder, timed
 
 LONG_S = 20_000  # of mock time: beyond every deadline
 
@@ -29,16 +29,14 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield made
 
 
-def world_with(folder: Path, *, claim_window_s: int = 450, failover_margin_ms: int = 30_000) -> World:
+def world_with(folder: Path, *, claim_s: int = 450) -> World:
     """prover2 is the cheapest, prover3 the runner-up, prover1 third.
 
     Args:
-        claim_window_s: a runner-up's own claim opens five minutes after its time; the window must reach beyond.
+        claim_s: a runner-up's own claim opens five minutes after its time; the window must reach beyond.
     """
     world = World(folder)
-    world.requester.terms = replace(
-        world.requester.terms, standbys=1, claim_window_s=claim_window_s, failover_margin_ms=failover_margin_ms
-    )
+    world.requester.terms = timed(replace(world.requester.terms, standbys=1), claim_s=claim_s)
     for party in world.parties:
         party.poll_ms = 6_000  # the claim windows are long
     return world
@@ -262,7 +260,7 @@ async def test_a_claim_window_that_a_runner_up_could_never_use_is_not_signed(
     folder: Path, autojump_clock: object
 ) -> None:
     """Its claim opens CLAIM_GRACE after its time: without a window it would live on the requester's grace."""
-    world = world_with(folder, claim_window_s=120)
+    world = world_with(folder, claim_s=120)
     async with running(world):
         await until_over(world.provers[2])
 

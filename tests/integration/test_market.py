@@ -240,7 +240,12 @@ async def test_a_prover_asks_no_fee_for_a_payload_that_is_what_was_said(folder: 
                 await let_pass(10)
         deal = kept.unpack_deal(await stored(node, order, kept.REQUEST), await stored(node, order, kept.AWARD))
         ack = ProverAck(
-            request_id=order.order_id, agreement_hash=deal.agreement_hash, verdict=2, ack_at=0, ack_signature=b""
+            request_id=order.order_id,
+            agreement_hash=deal.agreement_hash,
+            verdict=2,
+            ack_at=0,
+            ack_signature=b"",
+            amend_signature=b"",
         )
         document = {kept.ACK: encode_body(ack)}
         await node.loop.happen(order.order_id, Event.PAYLOAD_BREAKS, reason="MADE_UP", document=document)

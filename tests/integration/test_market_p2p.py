@@ -26,10 +26,10 @@ from protocol.gossip_memory import GossipMemory
 from protocol.hashing import keccak256
 from protocol.messages import GOSSIP_CHANNELS
 from tests.support.market_ledger import MARKET, SALT, START_MS, LedgerChain, TestClock, planned_table
-from tests.support.market_sim import TERMS, Party, World, memory_folder
+from tests.support.market_sim import TERMS, Party, World, memory_folder, timed
 
 DEADLINE_S = 60
-FAST = replace(TERMS, bid_window_ms=3_000, accept_window_ms=2_000, ready_wait_ms=0)
+FAST = timed(replace(TERMS, ready_wait_ms=0), bid_ms=3_000)
 
 
 @asynccontextmanager

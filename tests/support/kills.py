@@ -73,7 +73,7 @@ async def kill_at_every_write(
     await victim.stop()
     listed = frozenset(_lines(listing))
 
-    await world.with_ticket(bid_window_ms=bid_window_ms, accept_window_ms=ACCEPT_WINDOW_MS, submit=submit)
+    await world.with_ticket(bid=bid_window_ms, accept=ACCEPT_WINDOW_MS, submit=submit)
     await victim.stop()
     victim.extra_env = {KILL_EACH_ONCE: str(killing)}
     option = await world.new_option()

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ import trio
 from trio_typing import TaskStatus
 
 from market.admission import Capability
+from market.lanes import Churn, Lane, Windows
 from market.lifecycle import Order, Role, State
 from market.pricing import Curve
 from node.accusing import Accuse
@@ -65,22 +66,24 @@ from tests.support.market_ledger import (
 T = TypeVar("T")
 
 POLL_MS = 2_000
+WINDOWS = Windows(bid_ms=2_500, accept_ms=2_000, ack_ms=15_000, prove_ms=60_000, margin_ms=30_000, claim_s=120)
 TERMS = Terms(
-    bid_window_ms=2_500,
-    accept_window_ms=2_000,
-    ack_window_ms=15_000,
-    prove_window_ms=60_000,
-    claim_window_s=120,
+    lane=Lane.STANDARD,
+    windows=dict.fromkeys(Lane, WINDOWS),
     standbys=0,
     rounds=0,
     bump_permille=500,
     spare_tickets=(),
-    failover_margin_ms=30_000,
     max_price_wei=10**16,
     bond_min_wei=BOND_WEI,
     ready_wait_ms=3_000,
     is_submitted=True,
 )
+
+
+def timed(terms: Terms, **windows: int) -> Terms:
+    """The same terms with other windows, in every lane."""
+    return replace(terms, windows=dict.fromkeys(Lane, replace(WINDOWS, **windows)))
 
 
 async def inline(function: Callable[[], T]) -> T:
@@ -234,6 +237,8 @@ class Party:
     """Clearing prices of the toy table's class that a requester has seen."""
     replans: PlannedTable | None = None
     """What a requester's planner makes of every intent."""
+    churn: Churn = Churn(moves=0, seen_ms=0)
+    """Of every table, as a requester has seen it."""
     planned: list[bytes] = field(default_factory=list)
     """Intents that were planned again."""
     prepared: dict[str, ChainCall] = field(default_factory=dict)
@@ -364,6 +369,7 @@ class Party:
             terms=self.terms,
             prices=self._prices(gossip),
             replan=self.replan,
+            churn=lambda core: self.churn,
             rollups=ROLLUPS,
             poll_ms=self.poll_ms,
         )

@@ -19,7 +19,7 @@ import trio
 from market.lifecycle import TERMINAL, Order, State
 from node.chain.launch import L1Kind, L1Process, start_l1
 from node.chain.sender import Payload, Sender, SignedTransaction
-from node.config import AuctionSection, NetworkSection, NodeConfig, RequesterSection
+from node.config import AuctionSection, NetworkSection, NodeConfig, RequesterSection, StandardSection
 from node.demo.cast import casting
 from node.demo.stage import FUNDS_WEI, L1, PRICE, READER, STRIKE, TICKET_CLASS, Stage, raise_stage
 from node.identity import AccountKey, load_or_create_account
@@ -45,10 +45,8 @@ PRICE_STEP: Final = 1_234_567_890_123_456_789_012_345_678_901_234
 SETTLE: Final = selector("settle()").to_bytes(4, "big")
 
 AUCTION: Final = AuctionSection(
-    bid_window_ms=1_500,
-    accept_window_ms=10_000,
-    ack_window_ms=120_000,
-    prove_window_ms=240_000,
+    lane="standard",
+    standard=StandardSection(bid=1_500, accept=10_000, ack=120_000, prove=240_000, margin=60_000, claim=3_600_000),
     ready_wait_ms=0,
     rounds=0,
 )
@@ -117,9 +115,11 @@ class World:
         await self.with_terms(**auction)
 
     async def with_terms(self, **auction: Any) -> None:
-        """Start the user again with the ticket it has and other terms."""
+        """Start the user again with the ticket it has and other terms; windows by their names, in milliseconds."""
         section = self.user.config.requester
-        changed = replace(section, ticket=self._ticket, auction=replace(section.auction, **auction))
+        windows = {name: auction.pop(name) for name in StandardSection.__slots__ if name in auction}
+        terms = replace(section.auction, standard=replace(section.auction.standard, **windows), **auction)
+        changed = replace(section, ticket=self._ticket, auction=terms)
         self.user.config = replace(self.user.config, requester=changed)
         await self.restart(self.user)
 

@@ -20,7 +20,7 @@ from node.chain.launch import L1Process
 from node.chain.sender import Payload, Sender
 from node.chain.transport import HttpTransport
 from node.cli import build_parser, main
-from node.config import AuctionSection, ChainSection, NodeConfig, RequesterSection
+from node.config import AuctionSection, ChainSection, NodeConfig, RequesterSection, StandardSection
 from node.l1 import deposit
 from node.launch import NodeProcess
 from proving.build_cuda import build_for_host
@@ -243,6 +243,8 @@ def test_a_running_node(command: Command, l1: L1Process, tmp_path: Path) -> None
         assert command(*wanted, "--call", "increment()", status=1)["state"] == "expired"
         ordered = command(*wanted, "--call", "increment()", "--detach")["request_id"]
         command("submit", "--config", config, ordered)
+        assert "nothing" == command("cancel", "--config", config, ordered)["price"]
+        command("cancel", "--config", config, ordered, status=1)
         # a wish that nobody proves is auctioned three times
         assert len(command("status", "--config", config)["orders"]) == 4
         command("submit", "--config", config, "00" * 32, status=1)
@@ -275,7 +277,7 @@ async def _requester_node(l1: L1Process, folder: Path) -> tuple[NodeProcess, int
         poll_ms=100,
     )
     # Long enough to type `submit` on a slow machine before the order ends.
-    section = RequesterSection(auction=AuctionSection(bid_window_ms=5000))
+    section = RequesterSection(auction=AuctionSection(lane="standard", standard=StandardSection(bid=417)))
     settings = NodeConfig(role="requester", data_dir=str(folder), chain=chain, requester=section)
     node = NodeProcess(name="requester", config=settings)
     node.write_config()
@@ -292,6 +294,7 @@ async def _requester_node(l1: L1Process, folder: Path) -> tuple[NodeProcess, int
         ("request", ("--config", "absent", "--rollup", "1", "--to", "0x" + "11" * 20, "--data", "")),
         ("status", ("--config", "absent")),
         ("submit", ("--config", "absent", "00" * 32)),
+        ("cancel", ("--config", "absent", "00" * 32)),
         ("demo", ("--keep", ".")),
     ],
 )

@@ -144,6 +144,8 @@ def test_a_refused_frame_is_not_remembered() -> None:
         (WireCode.BAD_BUCKET, {"proof_count": 9}),
         (WireCode.BAD_BUCKET, {"privacy": 1}),
         (WireCode.BAD_BUCKET, {"standbys": 3}),
+        (WireCode.BAD_BUCKET, {"statement_commit": bytes(32)}),
+        (WireCode.BAD_BUCKET, {"payload_commit": bytes(32)}),
         (WireCode.BAD_TIMES, {"standby_step_s": 3_480}),
         (WireCode.BAD_TIMES, {"standbys": 2, "standby_step_s": 1_740}),
         (WireCode.BAD_TIMES, {"bid_close_ms": NOW_MS}),

@@ -20,6 +20,8 @@ RELEASE = KeyRelease(
     agreement_hash=award().agreement_hash,
     cipher_bytes=len(CIPHERTEXT),
     cipher_hash=keccak256(CIPHERTEXT),
+    statement_commit=bytes(32),
+    amend_signature=b"",
 )
 WHOLE = framed(RELEASE) + CIPHERTEXT
 
