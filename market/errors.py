@@ -5,7 +5,8 @@ MarketError               MKT-000
 ├── BidVoid               MKT-002  a bid does not take part in its auction (a reason says why)
 ├── Skip                  MKT-003  a request is not bid on (a reason says why)
 ├── TicketError           MKT-004  amounts that no ticket covers
-└── PoolRefused           MKT-006  a ready transaction is not taken into the pool (a reason says why)
+├── PoolRefused           MKT-006  a ready transaction is not taken into the pool (a reason says why)
+└── WindowsError          MKT-007  windows of a lane that no request can have (market.lanes)
 """
 
 from __future__ import annotations

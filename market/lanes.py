@@ -46,7 +46,7 @@ MAX_AMENDS: Final = max(count for lane, count in AMENDS.items() if lane is not L
 class WindowsError(MarketError):
     """Windows that no request can have."""
 
-    code = "MKT-006"
+    code = "MKT-007"
 
     def __init__(self, lane: Lane, problem: str) -> None:
         self.lane, self.problem = lane, problem

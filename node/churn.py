@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from market.lanes import Churn
-from node.follower import Follower, Snapshot
+from node.follower import Follower
 from node.ports import Clock
+from node.replay import Snapshot
 from protocol.table import decode_core
 
 LOOK_BACK_MS: Final = 3_600_000

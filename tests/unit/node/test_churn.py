@@ -8,7 +8,7 @@ import pytest
 
 from market.lanes import Churn
 from node.churn import LOOK_BACK_MS, MAX_MOVES, RootMoves
-from node.follower import Followed, Snapshot
+from node.replay import Followed, Snapshot
 from protocol.vm.genesis import Genesis, state_from_genesis
 from tests.support.machines import oracle_state
 from tests.support.market_ledger import planned_table
@@ -34,7 +34,7 @@ class Hands:
 def snapshot(number: int, **rollups: Followed) -> Snapshot:
     """What is known after a block: `r1=` is rollup 1."""
     known = {int(name[1:]): followed for name, followed in rollups.items()}
-    return Snapshot(number=number, block_hash=b"", rollups=MappingProxyType(known), cores=MappingProxyType({}))
+    return Snapshot(number=number, block_hash=b"", rollups=MappingProxyType(known))
 
 
 @pytest.fixture

@@ -184,7 +184,7 @@ def test_requests_out_of_context_are_ignored() -> None:
     expect_refusal(WireCode.LATE, Ignore, lambda: judge("req", framed(request()), now_ms=NOW_MS + 2_500))
     expect_refusal(WireCode.UNKNOWN_TICKET, Ignore, lambda: judge("req", framed(request(requester_ticket=100))))
     expect_refusal(WireCode.REPLAYED, Ignore, lambda: judge("req", framed(request(), sequence=1001), memory))
-    again = request(payload_commit=bytes(32))
+    again = request(payload_commit=b"\x02" * 32)
     expect_refusal(WireCode.TICKET_BUSY, Ignore, lambda: judge("req", framed(again, sequence=1002), memory))
 
 
@@ -192,7 +192,7 @@ def test_a_ticket_is_free_again_when_its_request_is_over() -> None:
     """By cancellation, or some time after the last deadline."""
     memory = with_request()
     judge("award", framed(Cancel(request_id=request().request_id, reason=1), sequence=5), memory)
-    judge("req", framed(request(payload_commit=bytes(32)), sequence=6), memory)
+    judge("req", framed(request(payload_commit=b"\x02" * 32), sequence=6), memory)
     later_ms = (request().ack_by + request().standby_step_s) * 1000 + AFTERLIFE_MS
     third = request(
         payload_commit=b"\x01" * 32,
