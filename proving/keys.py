@@ -9,8 +9,9 @@ from pathlib import Path
 from proving.build import cache_dir
 from proving.errors import ZkeyMalformed
 from proving.native import DEFAULT_OPTIONS, Data, Options, Progress
+from proving.points import VerifyingKey
 from proving.r1cs import R1cs, read_r1cs
-from proving.setup_dev import SEED, setup_dev
+from proving.setup_dev import SEED, known_secrets, make_verifying_key, setup_dev
 from proving.zkey import Zkey, read_zkey
 
 
@@ -53,6 +54,20 @@ def cached_dev_key(
                 )
             setup_dev(system, path, progress=progress, options=options)
     return path
+
+
+def cached_dev_verifying_key(r1cs: Path | Data | R1cs, *, options: Options = DEFAULT_OPTIONS) -> VerifyingKey:
+    """The verifying half of `cached_dev_key`, found without making the other one.
+
+    Raises:
+        R1csMalformed, CoreError, OSError.
+    """
+    system = r1cs if isinstance(r1cs, R1cs) else read_r1cs(r1cs)
+    path = dev_key_path(system.circuit_hash())
+    key = _usable(path, system)
+    if key is not None:
+        return key.verifying_key()
+    return make_verifying_key(system, known_secrets(system.circuit_hash()), options=options)
 
 
 def _usable(path: Path, system: R1cs) -> Zkey | None:

@@ -17,6 +17,7 @@ from typing import Final
 
 from proving.bn254 import R
 from proving.native import DEFAULT_OPTIONS, Data, Options, Progress, SetupOutputArg, load, view, writable
+from proving.points import VerifyingKey
 from proving.r1cs import R1cs, read_r1cs
 from proving.zkey import (
     COEFFICIENT_BYTES,
@@ -26,6 +27,7 @@ from proving.zkey import (
     Zkey,
     name_parameter,
     points_to_evm,
+    verifying_key_of,
     write_zkey,
 )
 
@@ -121,6 +123,18 @@ def make_key(
     )
     circuit_hash = hash_uncontributed(key, buffers["l_undivided"], buffers["h_monomial"])
     return replace(key, circuit_hash=circuit_hash, contributions=(_contribution(key, circuit_hash),))
+
+
+def make_verifying_key(system: R1cs, secrets: Secrets, *, options: Options = DEFAULT_OPTIONS) -> VerifyingKey:
+    """The verifying half of `make_key`, without the proving half: a fraction of its time and memory."""
+    header, ic = bytearray(HEADER_POINTS_BYTES), bytearray(64 * (system.n_public + 1))
+    nothing = memoryview(bytearray(1))[:0]
+    output = SetupOutputArg(writable(header), writable(ic), *[writable(nothing)] * 8)
+    packed = b"".join(
+        value.to_bytes(32, "little") for value in (secrets.tau, secrets.alpha, secrets.beta, secrets.delta)
+    )
+    load().call("setup", options, ctypes.byref(system.argument()), packed, ctypes.byref(output))
+    return verifying_key_of(header, ic)
 
 
 def _zero_pages(size: int) -> memoryview:

@@ -96,15 +96,24 @@ class Zkey:
         Raises:
             PointNotCanonical: a coordinate is not below q.
         """
-        evm = points_to_evm
-        points = memoryview(self.header_points)
-        return VerifyingKey.from_bytes(
-            evm(1, points[:64])
-            + evm(2, points[128:384])
-            + evm(2, points[448:576])
-            + struct.pack(">I", self.n_public + 1)
-            + evm(1, self.ic)
-        )
+        return verifying_key_of(self.header_points, self.ic)
+
+
+def verifying_key_of(header_points: Data, ic: Data) -> VerifyingKey:
+    """The verifying key of two parts of a proving key.
+
+    Raises:
+        PointNotCanonical: a coordinate is not below q.
+    """
+    evm = points_to_evm
+    points, inputs = memoryview(header_points), memoryview(ic)
+    return VerifyingKey.from_bytes(
+        evm(1, points[:64])
+        + evm(2, points[128:384])
+        + evm(2, points[448:576])
+        + struct.pack(">I", len(inputs) // 64)
+        + evm(1, inputs)
+    )
 
 
 def points_to_evm(group: int, points: Data) -> bytes:

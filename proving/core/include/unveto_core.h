@@ -128,7 +128,8 @@ UNVETO_API uint32_t unveto_cpu_paths(void);
 UNVETO_API int unveto_r1cs_check(const unveto_context *, const unveto_r1cs *, unveto_bytes witness, uint64_t *first_violated);
 
 UNVETO_API int unveto_setup_plan(const unveto_context *, const unveto_r1cs *, uint32_t *domain, uint32_t *n_coefficients);
-/* A proving key from known secrets. Whoever knows them can prove anything: for development only. */
+/* A proving key from known secrets. Whoever knows them can prove anything: for development only. Where `a` has size 0 only
+   header_points and ic are filled: what a verifier needs, in a fraction of the time. */
 UNVETO_API int unveto_setup(const unveto_context *, const unveto_r1cs *, const unveto_setup_secrets *, const unveto_setup_output *);
 
 /* radix_bits of the keys that this context's path reads: 256 or 260. */

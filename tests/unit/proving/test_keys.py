@@ -11,7 +11,7 @@ from protocol.hashing import keccak256
 from proving import errors
 from proving.build import cache_dir
 from proving.groth16 import prove, verify
-from proving.keys import cached_dev_key, dev_key_path
+from proving.keys import cached_dev_key, cached_dev_verifying_key, dev_key_path
 from proving.points import Proof, VerifyingKey
 from proving.solidity import TABLE_PROOF_BYTES, TableProof, vk_bytes, vk_hash
 from proving.zkey import read_zkey
@@ -42,6 +42,16 @@ def test_a_key_is_made_once_and_then_found(cache: Path) -> None:
 @pytest.mark.usefixtures("cache")
 def test_each_circuit_has_its_own_key() -> None:
     assert cached_dev_key(square_and_product().r1cs()) != cached_dev_key(random_circuit(2, 1, seed=1).r1cs())
+
+
+def test_the_verifying_half_is_found_without_the_key(cache: Path) -> None:
+    """It is that of the key that is made later."""
+    for circuit in (square_and_product(), random_circuit(5, 3, seed=1)):
+        alone = cached_dev_verifying_key(circuit.r1cs())
+        assert not dev_key_path(circuit.r1cs().circuit_hash()).exists()
+        made = read_zkey(cached_dev_key(circuit.r1cs())).verifying_key()
+        assert alone.to_bytes() == made.to_bytes() == cached_dev_verifying_key(circuit.r1cs()).to_bytes()
+    assert len(list((cache / "keys").glob("*.zkey"))) == 2
 
 
 @pytest.mark.usefixtures("cache")
