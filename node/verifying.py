@@ -39,13 +39,32 @@ class ProofVerifier:
     async def verify(
         self, plan: PlannedTable, agreement: Agreement, agreement_hash: bytes, proofs: tuple[RollupProof, ...]
     ) -> None:
-        """Check every proof that the lockset needs.
+        """Check every proof that the lockset needs, under an agreement; see `verify_core`."""
+        await self.verify_core(
+            plan.core, plan.core_id, payee=agreement.payee, agreement_hash=agreement_hash, proofs=proofs
+        )
+
+    async def verify_core(
+        self,
+        core_bytes: bytes,
+        core_hash: bytes,
+        *,
+        payee: bytes,
+        agreement_hash: bytes,
+        proofs: tuple[RollupProof, ...],
+    ) -> None:
+        """Check every proof that a packed core's lockset needs.
+
+        Args:
+            core_hash: its core id.
+            payee: whom the proofs pay, with the next what they are bound to.
+            agreement_hash: 0 for none.
 
         Raises:
             TryAgain: L1 cannot be asked.
             Refused: MISSING_PROOF, WRONG_SYSTEM, MALFORMED_PROOF, UNKNOWN_TIER, INVALID_PROOF.
         """
-        core = decode_core(plan.core)
+        core = decode_core(core_bytes)
         for member in core.lockset:
             view = await asked(partial(self.contracts.rollup, member.rollup_id))
             config = await asked(partial(self.contracts.config, member.rollup_id, view.epoch))
@@ -57,15 +76,15 @@ class ProofVerifier:
                 inputs = public_input(
                     chain_id=self.contracts.chain_id,
                     rollups_contract=self.contracts.rollups,
-                    core=Hash32(plan.core_id),
+                    core=Hash32(core_hash),
                     rollup_id=member.rollup_id,
                     epoch=view.epoch,
                     family=family,
-                    payee=Address(agreement.payee),
+                    payee=Address(payee),
                     agreement_hash=Hash32(agreement_hash),
                 )
                 if proof.system != self.proof_system:
-                    await self._put_to_contract(plan, proof, family, inputs)
+                    await self._put_to_contract(core_bytes, proof, family, inputs)
                     continue
                 decoded = _decoded(proof)
                 key = await self._key(family, decoded.tier)
@@ -73,8 +92,8 @@ class ProofVerifier:
         if len(proofs) != sum(1 for proof in proofs if any(m.rollup_id == proof.rollup_id for m in core.lockset)):
             raise Refused("WRONG_SYSTEM", "a proof of a rollup that the table does not touch")
 
-    async def _put_to_contract(self, plan: PlannedTable, proof: RollupProof, family: Hash32, inputs: Hash32) -> None:
-        statement = proof.rollup_id.to_bytes(8, "big") + plan.core
+    async def _put_to_contract(self, core_bytes: bytes, proof: RollupProof, family: Hash32, inputs: Hash32) -> None:
+        statement = proof.rollup_id.to_bytes(8, "big") + core_bytes
         accepted = partial(self.contracts.accepts, proof.system, family, inputs, statement, proof.proof)
         try:
             is_accepted = await asked(accepted)

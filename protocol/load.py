@@ -1,7 +1,7 @@
 """Packed arguments of a load: proofs and expectations (SPEC §8).
 
 API:
-    ProofItem, Proofs, encode_proofs(proofs)
+    ProofItem, Proofs, encode_proofs(proofs) / decode_proofs(bytes)
     Expectation, encode_expects(expectations)
     config_hash(threshold, systems, families), lockset_systems_hash(configs)
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from protocol.errors import RuleError
 from protocol.hashing import abi_words, keccak256
+from protocol.reader import Reader
 from protocol.types import ZERO_HASH, Address, Hash32
 
 MAX_PROOF_ITEMS = 64  # 8 rollups of 8 systems each
@@ -60,6 +61,27 @@ def encode_proofs(proofs: Proofs) -> bytes:
             raise RuleError("PROOF_SIZE", size=len(item.proof))
         parts += [item.rollup_id.to_bytes(8, "big"), item.system, len(item.proof).to_bytes(2, "big"), item.proof]
     return b"".join(parts)
+
+
+def decode_proofs(raw: bytes) -> Proofs:
+    """Decodes packed proofs; what it accepts packs to the same bytes.
+
+    Raises:
+        DecodeError: PROOFS_TRUNCATED, PROOFS_TRAILING_BYTES.
+        RuleError: PROOFS_COUNT, PROOFS_ORDER.
+    """
+    reader = Reader(raw, "PROOFS")
+    payee, agreement_hash, count = reader.address(), reader.hash32(), reader.uint(1)
+    if count > MAX_PROOF_ITEMS:
+        raise RuleError("PROOFS_COUNT", count=count)
+    items: list[ProofItem] = []
+    for _ in range(count):
+        rollup_id, system = reader.uint(8), reader.address()
+        if items and (rollup_id, bytes(system)) <= (items[-1].rollup_id, bytes(items[-1].system)):
+            raise RuleError("PROOFS_ORDER", rollup_id=rollup_id)
+        items.append(ProofItem(rollup_id=rollup_id, system=system, proof=reader.take(reader.uint(2))))
+    reader.end()
+    return Proofs(payee=payee, agreement_hash=agreement_hash, items=tuple(items))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

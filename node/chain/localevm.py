@@ -6,7 +6,7 @@ eth_getCode, eth_getStorageAt at the block's hash; or eth_getProof and eth_getCo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from node.chain.evm import Call, Outcome, execution_context, run_call
@@ -56,6 +56,22 @@ class LocalEvm:
             Recoverable, RpcRefused, RpcMisbehaved: the node did not give a value that the run needs.
             StateUnproven, NoStateProofs: it gave one that does not follow from the block's hash, or gives no proofs.
         """
+        return run_call(self._state(call.max_fee_wei, overrides), call)
+
+    def run_all(self, calls: Sequence[Call], overrides: Overrides | None = None) -> tuple[Outcome, ...]:
+        """Execute calls one after the other, each on what the earlier ones left, as transactions of one block.
+
+        Nothing is kept. The base fee is the pinned block's unless the first call pays no fee: then none is charged.
+
+        Raises:
+            as `run`.
+        """
+        if not calls:
+            return ()
+        state = self._state(calls[0].max_fee_wei, overrides)
+        return tuple(run_call(state, call) for call in calls)
+
+    def _state(self, max_fee_wei: int, overrides: Overrides | None) -> LazyState:
         overrides = overrides if overrides is not None else Overrides()
         block = self.pinned.environment()
         number = block.number + 1 if overrides.number is None else overrides.number
@@ -64,13 +80,12 @@ class LocalEvm:
             number=number,
             timestamp=block.timestamp if overrides.timestamp is None else overrides.timestamp,
             gas_limit=block.gas_limit,
-            base_fee_wei=0 if call.max_fee_wei == 0 else block.base_fee_wei,
+            base_fee_wei=0 if max_fee_wei == 0 else block.base_fee_wei,
             coinbase=block.coinbase,
             prev_randao=block.prev_randao,
             prev_hashes=self.pinned.hashes_before(number),
         )
-        accounts = LazyAccounts(self.pinned, overrides.code)
-        return run_call(LazyState(accounts, context), call)
+        return LazyState(LazyAccounts(self.pinned, overrides.code), context)
 
     def may_mask(self, _accounts: frozenset[bytes]) -> bytes | None:
         """Nobody hides anything: `Outcome.reverts` has every frame."""
