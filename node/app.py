@@ -38,6 +38,7 @@ from node.follower import Follower
 from node.frames import FrameWriter, recall_requests
 from node.identity import load_or_create_account, load_or_create_host_key
 from node.inbox import Inbox
+from node.injector import Injector
 from node.jobs import TableProver
 from node.killpoints import hook_for_tests
 from node.l1 import Contracts, address_from_text
@@ -51,6 +52,7 @@ from node.planning import TablePlanner
 from node.ports import SystemClock
 from node.prices import ClearingPrices
 from node.proofs import ProofRunner
+from node.proposing import duties_of, execution_client, ready_keeper
 from node.prover import Offer, ProvingNode
 from node.ready import ReadyTables
 from node.replay import Snapshot
@@ -61,6 +63,7 @@ from node.store.database import Database
 from node.store.faults import FaultStore
 from node.store.orders import OrderStore
 from node.store.sequences import Sequences
+from node.store.slots import SlotStore
 from node.store.transactions import TransactionStore
 from node.store.vault import Vault
 from node.store.writer import WriterThread
@@ -105,6 +108,7 @@ class Parts:
     direct: MarketDirect
     frames: FrameWriter
     memory: GossipMemory
+    slots: SlotStore
     status: StatusFile
 
     @property
@@ -232,6 +236,7 @@ async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
                 ),
                 frames=frames,
                 memory=memory,
+                slots=SlotStore(database, vault),
                 status=StatusFile(folder),
             )
             nursery.cancel_scope.cancel()
@@ -467,16 +472,32 @@ async def _serve_proposer(parts: Parts, *, task_status: TaskStatus[None] = trio.
     configured = parts.config.proposer.sidecar_key
     key = load_or_create_seal_key(Path(configured) if configured else parts.config.path("sidecar.key"))
     parts.status.put("sidecar", {"seal_key": key.public.hex()})
+    keeper = ready_keeper(parts.contracts, parts.proof_system, parts.clock)
     sidecar = Sidecar(
         gossip=parts.gossip,
         direct=parts.direct,
         frames=parts.frames,
-        chain=parts.port,
-        rollups=parts.contracts.rollups,
+        keeper=keeper,
+        clock=parts.clock,
         key=key,
         status=parts.status,
     )
-    await sidecar.serve(task_status=task_status)
+    async with trio.open_nursery() as nursery:
+        duties = duties_of(parts.config.proposer)
+        if duties is not None:
+            injector = Injector(
+                duties=duties,
+                chooser=keeper,
+                client=execution_client(parts.config.proposer, parts.contracts.rpc),
+                store=parts.slots,
+                in_thread=parts.in_thread,
+                clock=parts.clock,
+                status=parts.status,
+                inject_ms=parts.config.proposer.inject_ms,
+            )
+            await nursery.start(injector.serve)
+        await nursery.start(sidecar.serve)
+        task_status.started()
 
 
 def load_or_create_seal_key(path: Path) -> SealKeyPair:

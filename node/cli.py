@@ -17,6 +17,7 @@ COMMANDS = (
     "status",
     "submit",
     "cancel",
+    "proposer",
     "prove",
     "verify",
     "setup",

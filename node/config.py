@@ -218,6 +218,20 @@ class ProposerSection:
 
     sidecar_key: str = ""
     """File of the X25519 key that ready tables are sealed to; empty: `sidecar.key` in the node's folder."""
+    execution_url: str = ""
+    """JSON-RPC endpoint of the proposer's own execution client, which gets the transactions; empty: chain.rpc_url."""
+    beacon_url: str = ""
+    """Beacon node that knows the duties; empty: the schedule below."""
+    validators: tuple[int, ...] = ()
+    """Indices of the validators whose slots are ours, with a beacon node."""
+    schedule: str = ""
+    """Without a beacon node: "R/P" are the slots that leave R when divided by P; empty: tables are only pooled."""
+    genesis_s: int = 0
+    """Without a beacon node: unix seconds at which slot 0 begins."""
+    slot_ms: int = 12000
+    """Without a beacon node: length of a slot."""
+    inject_ms: int = 4000
+    """How long before a slot of ours its transactions are chosen and handed to the execution client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,11 +119,8 @@ class BeaconDuties:
         if self._times is None:
             genesis = await self._get("/eth/v1/beacon/genesis")
             spec = await self._get("/eth/v1/config/spec")
-            slot_ms = (
-                _number(spec, "SLOT_DURATION_MS")
-                if "SLOT_DURATION_MS" in spec
-                else 1000 * _number(spec, "SECONDS_PER_SLOT")
-            )
+            in_ms = isinstance(spec, Mapping) and "SLOT_DURATION_MS" in spec
+            slot_ms = _number(spec, "SLOT_DURATION_MS") if in_ms else 1000 * _number(spec, "SECONDS_PER_SLOT")
             per_epoch = _number(spec, "SLOTS_PER_EPOCH")
             if not slot_ms or not per_epoch:
                 raise TryAgain("BEACON_ANSWER", "slots without length")

@@ -11,7 +11,8 @@ StoreError                 STO-000
 ├── DatabaseTaken          STO-008  another process opened the database after this one and writes now
 ├── DatabaseForeign        STO-009  the database belongs to the node of another vault.key
 ├── DatabaseUrlRefused     STO-010  `[store] url` names a database or driver that is not there
-└── SchemaTooOld           STO-011  an earlier program has written this database: start the node once
+├── SchemaTooOld           STO-011  an earlier program has written this database: start the node once
+└── SlotTaken              STO-012  transactions were chosen for this slot before
 """
 
 from __future__ import annotations
@@ -136,3 +137,13 @@ class SchemaTooOld(StoreError):
     def __init__(self, found: int, known: int) -> None:
         self.found, self.known = found, known
         super().__init__(f"the database has schema {found}, this program knows {known}: start the node once")
+
+
+class SlotTaken(StoreError):
+    """A slot is served once."""
+
+    code = "STO-012"
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        super().__init__(f"slot {slot} has its transactions")

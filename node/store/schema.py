@@ -166,6 +166,32 @@ holder: Final = Table(
 )
 """Whose database it is (fingerprint of the vault's key), and which process opened it last: only that one may write."""
 
+slots: Final = Table(
+    "slots",
+    METADATA,
+    Column("slot", _WIDE, primary_key=True),
+    Column("chosen_ms", _WIDE, nullable=False),
+    Column("fee_wei", String, nullable=False),  # decimal text, as all wei; expected
+    Column("reported_ms", _WIDE, nullable=False),  # 0 until it is known what was included
+)
+"""Slots for which a proposer has chosen ready transactions: once for each, before the first is sent."""
+
+injections: Final = Table(
+    "injections",
+    METADATA,
+    Column("slot", _WIDE, primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("tx_hash", LargeBinary, nullable=False),
+    Column("box", LargeBinary, nullable=False),  # the raw transaction, sealed; empty after the report
+    Column("state", String, nullable=False),
+    Column("code", String, nullable=False),
+    Column("block_number", _WIDE, nullable=False),  # 0 unless included
+    Column("gas_used", _WIDE, nullable=False),
+    Column("tip_wei", String, nullable=False),
+    ForeignKeyConstraint(("slot",), ("slots.slot",)),
+)
+"""What was chosen for a slot, in order, and what became of it."""
+
 
 def _call_times(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE orders ADD COLUMN call_ms INTEGER NOT NULL DEFAULT 0"))
@@ -179,7 +205,12 @@ def _holder(connection: Connection) -> None:
     holder.create(connection)
 
 
-MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_call_times, _faults, _holder)
+def _slots(connection: Connection) -> None:
+    slots.create(connection)
+    injections.create(connection)
+
+
+MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_call_times, _faults, _holder, _slots)
 """Step i leads from version i + 1 to version i + 2. A step that was released is never changed."""
 
 VERSION: Final = 1 + len(MIGRATIONS)
