@@ -30,7 +30,7 @@ from tests.support.schemas import check_output
 from tests.support.tools import ROOT
 
 SLOT_MS = 2_000
-PERIOD, REMAINDER = 8, 5
+PERIOD, REMAINDER = 4, 1
 ORDER_TIMEOUT_S = 150
 
 
@@ -45,7 +45,7 @@ def world(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
 
 
 async def with_proposer(world: World, times: SlotTimes) -> ForkedNode:
-    """A proposer of every eighth slot, whose key the user knows."""
+    """A proposer of every fourth slot, whose key the user knows."""
     relay = (await world.relay.status("node", timeout_s=UP_TIMEOUT_S))["addresses"]
     user = world.user.config
     folder = world.user.folder.parent / "self-builder"
