@@ -141,8 +141,8 @@ class Injector:
         """From a written choice to its report."""
         for each in plan.injections:
             if each.state is InjectionState.CHOSEN:
-                state, code = await self._hand_over(each, times.start_ms(plan.slot))
-                await self._in_thread(partial(self._store.sent, plan.slot, each.place, state, code))
+                state, reason = await self._hand_over(each, times.start_ms(plan.slot))
+                await self._in_thread(partial(self._store.sent, plan.slot, each.place, state, reason))
         await self._show()
         await self._clock.sleep_until(times.start_ms(plan.slot + 1))
         await self._report(plan.slot, times)
@@ -224,7 +224,7 @@ def slot_json(plan: SlotPlan) -> dict[str, object]:
             {
                 "tx_hash": "0x" + each.tx_hash.hex(),
                 "state": each.state.value,
-                "code": each.code,
+                "reason": each.reason,
                 "block": each.block_number or None,
                 "gas_used": each.gas_used,
             }

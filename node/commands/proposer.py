@@ -54,9 +54,9 @@ def slots(args: argparse.Namespace, out: Output) -> int:
         database.close()
     shown = [{"slot": plan.slot, **slot_json(plan)} for plan in plans]
     out.table(
-        ("slot", "transaction", "state", "block", "code"),
+        ("slot", "transaction", "state", "block", "reason"),
         [
-            (plan.slot, "0x" + each.tx_hash.hex(), each.state.value, each.block_number or "", each.code)
+            (plan.slot, "0x" + each.tx_hash.hex(), each.state.value, each.block_number or "", each.reason)
             for plan in plans
             for each in plan.injections
         ],

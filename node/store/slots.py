@@ -26,7 +26,7 @@ class InjectionState(StrEnum):
     SENT = "sent"
     """The execution client has taken it."""
     REFUSED = "refused"
-    """The execution client did not take it; the code says why."""
+    """The execution client did not take it; the reason says why."""
     LATE = "late"
     """The slot had begun before it could be sent."""
     INCLUDED = "included"
@@ -49,7 +49,7 @@ class Injection:
     raw: bytes
     """Empty once the slot is reported."""
     state: InjectionState = InjectionState.CHOSEN
-    code: str = ""
+    reason: str = ""
     block_number: int = 0
     gas_used: int = 0
     tip_wei: int = 0
@@ -98,7 +98,7 @@ class SlotStore:
                         tx_hash=tx_hash,
                         box=box,
                         state=InjectionState.CHOSEN,
-                        code="",
+                        reason="",
                         block_number=0,
                         gas_used=0,
                         tip_wei="0",
@@ -107,14 +107,14 @@ class SlotStore:
 
         self._database.write("slot chosen", work)
 
-    def sent(self, slot: int, place: int, state: InjectionState, code: str = "") -> None:
+    def sent(self, slot: int, place: int, state: InjectionState, reason: str = "") -> None:
         """Records what the execution client said to one transaction."""
         self._database.write(
             "slot sent",
             lambda connection: connection.execute(
                 update(injections)
                 .where(injections.c.slot == slot, injections.c.place == place)
-                .values(state=state, code=code)
+                .values(state=state, reason=reason)
             ),
         )
 
@@ -128,7 +128,7 @@ class SlotStore:
                     .where(injections.c.slot == slot, injections.c.place == each.place)
                     .values(
                         state=each.state,
-                        code=each.code,
+                        reason=each.reason,
                         box=b"",
                         block_number=each.block_number,
                         gas_used=each.gas_used,
@@ -179,7 +179,7 @@ class SlotStore:
                 tx_hash=row.tx_hash,
                 raw=self._vault.open(row.box, _place(slot, row.place)) if row.box else b"",
                 state=InjectionState(row.state),
-                code=row.code,
+                reason=row.reason,
                 block_number=row.block_number,
                 gas_used=row.gas_used,
                 tip_wei=int(row.tip_wei),

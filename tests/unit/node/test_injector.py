@@ -86,7 +86,7 @@ async def test_a_refused_transaction_does_not_stop_the_others(tmp_path: Path, au
 
     assert [InjectionState.REFUSED, InjectionState.SENT] == states(proposer, 101)
     plan = proposer.plan(101)
-    assert plan is not None and "underpriced" in plan.injections[0].code
+    assert plan is not None and "underpriced" in plan.injections[0].reason
 
 
 async def test_an_empty_pool_is_looked_at_until_the_slot_begins(tmp_path: Path, autojump_clock: MockClock) -> None:
