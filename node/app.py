@@ -24,6 +24,8 @@ from market.admission import Capability
 from market.lanes import Lane, Windows, windows_in_slots
 from market.lifecycle import Role
 from market.pricing import Curve
+from node.api.board import ReadyBoard
+from node.api.server import Api, listen_of
 from node.chain.errors import ChainError
 from node.chain.reverts import ErrorBook
 from node.chain.rpc import Rpc
@@ -55,6 +57,7 @@ from node.proofs import ProofRunner
 from node.proposing import duties_of, execution_client, ready_keeper
 from node.prover import Offer, ProvingNode
 from node.ready import ReadyTables
+from node.readypool import ReadyKeeper
 from node.replay import Snapshot
 from node.requester import Requester, Terms
 from node.sidecar import Sidecar
@@ -497,7 +500,16 @@ async def _serve_proposer(parts: Parts, *, task_status: TaskStatus[None] = trio.
             )
             await nursery.start(injector.serve)
         await nursery.start(sidecar.serve)
+        await _serve_api(parts, keeper, nursery)
         task_status.started()
+
+
+async def _serve_api(parts: Parts, keeper: ReadyKeeper, nursery: trio.Nursery) -> None:
+    if parts.config.api.listen:
+        listen = listen_of(parts.config.api.listen)
+        board = ReadyBoard(keeper, parts.clock, shows_sealed=listen.is_loopback)
+        api = Api(listen, board, rate=parts.config.api.rate, on_url=lambda url: parts.status.put("api", {"url": url}))
+        await nursery.start(api.serve)
 
 
 def load_or_create_seal_key(path: Path) -> SealKeyPair:

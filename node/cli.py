@@ -18,6 +18,7 @@ COMMANDS = (
     "submit",
     "cancel",
     "proposer",
+    "ready",
     "prove",
     "verify",
     "setup",

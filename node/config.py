@@ -235,6 +235,17 @@ class ProposerSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSection:
+    """The HTTP API of nodes that keep a ready pool."""
+
+    listen: str = "127.0.0.1:0"
+    """Address and port of `GET /v1/ready`; port 0 takes a free one (`status.json` names it); empty: no API. Beyond
+    loopback it does not show what is sealed to this node."""
+    rate: int = 20
+    """Requests a second that are answered, of everybody together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """Everything one node needs to know."""
 
@@ -249,6 +260,7 @@ class NodeConfig:
     requester: RequesterSection = field(default_factory=RequesterSection)
     prover: ProverSection = field(default_factory=ProverSection)
     proposer: ProposerSection = field(default_factory=ProposerSection)
+    api: ApiSection = field(default_factory=ApiSection)
 
     def path(self, name: str) -> Path:
         """A file in the node's folder."""

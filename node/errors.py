@@ -9,7 +9,8 @@ NodeError                  has a stable `code`, keeps its values, makes its mess
 │   ├── RollupUnknown        it touches a rollup that is not followed
 │   └── MissMaskable NOD-014  eth_call does not show whether a contract hid that it missed an entry
 ├── ProofFailed     NOD-007  a proving child ended without a proof
-└── NotNow          NOD-013  an order is not in a state for what was asked
+├── NotNow          NOD-013  an order is not in a state for what was asked
+└── ApiFailed       NOD-015  a node's HTTP API gave no answer
 """
 
 from __future__ import annotations
@@ -76,3 +77,8 @@ class NotNow(NodeError):
 
     code = "NOD-013"
     text = "{what}: {reason}: {why}"
+
+
+class ApiFailed(NodeError):
+    code = "NOD-015"
+    text = "the API at {url} did not answer: {problem}"

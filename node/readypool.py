@@ -158,9 +158,15 @@ class ReadyKeeper:
             chosen = replace(chosen, txs=chosen.txs[:bad], is_best=False)  # what stood before it is good
         return chosen
 
-    async def roots(self) -> Mapping[int, int]:
-        """Present root of each rollup that the pool is about. Raises TryAgain."""
-        return (await self._head(await self._chain.head(), 0, 0)).roots
+    async def outlook(self, time_s: int) -> tuple[Mapping[int, int], Chain]:
+        """Present root of each rollup that the pool is about, and the best set for a block now, not run through.
+
+        Raises:
+            TryAgain: L1 cannot be asked.
+        """
+        at = await self._chain.head()
+        head = await self._head(at, max(time_s, at.timestamp), at.gas_limit // 2)
+        return head.roots, await self._compute(partial(best_chain, self.pool.txs, head))
 
     def remove(self, tx_hash: bytes) -> None:
         """Forgets a transaction."""
