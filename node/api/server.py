@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import trio
 from hypercorn.config import Config
@@ -112,7 +112,8 @@ class Api:
         config.graceful_timeout = 0.5
         config.backlog = 32
         config.alpn_protocols = ["http/1.1"]
-        app = Starlette(routes=[Route("/v1/ready", self._ready, methods=["GET"])])
+        # The two libraries describe ASGI with types that do not match.
+        app: Any = Starlette(routes=[Route("/v1/ready", self._ready, methods=["GET"])])
         async with trio.open_nursery() as nursery:
             (url,) = await nursery.start(partial(serve, app, config))
             self._names = _names(url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import rlp  # type: ignore[import-untyped]
@@ -103,7 +104,7 @@ def test_what_is_no_load_of_this_chain_is_refused(raw: bytes, code: str) -> None
     ],
 )
 async def test_what_l1_would_not_take_is_refused(
-    l1: DictL1, changed: dict[str, object], code: str, autojump_clock: MockClock
+    l1: DictL1, changed: dict[str, Any], code: str, autojump_clock: MockClock
 ) -> None:
     """Before a proof is looked at and anything is run."""
     keeper = keeper_on(l1)
