@@ -22,7 +22,9 @@ class Capability:
     """`systemsHash`es of the locksets for which it can prove."""
     tiers: frozenset[int]
     free_slots: int
-    """Proofs that it can start before the request's deadline."""
+    """Orders that it can take on beside those that it works on, has won or has bid for."""
+    free_memory_mib: int
+    """Host memory that those leave."""
     max_size_log2: int
     """Largest payload that it takes."""
     bond_wei: int
@@ -45,8 +47,8 @@ def admit(
         is_refused: whether the requester's standing with us is too low (`market.standing`).
 
     Raises:
-        Skip: STANDING, FAMILY, TIER, SIZE, NO_CAPACITY, NO_BOND, NO_TICKET, TICKET_TOO_SMALL, CLOSED, TOO_SLOW or
-            CLAIM_WINDOW.
+        Skip: STANDING, FAMILY, TIER, SIZE, NO_CAPACITY, NO_MEMORY, NO_BOND, NO_TICKET, TICKET_TOO_SMALL, CLOSED,
+            TOO_SLOW or CLAIM_WINDOW.
     """
     if is_refused:
         raise Skip("STANDING")
@@ -58,6 +60,8 @@ def admit(
         raise Skip("SIZE", size_log2=request.size_log2, limit=capability.max_size_log2)
     if capability.free_slots < 1:
         raise Skip("NO_CAPACITY")
+    if offer.memory_mib > capability.free_memory_mib:
+        raise Skip("NO_MEMORY", needed_mib=offer.memory_mib, free_mib=capability.free_memory_mib)
     if capability.bond_wei < request.bond_min_wei or capability.bond_wei == 0:
         raise Skip("NO_BOND", held_wei=capability.bond_wei, wanted_wei=request.bond_min_wei)
     if ticket_wei is None:

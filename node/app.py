@@ -21,16 +21,18 @@ import trio
 from trio_typing import TaskStatus
 
 from market.admission import Capability
+from market.capacity import Capacity
 from market.lanes import Lane, Windows, windows_in_slots
 from market.lifecycle import Role
-from market.pricing import Curve
 from node.api.board import ReadyBoard
 from node.api.server import Api, listen_of
+from node.bidding import Offer
 from node.chain.errors import ChainError
 from node.chain.reverts import ErrorBook
 from node.chain.rpc import Rpc
 from node.chain.sender import Sender, SignedTransaction
 from node.churn import RootMoves
+from node.conditions import ConditionsWatch, about_offer, calibration_of, memory_for_proofs_mib, offer_of
 from node.config import NetworkSection, NodeConfig
 from node.desk import Desk
 from node.endpoints import connect_all
@@ -55,7 +57,7 @@ from node.ports import SystemClock
 from node.prices import ClearingPrices
 from node.proofs import ProofRunner
 from node.proposing import duties_of, execution_client, ready_keeper
-from node.prover import Offer, ProvingNode
+from node.prover import ProvingNode
 from node.ready import ReadyTables
 from node.readypool import ReadyKeeper
 from node.replay import Snapshot
@@ -97,6 +99,8 @@ class Parts:
     """What every role is made of."""
 
     config: NodeConfig
+    source: Path | None
+    """File of the configuration; None if it has none."""
     key: AccountKey
     contracts: Contracts
     proof_system: Address
@@ -120,8 +124,11 @@ class Parts:
         return self.config.chain.poll_ms
 
 
-async def run_node(config: NodeConfig) -> None:
+async def run_node(config: NodeConfig, source: Path | None = None) -> None:
     """Run one node until cancelled.
+
+    Args:
+        source: the file that `config` was read from; a prover looks at it for new prices.
 
     Raises:
         NodeError, ChainError, IdentityError, StoreError, P2PError: it cannot start; the code says why.
@@ -129,7 +136,7 @@ async def run_node(config: NodeConfig) -> None:
     folder = config.path("")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with FolderLock(folder):
-        async with _parts(config, folder) as parts, trio.open_nursery() as nursery:
+        async with _parts(config, source, folder) as parts, trio.open_nursery() as nursery:
             serve = {
                 "requester": _serve_requester,
                 "prover": _serve_prover,
@@ -176,7 +183,7 @@ def _about(parts: Parts) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
+async def _parts(config: NodeConfig, source: Path | None, folder: Path) -> AsyncIterator[Parts]:
     chain = config.chain
     rpc = Rpc(connect_all(chain), errors=_errors(), poll_s=chain.poll_ms / 1000)
     contracts, proof_system = await _checked_contracts(config, rpc)
@@ -223,6 +230,7 @@ async def _parts(config: NodeConfig, folder: Path) -> AsyncIterator[Parts]:
             await nursery.start(host.serve)
             yield Parts(
                 config=config,
+                source=source,
                 key=key,
                 contracts=contracts,
                 proof_system=proof_system,
@@ -420,8 +428,13 @@ async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TA
     )
     runner = ProofRunner(max(section.max_jobs, 1), parts.config.path("jobs"))
     runner.sweep()
-    able = partial(_able, parts.config, systems_of(machine.proof_system, family), runner)
+    tiers = (OFFERED_TIER,)
     watch = _watch(parts)
+
+    def offer(config: NodeConfig) -> Offer:
+        measured = calibration_of(config, machine.backend)
+        return offer_of(config, measured, tiers=tiers, account=Address(parts.key.address))
+
     prover = ProvingNode(
         store=parts.store,
         in_thread=parts.in_thread,
@@ -435,38 +448,44 @@ async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TA
             runner=runner,
             clock=parts.clock,
         ),
-        able=able,
-        frames=parts.frames,
-        offer=Offer(
-            curve=Curve(
-                wei_per_step=section.wei_per_step,
-                wei_per_proof=section.wei_per_proof,
-                floor_wei=section.gas_floor_wei,
-                margin_permille=section.margin_permille,
-                ms_per_proof=section.ms_per_proof,
-                overhead_ms=section.overhead_ms,
-            ),
-            payee=address_from_text(section.payee) if section.payee else parts.key.address,
-            ticket=section.ticket,
-            collect_wei=section.gas_floor_wei,
-            bid_delay_ms=section.bid_delay_ms,
+        able=partial(_able, systems_of(machine.proof_system, family), frozenset(tiers), section.max_size_log2),
+        capacity=Capacity(
+            slots=max(section.max_jobs, 1) + section.spare_bids, memory_mib=memory_for_proofs_mib(section)
         ),
+        frames=parts.frames,
+        offer=offer(parts.config),
         faults=parts.faults,
         accuse=watch.accuse,
         poll_ms=parts.poll_ms,
     )
+
+    def adopt(config: NodeConfig) -> None:
+        prover.adopt(offer(config))
+        parts.status.put("prover", about_offer(prover.offer))
+
+    parts.status.put("prover", about_offer(prover.offer))
     async with trio.open_nursery() as nursery:
         await nursery.start(watch.serve)
         await nursery.start(prover.serve)
+        if parts.source is not None:
+            nursery.start_soon(ConditionsWatch(parts.source, parts.config, parts.clock, adopt).serve)
         task_status.started()
 
 
-def _able(config: NodeConfig, systems: frozenset[bytes], runner: ProofRunner, bond_wei: int) -> Capability:
+def _able(
+    systems: frozenset[bytes],
+    tiers: frozenset[int],
+    max_size_log2: int,
+    bond_wei: int,
+    free_slots: int,
+    free_memory_mib: int,
+) -> Capability:
     return Capability(
         systems=systems,
-        tiers=frozenset({OFFERED_TIER}),
-        free_slots=runner.free,
-        max_size_log2=config.prover.max_size_log2,
+        tiers=tiers,
+        free_slots=free_slots,
+        free_memory_mib=free_memory_mib,
+        max_size_log2=max_size_log2,
         bond_wei=bond_wei,
     )
 

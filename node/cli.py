@@ -19,6 +19,7 @@ COMMANDS = (
     "cancel",
     "proposer",
     "ready",
+    "prover",
     "prove",
     "verify",
     "setup",

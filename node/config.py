@@ -165,6 +165,18 @@ class RequesterSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OverrideSection:
+    """An exception from the prices, `[[prover.overrides]]`."""
+
+    requester: str = ""
+    """Account; empty: any."""
+    tier: str = ""
+    """Name of a tier; empty: any."""
+    price_permille: int = 1000
+    """Of what the prices say; 0: no bid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProverSection:
     """The proving side."""
 
@@ -178,8 +190,8 @@ class ProverSection:
     """Family hash that the command proves for, 64 hex digits; needed by the backend command only."""
     payee: str = ""
     """Account that is paid; empty: the node's own."""
-    ticket: int = 0
-    """Number of the bond ticket."""
+    tickets: tuple[int, ...] = (0,)
+    """Numbers of the bond tickets; each stands for one order at a time."""
     zkey: str = ""
     """Proving key of tier S; empty: the cached developer key."""
     allow_dev_key: bool = False
@@ -188,10 +200,12 @@ class ProverSection:
     """Price of one machine step of the request's work bucket, wei."""
     wei_per_proof: int = 10**13
     """Price of one proof beside its steps, wei."""
+    wei_per_second: int = 0
+    """Price of the machine, wei for each second that a proof of the tier takes (`unveto prover calibrate`)."""
     margin_permille: int = 100
     """Added to the cost; 100 is a tenth."""
     ms_per_proof: int = 8000
-    """Time of one proof on this machine, milliseconds."""
+    """Time of one proof of a tier that was not calibrated, milliseconds."""
     overhead_ms: int = 3000
     """Time for receiving, checking and delivering, milliseconds."""
     max_size_log2: int = 20
@@ -209,7 +223,13 @@ class ProverSection:
     job_files: int = 1024
     """Files that a command may have in its job directory."""
     max_jobs: int = 1
-    """Proofs at a time."""
+    """Orders that are proven at a time."""
+    spare_bids: int = 0
+    """Bids beyond `max_jobs` that may be open at a time; who wins more than it can prove pays with its bond."""
+    memory_total_mib: int = 0
+    """Host memory for all proofs; 0: what this machine has, less a quarter."""
+    overrides: tuple[OverrideSection, ...] = ()
+    """Exceptions from these prices; the first that covers a request counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,8 +375,12 @@ def dump_config(config: NodeConfig) -> str:
         plain, nested = [], []
         for spec in dataclasses.fields(obj):
             value = getattr(obj, spec.name)
+            inner = f"{name}.{spec.name}" if name else spec.name
             if dataclasses.is_dataclass(value):
-                nested += section(value, f"{name}.{spec.name}" if name else spec.name)
+                nested += section(value, inner)
+            elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+                for item in value:
+                    nested += ["", f"[[{inner}]]", *section(item, "")]
             else:
                 plain.append(f"{spec.name} = {_value(value)}")
         head = [f"\n[{name}]"] if name else []

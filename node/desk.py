@@ -91,9 +91,7 @@ class Desk:
                 order_id = await self._order_id(command)
                 price = await self._requester.cancel(order_id)
                 if price is None:
-                    raise NotNow(
-                        what="cancel", reason="TOO_LATE", why="its transaction is signed, or it is over"
-                    )
+                    raise NotNow(what="cancel", reason="TOO_LATE", why="its transaction is signed, or it is over")
                 return {"request_id": order_id.hex(), "price": price.value}
             case _:
                 raise UsageError(problem=f"unknown command {command.name}")

@@ -8,9 +8,11 @@ NodeError                  has a stable `code`, keeps its values, makes its mess
 ├── PlanError       NOD-006  the intent cannot become a table (reason says why)
 │   ├── RollupUnknown        it touches a rollup that is not followed
 │   └── MissMaskable NOD-014  eth_call does not show whether a contract hid that it missed an entry
-├── ProofFailed     NOD-007  a proving child ended without a proof
 ├── NotNow          NOD-013  an order is not in a state for what was asked
-└── ApiFailed       NOD-015  a node's HTTP API gave no answer
+├── ApiFailed       NOD-015  a node's HTTP API gave no answer
+├── ProofFailed     NOD-007  a proving child ended without a proof
+│   └── ProofDied   NOD-020  without a word: killed, out of memory, or crashed
+└── CalibrationError NOD-021 the file of measured costs cannot be used, or measuring failed
 """
 
 from __future__ import annotations
@@ -82,3 +84,12 @@ class NotNow(NodeError):
 class ApiFailed(NodeError):
     code = "NOD-015"
     text = "the API at {url} did not answer: {problem}"
+
+
+class ProofDied(ProofFailed):
+    code = "NOD-020"
+
+
+class CalibrationError(NodeError):
+    code = "NOD-021"
+    text = "calibration {what}: {problem}"

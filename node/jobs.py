@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.errors import ProofFailed
+from node.errors import ProofDied, ProofFailed
 from node.l1 import Contracts, ProofConfig, RollupView
 from node.l1port import asked
 from node.ports import Clock, ProofWork, Refused
@@ -51,26 +51,26 @@ class RunningTable:
         """Every witness satisfies the circuit.
 
         Raises:
-            Refused: INVALID.
+            Refused: INVALID; DIED, which says nothing about the witness.
         """
         for _rollup, child in self._children:
             try:
                 await child.checked()
             except ProofFailed as error:
-                raise Refused("INVALID", str(error)) from error
+                raise Refused(_code(error, "INVALID"), str(error)) from error
 
     async def prove(self) -> tuple[tuple[RollupProof, ...], int]:
         """All proofs, and the milliseconds of proving.
 
         Raises:
-            Refused: FAILED.
+            Refused: FAILED or DIED.
         """
         proofs, total_ms = [], 0
         for rollup_id, child in self._children:
             try:
                 proof, took_ms = await child.prove()
             except ProofFailed as error:
-                raise Refused("FAILED", str(error)) from error
+                raise Refused(_code(error, "FAILED"), str(error)) from error
             proofs.append(RollupProof(rollup_id=rollup_id, system=self._system, proof=proof))
             total_ms += took_ms
         return tuple(proofs), total_ms
@@ -169,6 +169,10 @@ class TableProver:
         now = (await asked(self.contracts.rpc.head)).timestamp
         if now + view.config_delay <= ack_by:
             raise Refused("UNSUPPORTED", f"the owner of rollup {rollup_id} could change its configuration before ackBy")
+
+
+def _code(error: ProofFailed, said: str) -> str:
+    return "DIED" if isinstance(error, ProofDied) else said
 
 
 def _payload(work: ProofWork) -> Payload:

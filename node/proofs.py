@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import trio
 
-from node.errors import ProofFailed
+from node.errors import ProofDied, ProofFailed
 from proving.backends import Backend
 from proving.table_job import TableJob
 
@@ -35,6 +35,8 @@ class RunningProof:
         self._until = until
         self._buffer = b""
         self._has_ended = False
+        self.peak_mib = 0
+        """Most memory that the child held; known once it has proven."""
 
     @property
     def pid(self) -> int:
@@ -59,8 +61,9 @@ class RunningProof:
         try:
             await self._process.stdin.send_all(b"go\n")
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise ProofFailed(reason="the child process ended") from error
+            raise ProofDied(reason="the child process ended") from error
         event = await self._event("proved")
+        self.peak_mib = int(event["peak_mib"])
         return bytes.fromhex(str(event["proof"])), int(event["prove_ms"])
 
     async def end(self) -> int:
@@ -78,7 +81,7 @@ class RunningProof:
         if waited.cancelled_caught:
             raise ProofFailed(reason="the child process did not end when its time was up")
         if not line:
-            raise ProofFailed(reason=f"the child process ended with status {await self.end()}")
+            raise ProofDied(reason=f"the child process ended with status {await self.end()}")
         event = json.loads(line)
         if not isinstance(event, dict) or event.get("event") != wanted:
             known = isinstance(event, dict) and event.get("event") == "failed"

@@ -10,28 +10,24 @@ from __future__ import annotations
 
 import logging
 import math
-import secrets
-from dataclasses import dataclass
-from typing import Protocol
 
 import trio
 from trio_typing import TaskStatus  # the stubs of trio that libp2p brings along name it only here
 
-from market.admission import Capability, admit
+from market.capacity import Capacity
 from market.effects import Effect
-from market.errors import Skip
 from market.lifecycle import CLAIM_AFTER_S, GRACE_MS, Event, Order, Role, State
 from market.payload_check import PayloadRefused, judge_payload
-from market.pricing import Curve, quote
 from node import market_state as kept
 from node.accusing import WATCHED as ACCUSED
 from node.accusing import Accusations, Accuse
+from node.bidding import Able, Bidding, Offer
 from node.broker import LAST_RETRY_MS, OrderLoop
 from node.disputes import WATCHED as DISPUTED
 from node.disputes import Disputes
 from node.earnings import WATCHED, Earnings
 from node.frames import FrameWriter
-from node.market_state import Deal, pack_request, unpack_request
+from node.market_state import Deal, unpack_request
 from node.ports import (
     Chain,
     Clock,
@@ -46,7 +42,6 @@ from node.ports import (
 )
 from node.rework import Rework
 from node.standings import Standings
-from node.store.errors import OrderExists
 from node.store.faults import FaultStore
 from node.store.orders import OrderStore
 from protocol.agreement import (
@@ -55,7 +50,7 @@ from protocol.agreement import (
     claim_window,
 )
 from protocol.codec import decode_body, encode_body
-from protocol.commitments import bid_hash, pack_opening, unpack_opening
+from protocol.commitments import unpack_opening
 from protocol.errors import Ignore, Reject
 from protocol.gossip import check_award, check_award_signature
 from protocol.gossip_memory import KnownRequest
@@ -63,47 +58,21 @@ from protocol.messages import (
     AckVerdict,
     Award,
     AwardAccept,
-    BidCommit,
-    BidOpening,
     BidReveal,
     Cancel,
     KeyRelease,
     MessageId,
     ProofDelivery,
     ProverAck,
-    RequestCommit,
     RollupProof,
     StandDown,
 )
 from protocol.reqresp import AMEND_EXCHANGE, AWARD_EXCHANGE, KEY_EXCHANGE, MAX_SEALED_PAYLOAD
-from protocol.sealing import SealError, SealKeyPair, bid_info, payload_info, seal
+from protocol.sealing import SealError, SealKeyPair, payload_info
 from protocol.signing import ack_digest
 from protocol.verdicts import WireCode
 
 log = logging.getLogger("unveto.prover")
-
-
-class Able(Protocol):
-    """What the prover can do at the moment."""
-
-    def __call__(self, bond_wei: int) -> Capability:
-        """`bond_wei`: what the free bond ticket holds."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """A prover's conditions, as configured."""
-
-    curve: Curve
-    payee: bytes
-    """Account that is paid, 20 bytes."""
-    ticket: int
-    """Number of the bond ticket."""
-    collect_wei: int
-    """What collecting a payment costs; smaller fees are not collected."""
-    bid_delay_ms: int
-    """Time between seeing a request and bidding."""
 
 
 class ProvingNode:
@@ -120,6 +89,7 @@ class ProvingNode:
         chain: Chain,
         prover: Prover,
         able: Able,
+        capacity: Capacity,
         frames: FrameWriter,
         offer: Offer,
         faults: FaultStore,
@@ -129,7 +99,8 @@ class ProvingNode:
         """
         Args:
             accuse: tells evidence to everybody.
-            able: tells families, tiers, sizes and free slots.
+            able: tells families, tiers and sizes.
+            capacity: what nobody holds yet.
             poll_ms: time between two looks at the chain for one order.
         """
         self._store = store
@@ -139,10 +110,21 @@ class ProvingNode:
         self._direct = direct
         self._chain = chain
         self._prover = prover
-        self._able = able
+        self._retried: set[bytes] = set()
         self._frames = frames
-        self._offer = offer
-        self._standings = Standings(store, faults, in_thread, clock)
+        self._bidding = Bidding(
+            store=store,
+            in_thread=in_thread,
+            clock=clock,
+            gossip=gossip,
+            direct=direct,
+            chain=chain,
+            frames=frames,
+            standings=Standings(store, faults, in_thread, clock),
+            able=able,
+            capacity=capacity,
+            offer=offer,
+        )
         self._rework = Rework(in_thread=in_thread, clock=clock, frames=frames)
         self._accusations = Accusations(chain=chain, clock=clock, frames=frames, accuse=accuse)
         self._earnings = Earnings(chain=chain, clock=clock, direct=direct, frames=frames, unpaid=self._accusations.look)
@@ -154,7 +136,7 @@ class ProvingNode:
             in_thread=in_thread,
             clock=clock,
             perform={
-                Effect.PUBLISH_BID: self._publish_bid,
+                Effect.PUBLISH_BID: self._bidding.publish,
                 Effect.SIGN_ACCEPTANCE: self._sign_acceptance,
                 Effect.CHECK_PAYLOAD: self._work,
                 Effect.START_PROOF: self._work,
@@ -169,24 +151,34 @@ class ProvingNode:
             watched=WATCHED | DISPUTED | ACCUSED,
             poll_ms=poll_ms,
         )
-        for part in (self._earnings, self._disputes, self._accusations, self._rework):
+        for part in (self._bidding, self._earnings, self._disputes, self._accusations, self._rework):
             part.attach(self.loop)
 
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self.loop.serve)
+            await self._bidding.hold_again()
             for order in self.loop.orders():
                 if order.state in (State.ACKED, State.AT_WORK):  # its process ended with ours
                     nursery.start_soon(self._work_again, order)
                 elif order.state is State.SEEN:  # ours ended before it was priced
-                    nursery.start_soon(self._price, order)
+                    nursery.start_soon(self._bidding.price, order)
             self._direct.serve(AWARD_EXCHANGE, self._answer_award)
             self._direct.serve(KEY_EXCHANGE, self._answer_key)
             self._direct.serve(AMEND_EXCHANGE, self._rework.answer)
-            nursery.start_soon(self._read_requests, nursery)
+            nursery.start_soon(self._bidding.read_requests, nursery)
             nursery.start_soon(self._read_awards)
             task_status.started()
+
+    def adopt(self, offer: Offer) -> None:
+        """Takes new conditions, for bids from now on."""
+        self._bidding.adopt(offer)
+
+    @property
+    def offer(self) -> Offer:
+        """Its conditions for the next bid."""
+        return self._bidding.offer
 
     async def _send(self, order: Order) -> None:
         if order.state in DISPUTED:
@@ -203,97 +195,6 @@ class ProvingNode:
             await self._accusations.observe(order)
         else:
             await self._earnings.observe(order)
-
-    # -- bidding ---------------------------------------------------------------------------------------------------
-
-    async def _read_requests(self, nursery: trio.Nursery) -> None:
-        async for frame in self._gossip.frames("req"):
-            request = decode_body(RequestCommit, frame[80:-65])
-            if self.loop.order(request.request_id) is None:
-                nursery.start_soon(self._consider, frame[52:72], request)
-
-    async def _consider(self, requester: bytes, request: RequestCommit) -> None:
-        order = Order(
-            order_id=request.request_id,
-            role=Role.PROVER,
-            state=State.SEEN,
-            bid_close_ms=request.bid_close_ms,
-            award_by_ms=request.award_by_ms,
-            accept_by_ms=request.accept_by_ms,
-            ack_by=request.ack_by,
-            deliver_by=request.deliver_by,
-            claim_by=request.claim_by,
-            valid_until=0,
-        )
-        try:
-            await self.loop.open(
-                order, ticket=self._offer.ticket, document={kept.REQUEST: pack_request(requester, request)}
-            )
-        except OrderExists:
-            return  # seen before a restart; what is open of it goes on
-        await self._price(order)
-
-    async def _price(self, order: Order) -> None:
-        """Bids for a request that was seen, or says why not."""
-        requester, request = unpack_request(await self.loop.needed(order, kept.REQUEST))
-        try:
-            offered = quote(request, self._offer.curve, queued=len(self._working))
-            ticket_wei = await self._chain.ticket_wei(requester, request.requester_ticket)
-            bond_wei = await self._chain.ticket_wei(self._frames.key.address, self._offer.ticket)
-            taken = await self._in_thread(lambda: self._store.tickets_in_use(Role.PROVER, order.order_id))
-            refused = await self._standings.refused(Role.PROVER, frozenset({requester}))
-            able = self._able(0 if bond_wei is None or self._offer.ticket in taken else bond_wei)
-            admit(
-                request,
-                able,
-                offered,
-                ticket_wei=ticket_wei,
-                now_ms=self._clock.now_ms(),
-                is_refused=requester in refused,
-            )
-        except Skip as skipped:
-            await self.loop.happen(order.order_id, Event.SKIP, reason=skipped.reason)
-            return
-        except TryAgain as error:
-            await self.loop.happen(order.order_id, Event.SKIP, reason=error.code)
-            return
-        key_secret = secrets.token_bytes(32)
-        opening = BidOpening(
-            price_wei=offered.price_wei,
-            eta_ms=offered.eta_ms,
-            prover_ticket=self._offer.ticket,
-            bond_wei=request.bond_min_wei,  # uniform per request: a bond that followed the price would leak it
-            payee=self._offer.payee,
-            seal_key=SealKeyPair(key_secret).public,
-            salt=secrets.token_bytes(32),
-        )
-        us = self._frames.key.address
-        hashed = bid_hash(request.request_id, us, opening)
-        try:
-            box = seal(pack_opening(opening), request.seal_key, bid_info(request.request_id, us, hashed))
-        except SealError:
-            await self.loop.happen(order.order_id, Event.SKIP, reason="BAD_SEAL_KEY")
-            return
-        bid = BidCommit(
-            request_id=request.request_id,
-            bid_hash=hashed,
-            sealed_opening=box,
-            prover_ticket=opening.prover_ticket,
-            bond_wei=opening.bond_wei,
-            peer_id=self._direct.own.peer_id,
-            addresses=self._direct.own.addresses,
-        )
-        await self._clock.sleep_until(self._clock.now_ms() + self._offer.bid_delay_ms)
-        await self.loop.happen(
-            order.order_id,
-            Event.BID_MADE,
-            document={kept.BID: encode_body(bid)},
-            secret={kept.OPENING: pack_opening(opening), kept.SEAL: key_secret},
-        )
-
-    async def _publish_bid(self, order: Order) -> None:
-        bid = decode_body(BidCommit, await self.loop.needed(order, kept.BID))
-        await self._gossip.publish("bid", await self._frames.frame(bid))
 
     # -- award -----------------------------------------------------------------------------------------------------
 
@@ -467,7 +368,10 @@ class ProvingNode:
             return
         except Refused as refused:
             now = self.loop.order(order.order_id)
-            if now is not None and now.state is State.HOLDING:
+            if refused.code == "DIED" and now is not None and self._may_retry(now, deal):
+                log.warning("order %s: its process died; once more", order.order_id.hex()[:8])
+                await self._check_and_prove(now)
+            elif now is not None and now.state is State.HOLDING:
                 verdict = AckVerdict[refused.code] if refused.code in AckVerdict.__members__ else AckVerdict.UNSUPPORTED
                 await self._decline(order, deal, verdict, refused.code)
             else:
@@ -480,6 +384,16 @@ class ProvingNode:
             prove_ms=prove_ms,
         )
         await self.loop.happen(order.order_id, Event.PROOF_MADE, document={kept.DELIVERY: encode_body(delivery)})
+
+    def _may_retry(self, order: Order, deal: Deal) -> bool:
+        """Once for an order whose process died, and only while a second one could be in time."""
+        if order.order_id in self._retried or order.state not in (State.HOLDING, State.ACKED, State.AT_WORK):
+            return False
+        self._retried.add(order.order_id)
+        cost = self.offer.curve.costs.get(deal.request.tier)
+        takes_ms = cost.prove_ms * deal.request.proof_count if cost else 0
+        due_s = order.ack_by if order.state is State.HOLDING else deal.agreement.claim_by
+        return self._clock.now_ms() + takes_ms < due_s * 1000
 
     async def _prove(self, order: Order, running: RunningProof) -> tuple[tuple[RollupProof, ...], int] | None:
         """The proofs; None as soon as nobody waits for them any more."""

@@ -40,12 +40,17 @@ class Standings:
         return frozenset(account for account in accounts if standing(seen, account, now_ms) < LIMIT_MILLI)
 
     async def _read(self, role: Role, now_ms: int) -> list[Outcome]:
-        rows = await self._in_thread(partial(self._store.outcomes, role, now_ms - LOOK_BACK_MS))
-        seen = _of_requesters(rows) if role is Role.PROVER else _of_provers(rows)
-        if role is Role.PROVER and self._faults is not None:
-            proven = await self._in_thread(partial(self._faults.since, now_ms - LOOK_BACK_MS))
-            seen += [Outcome(account=f.account, weight_milli=OF_FAULTS[f.kind], at_ms=f.at_ms) for f in proven]
-        return seen
+        return await self._in_thread(partial(read_outcomes, self._store, self._faults, role, now_ms - LOOK_BACK_MS))
+
+
+def read_outcomes(store: OrderStore, faults: FaultStore | None, role: Role, since_ms: int) -> list[Outcome]:
+    """What the log says about those that a node in `role` dealt with; blocks."""
+    rows = store.outcomes(role, since_ms)
+    seen = _of_requesters(rows) if role is Role.PROVER else _of_provers(rows)
+    if role is Role.PROVER and faults is not None:
+        proven = faults.since(since_ms)
+        seen += [Outcome(account=f.account, weight_milli=OF_FAULTS[f.kind], at_ms=f.at_ms) for f in proven]
+    return seen
 
 
 def _of_requesters(rows: tuple[Outcomes, ...]) -> list[Outcome]:

@@ -10,6 +10,8 @@ Closing its input ends it and everything that it started, and so does the end of
 from __future__ import annotations
 
 import json
+import resource
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -170,7 +172,14 @@ def _run(parent: Parent) -> None:
     parent.wait_for_go()
     began = time.monotonic()
     proof = work.prove()
-    parent.say("proved", proof=proof.hex(), prove_ms=_ms(time.monotonic() - began))
+    parent.say("proved", proof=proof.hex(), prove_ms=_ms(time.monotonic() - began), peak_mib=_peak_mib())
+
+
+def _peak_mib() -> int:
+    """Most memory that this process, or a command that it ran, held. Linux counts in KiB, macOS in bytes."""
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return -(-max(peaks) // unit)
 
 
 def _ms(seconds: float) -> int:

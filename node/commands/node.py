@@ -32,22 +32,30 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Output) -> int:
     """0 after SIGINT or SIGTERM."""
-    config = load_config(args.config)
+    return run_role(load_config(args.config), args.config, out)
+
+
+def run_role(config: NodeConfig, path: Path, out: Output) -> int:
+    """0 after SIGINT or SIGTERM.
+
+    Args:
+        path: of the file that the configuration was read from.
+    """
     set_up(config.log_level)
     try:
         load(log.info)
         use(native_hash)  # a follower hashes all the time
     except CoreError as error:
         log.warning("states are hashed in Python, which is slow: %s", error)
-    trio.run(_until_signal, config)
+    trio.run(_until_signal, config, path)
     out.result({"stopped": True})
     return 0
 
 
-async def _until_signal(config: NodeConfig) -> None:
+async def _until_signal(config: NodeConfig, path: Path) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(run_node, config)
+            nursery.start_soon(run_node, config, path)
             async for _signal in signals:
                 nursery.cancel_scope.cancel()
                 return

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from market.effects import Effect
@@ -69,6 +69,15 @@ class Outcomes:
     award: bytes
     """Body of the award in store; empty before there is one."""
     history: tuple[LoggedEvent, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Orders that are alike."""
+
+    state: State
+    reason: str
+    count: int
 
 
 class OrderStore:
@@ -219,16 +228,30 @@ class OrderStore:
         return tuple(_order(row) for row in rows)
 
     def tickets_in_use(self, role: Role, besides: bytes = b"") -> frozenset[int]:
-        """Our tickets that live orders have taken; `besides` is an order that does not count."""
+        """Our tickets that live orders have taken; `besides` is an order that does not count.
+
+        A request that a prover has only seen promises nothing.
+        """
         return frozenset(
             self._database.read(
                 lambda connection: connection.scalars(
                     select(orders.c.ticket).where(
-                        orders.c.is_over == 0, orders.c.role == role.value, orders.c.order_id != besides
+                        orders.c.is_over == 0,
+                        orders.c.role == role.value,
+                        orders.c.order_id != besides,
+                        orders.c.state != State.SEEN.value,
                     )
                 ).all()
             )
         )
+
+    def ticket(self, order_id: bytes, role: Role) -> int:
+        """Number of the ticket that an order was opened with. Raises OrderUnknown."""
+        query = select(orders.c.ticket).where(_is(orders.c, order_id, role))
+        found = self._database.read(lambda connection: connection.scalar(query))
+        if found is None:
+            raise OrderUnknown(order_id, role.value)
+        return int(found)
 
     def pending(self, role: Role) -> tuple[Pending, ...]:
         """Effects that were asked for and not reported as done, oldest first."""
@@ -310,6 +333,15 @@ class OrderStore:
             return tuple(found)
 
         return self._database.read(work)
+
+    def tally(self, role: Role) -> tuple[Tally, ...]:
+        """How many orders of a role ended, or are, in each state for each reason; most first."""
+        columns = (orders.c.state, orders.c.reason)
+        count = func.count()
+        query = select(*columns, count).where(orders.c.role == role.value).group_by(*columns)
+        ordered = query.order_by(count.desc(), *columns)
+        rows = self._database.read(lambda connection: connection.execute(ordered).all())
+        return tuple(Tally(state=State(row[0]), reason=row[1], count=row[2]) for row in rows)
 
     def add_bid(self, request_id: bytes, prover: bytes, body: bytes, received_ms: int) -> bool:
         """Stores a prover's first bid for a request; False if it has bid before or bids are closed."""

@@ -370,6 +370,9 @@ class ToyRunning:
     async def checked(self) -> None:
         """Refuses with the prover's code, if it has one."""
         await trio.sleep(self._owner.check_s)
+        if self._owner.dies_checking:
+            self._owner.dies_checking -= 1
+            raise Refused("DIED")
         if self._owner.refuses:
             raise Refused(self._owner.refuses)
 
@@ -378,6 +381,9 @@ class ToyRunning:
         await trio.sleep(self._owner.prove_s if not self._owner.hangs else 10**6)
         if self._owner.crashes:
             raise Refused("CHILD_DIED")
+        if self._owner.dies_proving:
+            self._owner.dies_proving -= 1
+            raise Refused("DIED")
         proof = (
             b"wrong" if self._owner.lies else toy_proof(self._work.agreement_hash, payload_core_id(self._work.payload))
         )
@@ -395,6 +401,9 @@ class ToyProver:
     repeats: bool = False
     """Delivers its proof twice."""
     crashes: bool = False
+    dies_checking: int = 0
+    """So many of its processes die while they check."""
+    dies_proving: int = 0
     prove_s: float = PROVE_S
     """Time of one proof."""
     check_s: float = 0.2

@@ -16,10 +16,12 @@ import trio
 from trio_typing import TaskStatus
 
 from market.admission import Capability
+from market.capacity import Capacity
 from market.lanes import Churn, Lane, Windows
 from market.lifecycle import Order, Role, State
-from market.pricing import Curve
+from market.pricing import Curve, ProofCost
 from node.accusing import Accuse
+from node.bidding import Offer
 from node.broker import OrderLoop
 from node.frames import FrameWriter, gossip_judge, recall_requests
 from node.ports import (
@@ -33,7 +35,7 @@ from node.ports import (
     TryAgain,
 )
 from node.prices import ClearingPrices
-from node.prover import Offer, ProvingNode
+from node.prover import ProvingNode
 from node.ready import ReadyTables
 from node.requester import Requester, Terms
 from node.store.database import Database
@@ -226,6 +228,8 @@ class Party:
     ledger: Ledger
     key: AccountKey
     price_wei: int = 0
+    slots: int = 1
+    """Orders that a prover takes on at a time."""
     asks: PlannedTable | None = None
     """What a requester requests once it is up, unless it has an order already."""
     prover: ToyProver = field(default_factory=ToyProver)
@@ -410,13 +414,15 @@ class Party:
             direct=direct,
             chain=chain,
             prover=self.prover,
-            able=lambda bond_wei: Capability(
+            able=lambda bond_wei, free_slots, free_memory_mib: Capability(
                 systems=frozenset({SYSTEMS_HASH}),
                 tiers=frozenset({0}),
-                free_slots=1,
+                free_slots=free_slots,
+                free_memory_mib=free_memory_mib,
                 max_size_log2=20,
                 bond_wei=bond_wei,
             ),
+            capacity=Capacity(slots=self.slots, memory_mib=1_024),
             frames=frames,
             offer=Offer(
                 curve=Curve(
@@ -424,11 +430,11 @@ class Party:
                     wei_per_proof=0,
                     floor_wei=self.price_wei,
                     margin_permille=0,
-                    ms_per_proof=9_000,
                     overhead_ms=1_000,
+                    costs={0: ProofCost(prove_ms=9_000, memory_mib=100)},
                 ),
                 payee=b"payee of " + self.name.encode().ljust(11, b"_"),
-                ticket=0,
+                tickets=tuple(range(self.slots)),
                 collect_wei=1,
                 bid_delay_ms=100,
             ),

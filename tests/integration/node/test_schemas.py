@@ -181,6 +181,26 @@ def test_the_machine(command: Command, tmp_path: Path) -> None:
     assert not command("doctor", "--config", "node.toml", status=1)["ok"]
 
 
+def test_a_prover(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """prover calibrate with real proofs, prover standing of one that has played, and refusals."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # for the proving process
+    (tmp_path / "relay.toml").write_text(f'role = "relay"\ndata_dir = "{tmp_path}"\n')
+    played = trio.run(_auction, tmp_path / "paid", True, clock=MockClock(autojump_threshold=0))
+    config = _prover(tmp_path, played)
+
+    measured = command("prover calibrate", "--config", config, "--runs", "1", "--tier", "S")
+    assert list(measured["tiers"]) == ["S"]
+    assert measured["tiers"]["S"]["memory_mib"] > 50
+    assert json.loads((tmp_path / "paid" / "prover" / "calibration.json").read_text()) == measured
+    counted = command("prover standing", "--config", config, "--why")
+    assert counted["orders"] == {"p-paid": 1}
+    assert (counted["skipped"], counted["node"]) == ([], None)
+    assert [each["standing_milli"] > 0 for each in counted["requesters"]] == [True]
+    command("prover calibrate", "--config", config, "--runs", "0", status=1)
+    for name in ("calibrate", "standing", "run"):
+        command(f"prover {name}", "--config", "relay.toml", status=1)
+
+
 def test_orders(command: Command, tmp_path: Path) -> None:
     """status, of a requester whose whole auction has been played on a mock clock, and of one without provers."""
     played = trio.run(_auction, tmp_path / "paid", True, clock=MockClock(autojump_threshold=0))
@@ -211,19 +231,30 @@ async def _auction(folder: Path, provers: bool) -> Path:
             await nursery.start(party.run)
         with trio.fail_after(20_000):  # of mock time
             await world.requester.ended.wait()
+            if provers:
+                await world.winner.ended.wait()
         nursery.cancel_scope.cancel()
     return folder
 
 
 def _requester(tmp_path: Path, played: Path) -> str:
     """Configuration of a node that has that requester's files."""
-    folder = played / "node"
+    return _configured(tmp_path, played, "requester", "requester")
+
+
+def _prover(tmp_path: Path, played: Path) -> str:
+    """The same for the prover that won."""
+    return _configured(tmp_path, played, "prover", "prover2")
+
+
+def _configured(tmp_path: Path, played: Path, role: str, party: str) -> str:
+    folder = played / role
     folder.mkdir()
-    for path in played.glob("requester.db*"):
-        shutil.copy(path, folder / path.name.replace("requester.db", "node.db"))
-    shutil.copy(played / "requester.key", folder / "vault.key")
-    config = tmp_path / "requester.toml"
-    config.write_text(f'role = "requester"\ndata_dir = "{folder}"\n')
+    for path in played.glob(f"{party}.db*"):
+        shutil.copy(path, folder / path.name.replace(f"{party}.db", "node.db"))
+    shutil.copy(played / f"{party}.key", folder / "vault.key")
+    config = tmp_path / f"{role}.toml"
+    config.write_text(f'role = "{role}"\ndata_dir = "{folder}"\n')
     return str(config)
 
 

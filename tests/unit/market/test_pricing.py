@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from market.admission import Capability, admit
 from market.errors import Skip, TicketError
-from market.pricing import Curve, Quote, ceiling, quote
+from market.pricing import Curve, PriceRule, ProofCost, Quote, ceiling, quote
 from market.tickets import conserved, highest_payable, split
 from tests.support.wire_samples import BOND_WEI, NOW_MS, TICKET_WEI, request
 
@@ -19,17 +20,19 @@ CURVE = Curve(
     wei_per_proof=10**12,
     floor_wei=10**12,
     margin_permille=250,
-    ms_per_proof=8_000,
     overhead_ms=1_000,
+    costs={0: ProofCost(prove_ms=8_000, memory_mib=300)},
 )
 ABLE = Capability(
     systems=frozenset({request().systems_hash}),
     tiers=frozenset({0}),
     free_slots=1,
+    free_memory_mib=1_000,
     max_size_log2=20,
     bond_wei=BOND_WEI,
 )
-OFFER = Quote(price_wei=10**12, eta_ms=9_000)
+OFFER = Quote(price_wei=10**12, eta_ms=9_000, memory_mib=300)
+CALLER = b"\x07" * 20
 
 
 def test_a_price_covers_the_whole_bucket() -> None:
@@ -40,8 +43,51 @@ def test_a_price_covers_the_whole_bucket() -> None:
 
 def test_a_price_never_falls_below_the_floor() -> None:
     """Collecting it would cost more."""
-    cheap = Curve(wei_per_step=0, wei_per_proof=0, floor_wei=5, margin_permille=0, ms_per_proof=1, overhead_ms=0)
+    cheap = replace(CURVE, wei_per_step=0, wei_per_proof=0, floor_wei=5)
     assert 5 == quote(request(), cheap, queued=3).price_wei
+
+
+def test_time_on_the_machine_is_paid_by_the_measured_second() -> None:
+    """8 s at 3 wei, a quarter on top, beside the price of one proof; memory for each proof."""
+    dear = replace(CURVE, wei_per_step=0, wei_per_proof=0, floor_wei=0, wei_per_second=3)
+
+    assert 30 == quote(request(), dear, queued=0).price_wei
+    assert 60 == quote(request(proof_count=2), dear, queued=0).price_wei
+    assert 600 == quote(request(proof_count=2), dear, queued=0).memory_mib
+
+
+def test_a_tier_without_a_cost_is_not_priced() -> None:
+    """Its time is unknown."""
+    with pytest.raises(Skip, match="TIER"):
+        quote(request(tier=1), CURVE, queued=0)
+
+
+@pytest.mark.parametrize(
+    ("rules", "permille"),
+    [
+        ((PriceRule(requester=CALLER, price_permille=2_000),), 2_000),
+        ((PriceRule(requester=b"\x08" * 20, price_permille=2_000),), 1_000),
+        ((PriceRule(tier=0, price_permille=500), PriceRule(price_permille=3_000)), 500),
+        ((PriceRule(tier=1, price_permille=500), PriceRule(price_permille=3_000)), 3_000),
+    ],
+)
+def test_the_first_rule_that_covers_a_request_changes_its_price(rules: tuple[PriceRule, ...], permille: int) -> None:
+    """By account, by tier, by neither."""
+    curve = replace(CURVE, floor_wei=0)
+    plain = quote(request(), curve, queued=0, requester=CALLER)
+    changed = quote(request(), replace(curve, rules=rules), queued=0, requester=CALLER)
+
+    assert plain.price_wei * permille == changed.price_wei * 1_000
+    assert plain.eta_ms == changed.eta_ms
+
+
+def test_a_rule_of_nothing_is_no_bid() -> None:
+    """For that requester only; below the floor no rule goes."""
+    rules = (PriceRule(requester=CALLER, price_permille=0), PriceRule(price_permille=1))
+
+    with pytest.raises(Skip, match="OPERATOR"):
+        quote(request(), replace(CURVE, rules=rules), queued=0, requester=CALLER)
+    assert CURVE.floor_wei == quote(request(), replace(CURVE, rules=rules), queued=0).price_wei
 
 
 @given(st.integers(0, 40), st.integers(1, 8), st.integers(0, 10))
@@ -66,12 +112,13 @@ def test_more_work_more_proofs_and_more_load_never_cost_less(work_log2: int, pro
         ("TIER", {"tier": 1}, {}, OFFER, TICKET_WEI, NOW_MS),
         ("SIZE", {"size_log2": 21}, {}, OFFER, TICKET_WEI, NOW_MS),
         ("NO_CAPACITY", {}, {"free_slots": 0}, OFFER, TICKET_WEI, NOW_MS),
+        ("NO_MEMORY", {}, {"free_memory_mib": 299}, OFFER, TICKET_WEI, NOW_MS),
         ("NO_BOND", {}, {"bond_wei": BOND_WEI - 1}, OFFER, TICKET_WEI, NOW_MS),
         ("NO_BOND", {"bond_min_wei": 0}, {"bond_wei": 0}, OFFER, TICKET_WEI, NOW_MS),
         ("NO_TICKET", {}, {}, OFFER, None, NOW_MS),
         ("TICKET_TOO_SMALL", {}, {}, OFFER, OFFER.price_wei - 1, NOW_MS),
         ("CLOSED", {}, {}, OFFER, TICKET_WEI, NOW_MS + 2_401),
-        ("TOO_SLOW", {}, {}, Quote(price_wei=1, eta_ms=116_001), TICKET_WEI, NOW_MS),
+        ("TOO_SLOW", {}, {}, Quote(price_wei=1, eta_ms=116_001, memory_mib=0), TICKET_WEI, NOW_MS),
         ("CLAIM_WINDOW", {"claim_by": request().deliver_by + 59}, {}, OFFER, TICKET_WEI, NOW_MS),
     ],
 )
