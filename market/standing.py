@@ -47,9 +47,18 @@ PASSED_OVER: Final = 100
 """Kind of a fault that no message proves: an award before which this node had seen a better bid in time."""
 
 OF_FAULTS: Final[Mapping[int, int]] = MappingProxyType(
-    {FaultKind.TICKET_TWICE: -50_000, FaultKind.DOUBLE_AWARD: -50_000, PASSED_OVER: -1_000}
+    {
+        FaultKind.TICKET_TWICE: -50_000,
+        FaultKind.DOUBLE_AWARD: -50_000,
+        FaultKind.BID_IGNORED: -2_000,  # it may have had reasons, such as that prover's standing with it
+        FaultKind.NO_PROOF: -6_000,
+        FaultKind.BAD_PROOF: -6_000,
+        FaultKind.WRONG_SIZE: -2_000,
+        FaultKind.BROKEN_ENVELOPE: -2_000,
+        PASSED_OVER: -1_000,
+    }
 )
-"""Thousandths for what is proven of a requester, by the kind of the fault."""
+"""Thousandths for what is proven of somebody, by the kind of the fault."""
 
 HARMLESS: Final = frozenset({"NOT_NEEDED", "OUTRUN", "DELIVERED_UNPAID"})
 """Reasons of ends that are nobody's fault."""
@@ -75,3 +84,15 @@ def standing(outcomes: Iterable[Outcome], account: bytes, now_ms: int) -> int:
         left = whole - whole * rest_ms // (2 * HALF_LIFE_MS)
         total += left if outcome.weight_milli > 0 else -left
     return total
+
+
+def is_shunned(faults: Iterable[tuple[bytes, int, int]], account: bytes, now_ms: int) -> bool:
+    """Whether what is proven of an account is enough to cut the peers that speak for it.
+
+    Only evidence counts: what this node's own orders say is its own affair, and a matter of whom it deals with.
+
+    Args:
+        faults: (account, kind, at_ms).
+    """
+    proven = (Outcome(account=who, weight_milli=OF_FAULTS[kind], at_ms=at_ms) for who, kind, at_ms in faults)
+    return standing(proven, account, now_ms) < LIMIT_MILLI

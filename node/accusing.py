@@ -71,7 +71,7 @@ class Accusations(OrderPart):
         second = settlement_of(deal, payload[PAYLOAD_SALT], await self._loop.needed(order, kept.ACCEPT), amend)
         await self._call.prepare(order, slash_equivocation(first, second, paid_core))  # the bond's time ends it
         await self._accuse(
-            Fault(kind=int(FaultKind.TICKET_TWICE), first=_without_salt(first), second=_without_salt(second))
+            Fault(kind=int(FaultKind.TICKET_TWICE), pieces=(_without_salt(first), _without_salt(second)))
         )
         await self._loop.happen(order.order_id, Event.EQUIVOCATION_SIGNED)
 

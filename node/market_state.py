@@ -22,6 +22,7 @@ BOX: Final = "box"  # the sealed payload
 ACK: Final = "ack"  # body of PROVER_ACK
 DELIVERY: Final = "delivery"  # body of PROOF_DELIVERY
 RECEIPT: Final = "receipt"  # body of DELIVERY_RECEIPT
+RELEASE: Final = "release"  # frame of the KEY_RELEASE whose payload we took
 DECLINE: Final = "decline"  # the packed decline that both signed
 AMEND: Final = "amend"  # the packed amend that both signed last; empty for none
 AMEND_OFFER: Final = "amend-offer"  # body of our own AMEND; of a prover: the first statement that it was told

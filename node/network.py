@@ -22,7 +22,7 @@ from node.p2p.host import Host
 from node.p2p.verdicts import Topic
 from node.ports import Answer, Peer, Refused, TryAgain
 from protocol.codec import HEADER_BYTES, SIGNATURE_BYTES, decode_message, read_frame
-from protocol.constants import MAX_GOSSIP_BODY
+from protocol.constants import MAX_FAULT_BODY, MAX_GOSSIP_BODY
 from protocol.errors import Ignore, Reject
 from protocol.gossip import MarketId, shard_in
 from protocol.gossip_memory import GossipMemory
@@ -33,6 +33,7 @@ from protocol.verdicts import WireCode
 MAX_LEARNED_PER_MINUTE: Final = 60  # new addresses from messages, by exchange; an auction needs one or two
 MAX_LEARNED_OF_PEER: Final = 8  # of these by peer
 MAX_GOSSIP_FRAME = HEADER_BYTES + MAX_GOSSIP_BODY + SIGNATURE_BYTES
+MAX_FAULT_FRAME = HEADER_BYTES + MAX_FAULT_BODY + SIGNATURE_BYTES
 
 
 def topic_name(market: MarketId, channel: str, shard: int | None = None) -> str:
@@ -63,7 +64,7 @@ def market_topics(market: MarketId, judge: Judge, shards: Collection[int] = ()) 
         Topic(
             name=topic_name(market, channel, shard),
             validate=validate(channel, shard),
-            max_frame_bytes=MAX_GOSSIP_FRAME,
+            max_frame_bytes=MAX_FAULT_FRAME if channel == "fault" else MAX_GOSSIP_FRAME,
             inbox=channel,
         )
         for channel in GOSSIP_CHANNELS
@@ -130,6 +131,8 @@ class MarketDirect:
         self._now_ms = now_ms
         self._dials_private = dials_private
         self._learned = _Learned()
+        self.bind: Callable[[bytes, str], None] = lambda account, peer_id: None
+        """Told of the account whose signed request a peer itself brought, once its checks have passed."""
 
     @property
     def own(self) -> Peer:
@@ -163,8 +166,10 @@ class MarketDirect:
     def serve(self, exchange: Exchange, answer: Answer) -> None:
         """Answer requests of an exchange from now on."""
 
-        async def handle(_peer_id: str, request: bytes) -> bytes:
-            return await answer(request)
+        async def handle(peer_id: str, request: bytes) -> bytes:
+            answered = await answer(request)
+            self.bind(request[52:72], peer_id)
+            return answered
 
         self._host.serve_protocol(
             exchange.protocol_id,

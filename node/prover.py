@@ -305,11 +305,9 @@ class ProvingNode:
                 payload = key.open(received.attachment, payload_info(deal.agreement_hash))
             except SealError as error:
                 raise Reject(WireCode.ATTACHMENT, size=len(received.attachment)) from error
+            document = {kept.RELEASE: received.frame.raw} | ({kept.AMEND_OFFER: first} if first else {})
             await self.loop.happen(
-                order.order_id,
-                Event.PAYLOAD_RECEIVED,
-                document={kept.AMEND_OFFER: first} if first else {},
-                secret={kept.PAYLOAD: payload},
+                order.order_id, Event.PAYLOAD_RECEIVED, document=document, secret={kept.PAYLOAD: payload}
             )
         await self.loop.wait_for(order.order_id, lambda now: now.state not in (State.SIGNED, State.HOLDING))
         stored = await self.loop.document(order.order_id, kept.ACK)

@@ -22,7 +22,7 @@ class Standings:
     def __init__(self, store: OrderStore, faults: FaultStore | None, in_thread: InThread, clock: Clock) -> None:
         """
         Args:
-            faults: of requesters; None for a node that deals with none.
+            faults: what is proven of anybody.
         """
         self._store = store
         self._faults = faults
@@ -47,7 +47,7 @@ def read_outcomes(store: OrderStore, faults: FaultStore | None, role: Role, sinc
     """What the log says about those that a node in `role` dealt with; blocks."""
     rows = store.outcomes(role, since_ms)
     seen = _of_requesters(rows) if role is Role.PROVER else _of_provers(rows)
-    if role is Role.PROVER and faults is not None:
+    if faults is not None:
         proven = faults.since(since_ms)
         seen += [Outcome(account=f.account, weight_milli=OF_FAULTS[f.kind], at_ms=f.at_ms) for f in proven]
     return seen

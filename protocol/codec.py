@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar, cast
 
 import msgpack  # type: ignore[import-untyped]
 
-from protocol.constants import MAX_GOSSIP_BODY
+from protocol.constants import MAX_FAULT_BODY, MAX_GOSSIP_BODY
 from protocol.errors import Reject
 from protocol.fields import (
     Bounded,
@@ -127,6 +127,8 @@ def read_frame(data: bytes, *, max_body: int = MAX_GOSSIP_BODY) -> Frame:
     """
     if len(data) < HEADER_BYTES + SIGNATURE_BYTES:
         raise Reject(WireCode.TOO_SHORT, size=len(data))
+    if data[4] == MessageId.FAULT:
+        max_body = max(max_body, MAX_FAULT_BODY)
     if len(data) > HEADER_BYTES + max_body + SIGNATURE_BYTES:
         raise Reject(WireCode.TOO_LONG, size=len(data), limit=max_body)
     if data[:4] != MAGIC:
@@ -292,3 +294,4 @@ _WIDTH: Final = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xC4: 1, 0xC5: 2, 0xDC: 2}
 _SMALLEST: Final = {0xCC: 1 << 7, 0xCD: 1 << 8, 0xCE: 1 << 16, 0xCF: 1 << 32, 0xC5: 1 << 8, 0xDC: 16}
 
 _MAX_BODY: Final = {kind.ID: min(_max_size(RecordOf(kind)), MAX_DIRECT_BODY) for kind in MESSAGES.values()}
+_MAX_BODY[MessageId.FAULT] = min(_MAX_BODY[MessageId.FAULT], MAX_FAULT_BODY)

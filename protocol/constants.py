@@ -98,6 +98,8 @@ MAX_SYSTEMS: Final = 8
 
 # §9 wire
 MAX_GOSSIP_BODY: Final = 4096
+MAX_FAULT_BODY: Final = 16384
+"""Evidence is frames."""
 MAX_LIFETIME_MS: Final = 600000
 MAX_CLOCK_SKEW_MS: Final = 2000
 

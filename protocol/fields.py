@@ -12,7 +12,7 @@ from typing import Annotated, Final, get_args, get_origin, get_type_hints
 
 MAX_ADDRESSES: Final = 4
 MAX_ADDRESS_BYTES: Final = 128
-MAX_EVIDENCE_BYTES: Final = 1920  # two fit into a gossip body; an AWARD frame of three openings has less
+MAX_EVIDENCE_BYTES: Final = 4096  # of one piece: any gossip frame but a FAULT
 MAX_PROOF_BYTES: Final = 16384  # fits every proof system's proof of one rollup; a Groth16 proof has 289
 OPENING_BYTES: Final = 116  # a bid's opening, always this long, so that its size says nothing
 SEALED_OPENING_BYTES: Final = 32 + OPENING_BYTES + 16  # HPKE encapsulated key and tag

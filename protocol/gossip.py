@@ -27,16 +27,15 @@ from protocol.constants import (
     MIN_PAYLOAD_LOG2,
 )
 from protocol.errors import Ignore, Reject
-from protocol.faults import accusation_of, verify_accusation
+from protocol.faults import accusation_of, is_passed_over, verify_accusation
 from protocol.gossip_memory import GossipMemory, KnownRequest
 from protocol.messages import (
     GOSSIP_CHANNELS,
     MAX_OPENINGS,
     Award,
-    AwardedBid,
     BidCommit,
-    BidOpening,
     BidReveal,
+    BidsSeen,
     Cancel,
     Fault,
     Message,
@@ -154,7 +153,7 @@ def shard_in(message: Message, memory: GossipMemory) -> int | None:
     match message:
         case RequestCommit():
             request = message
-        case BidCommit() | BidReveal() | Award() | StandDown() | Cancel():
+        case BidCommit() | BidReveal() | BidsSeen() | Award() | StandDown() | Cancel():
             known = memory.request(message.request_id)
             if known is None:
                 return None
@@ -232,7 +231,7 @@ def _check_request(
     # [IGNORE] the ticket is free on chain, and no other live request names it; room for one more
     _check_ticket(view, signer, message.requester_ticket)
     memory.check_request(signer, message, now_ms)
-    return message, lambda: memory.remember_request(signer, message)
+    return message, lambda: memory.remember_request(signer, message, frame.raw)
 
 
 def _check_bid(
@@ -253,7 +252,7 @@ def _check_bid(
     _check_ticket(view, signer, message.prover_ticket, at_least_wei=message.bond_wei)
     # [IGNORE] the first bid of this prover, and room for one more
     memory.check_bid(known, signer)
-    return message, lambda: memory.remember_bid(known, signer, message.bid_hash)
+    return message, lambda: memory.remember_bid(known, signer, message.bid_hash, frame.body)
 
 
 def _check_award(
@@ -299,26 +298,39 @@ def _check_reveal(
     opened = bid_hash(message.request_id, signer, message.opening)
     if opened != committed:
         raise Ignore(WireCode.BAD_OPENINGS, prover=signer)
-    is_better = _passed_over(known, known.winner, signer, message.opening)
-    return message, lambda: memory.remember_reveal(known, signer, is_better)
+    better = message.opening if is_passed_over(known.request, known.winner, signer, message.opening) else None
+    return message, lambda: memory.remember_reveal(known, signer, better)
 
 
-def _passed_over(known: KnownRequest, winner: AwardedBid, prover: bytes, opening: BidOpening) -> bool:
-    """Whether the rule (SPEC §9.3) puts a bid in time before the awarded one; ties are left to the requester."""
-    in_time = known.request.accept_by_ms + opening.eta_ms <= known.request.deliver_by * 1000
-    better = (opening.price_wei, -opening.bond_wei) < (winner.opening.price_wei, -winner.opening.bond_wei)
-    return prover != winner.prover and in_time and better
+def _check_seen(
+    frame: Frame, now_ms: int, memory: GossipMemory, view: TicketView, market: MarketId
+) -> tuple[Message, Remember]:
+    # [REJECT] canonical body, fields in range; bids ascend, each once
+    message = decode_body(BidsSeen, frame.body)
+    if not message.bids or any(a >= b for a, b in zip(message.bids, message.bids[1:], strict=False)):
+        raise Reject(WireCode.BAD_LIST, bids=len(message.bids))
+    # [IGNORE] the request is known; the first list of this relay, and room for one more; a live ticket
+    known = _known(memory, message.request_id)
+    signer = frame.header.signer
+    memory.check_witness(known, signer)
+    _check_ticket(view, signer, message.ticket)
+    return message, lambda: memory.remember_witness(known, signer, frame.raw)
 
 
 def _check_fault(
     frame: Frame, now_ms: int, memory: GossipMemory, view: TicketView, market: MarketId
 ) -> tuple[Message, Remember]:
-    # [REJECT] canonical body, fields in range; two things of one requester that must not both exist
+    # [REJECT] canonical body, fields in range; signed things that must not exist, or not together
     message = decode_body(Fault, frame.body)
     said = accusation_of(message, chain_id=market.chain_id, market=market.contract)
-    # [IGNORE] not known yet
+    # [IGNORE] not known yet, and due
     memory.check_fault(said.kind, said.accused, said.subject)
-    # [REJECT] it signed both
+    if now_ms < said.due * 1000:
+        raise Ignore(WireCode.EARLY_FAULT, due=said.due, now_ms=now_ms)
+    # [IGNORE] relays on whose word it rests have live tickets
+    for relay, ticket in said.witnesses:
+        _check_ticket(view, relay, ticket)
+    # [REJECT] the signatures hold
     verify_accusation(message, chain_id=market.chain_id, market=market.contract)
     return message, lambda: memory.remember_fault(said.kind, said.accused, said.subject)
 
@@ -465,6 +477,7 @@ _CHECKS: Final[Mapping[MessageId, _Check]] = MappingProxyType(
         MessageId.BID_COMMIT: _check_bid,
         MessageId.AWARD: _check_award,
         MessageId.BID_REVEAL: _check_reveal,
+        MessageId.BIDS_SEEN: _check_seen,
         MessageId.FAULT: _check_fault,
         MessageId.STAND_DOWN: _check_stand_down,
         MessageId.CANCEL: _check_cancel,

@@ -12,13 +12,13 @@ from typing import Final
 
 from protocol.agreement import rank_times
 from protocol.errors import Ignore
-from protocol.messages import AwardedBid, RequestCommit
+from protocol.messages import MAX_BIDS, AwardedBid, BidOpening, RequestCommit
 from protocol.verdicts import WireCode
 
 MAX_SIGNERS: Final = 4096  # accounts with unexpired frames
 MAX_LIVE_FRAMES: Final = 128  # unexpired frames per account
 MAX_LIVE_REQUESTS: Final = 1024
-MAX_BIDS: Final = 64  # bids kept and relayed per request
+MAX_WITNESSES: Final = 16  # lists of seen bids per request
 MAX_FAULTS: Final = 4096
 MAX_EVIDENCE: Final = 64  # pieces that wait to be published
 AFTERLIFE_MS: Final = 60_000  # how long after the accept deadline, or the last runner-up's ackBy, a request is known
@@ -36,6 +36,12 @@ class KnownRequest:
     """Rank -> its first AWARD frame."""
     winner: AwardedBid | None = None
     """Of rank 1, once it is awarded."""
+    frame: bytes = b""
+    """The REQUEST_COMMIT as it came; empty if this node knows the request from its own store."""
+    bodies: dict[bytes, bytes] = field(default_factory=dict)
+    """Prover -> body of its BID_COMMIT."""
+    witnesses: dict[bytes, bytes] = field(default_factory=dict)
+    """Relay -> its BIDS_SEEN frame."""
     revealed: set[bytes] = field(default_factory=set)
     """Provers whose bids were revealed after the award."""
     stood_down: set[int] = field(default_factory=set)
@@ -45,6 +51,15 @@ class KnownRequest:
         """When it may be forgotten, unix ms."""
         last_s = rank_times(self.request, 1 + self.request.standbys)[0] if self.request.standbys else 0
         return max(self.request.accept_by_ms, last_s * 1000) + AFTERLIFE_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOver:
+    """A better bid than the awarded one, and who says that it was there in time."""
+
+    known: KnownRequest
+    prover: bytes
+    opening: BidOpening
 
 
 class GossipMemory:
@@ -58,8 +73,8 @@ class GossipMemory:
         self._faults: dict[tuple[int, bytes, bytes], None] = {}
         self.double_awards: list[tuple[bytes, bytes]] = []
         """Evidence that this node saw itself and has not published."""
-        self.passed_over: list[tuple[bytes, bytes]] = []
-        """(requester, request id) of awards that ignored a better bid which this node had seen in time."""
+        self.passed_over: list[PassedOver] = []
+        """Awards that ignored a better bid which this node had seen in time."""
         self._ads: dict[bytes, int] = {}  # signer -> created_ms of its last advertisement
 
     def request(self, request_id: bytes) -> KnownRequest | None:
@@ -98,9 +113,9 @@ class GossipMemory:
         if len(self._requests) >= MAX_LIVE_REQUESTS:
             raise Ignore(WireCode.REQUESTS_FULL, limit=MAX_LIVE_REQUESTS)
 
-    def remember_request(self, requester: bytes, request: RequestCommit) -> None:
+    def remember_request(self, requester: bytes, request: RequestCommit, frame: bytes = b"") -> None:
         """Records an accepted request and the use of its ticket."""
-        self._requests[request.request_id] = KnownRequest(requester=requester, request=request)
+        self._requests[request.request_id] = KnownRequest(requester=requester, request=request, frame=frame)
         self._tickets[(requester, request.requester_ticket)] = request.request_id
 
     def forget_request(self, request_id: bytes) -> None:
@@ -116,9 +131,29 @@ class GossipMemory:
         if len(known.bids) >= MAX_BIDS:
             raise Ignore(WireCode.BIDS_FULL, limit=MAX_BIDS)
 
-    def remember_bid(self, known: KnownRequest, prover: bytes, bid_hash: bytes) -> None:
+    def remember_bid(self, known: KnownRequest, prover: bytes, bid_hash: bytes, body: bytes) -> None:
         """Records an accepted bid."""
         known.bids[prover] = bid_hash
+        known.bodies[prover] = body
+
+    def closed(self, now_ms: int) -> tuple[KnownRequest, ...]:
+        """Requests with bids whose bids are closed and whose award may still come."""
+        return tuple(
+            known
+            for known in self._requests.values()
+            if known.bids and known.request.bid_close_ms <= now_ms <= known.request.accept_by_ms
+        )
+
+    def check_witness(self, known: KnownRequest, relay: bytes) -> None:
+        """Raises Ignore if the relay has said what it saw, or enough others have."""
+        if relay in known.witnesses:
+            raise Ignore(WireCode.REPLAYED, relay=relay)
+        if len(known.witnesses) >= MAX_WITNESSES:
+            raise Ignore(WireCode.WITNESSES_FULL, limit=MAX_WITNESSES)
+
+    def remember_witness(self, known: KnownRequest, relay: bytes, frame: bytes) -> None:
+        """Records which bids a relay had seen."""
+        known.witnesses[relay] = frame
 
     def remember_award(self, known: KnownRequest, rank: int, winner: AwardedBid, frame: bytes) -> None:
         """Records an accepted award; `winner` is of rank 1."""
@@ -130,11 +165,11 @@ class GossipMemory:
         if len(self.double_awards) < MAX_EVIDENCE:
             self.double_awards.append((known.awards[rank], frame))
 
-    def remember_reveal(self, known: KnownRequest, prover: bytes, is_better: bool) -> None:
+    def remember_reveal(self, known: KnownRequest, prover: bytes, better: BidOpening | None) -> None:
         """Records a revealed bid; a better one than the awarded was passed over."""
         known.revealed.add(prover)
-        if is_better and len(self.passed_over) < MAX_EVIDENCE:
-            self.passed_over.append((known.requester, known.request.request_id))
+        if better is not None and len(self.passed_over) < MAX_EVIDENCE:
+            self.passed_over.append(PassedOver(known=known, prover=prover, opening=better))
 
     def check_fault(self, kind: int, accused: bytes, subject: bytes) -> None:
         """Raises Ignore if the same is known already."""

@@ -33,6 +33,8 @@ from protocol.fields import (
 
 MAX_DIRECT_BODY: Final = 65535  # bytes; the header's length field is a u16
 MAX_OPENINGS: Final = 3  # the winner and two runners-up
+MAX_BIDS: Final = 64  # kept and relayed per request
+MAX_PIECES: Final = 8  # of evidence in a FAULT
 
 
 class MessageId(IntEnum):
@@ -58,6 +60,7 @@ class MessageId(IntEnum):
     DECLINE_REQUEST = 18
     DECLINE_REPLY = 19
     AMEND_REPLY = 20
+    BIDS_SEEN = 21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +163,19 @@ class BidReveal(Message):
 
     request_id: Hash32
     opening: BidOpening
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BidsSeen(Message):
+    """A relay signs which bids it had seen when bids closed, before anybody knows what is in them."""
+
+    ID: ClassVar[MessageId] = MessageId.BIDS_SEEN
+
+    request_id: Hash32
+    bids: Annotated[tuple[Hash32, ...], MAX_BIDS]
+    """keccak of the bodies of the BID_COMMITs, ascending."""
+    ticket: U32
+    """A live escrow ticket of the signer, so that witnessing in many names costs deposits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -440,13 +456,13 @@ class StandDown(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault(Message):
-    """Evidence against a requester that needs nobody's word (`protocol.faults`)."""
+    """Evidence against somebody that needs no teller's word (`protocol.faults`)."""
 
     ID: ClassVar[MessageId] = MessageId.FAULT
 
     kind: U8
-    first: Evidence
-    second: Evidence
+    pieces: Annotated[tuple[Evidence, ...], MAX_PIECES]
+    """What each kind consists of is in SPEC §9.4."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -492,13 +508,14 @@ MESSAGES: Final[dict[MessageId, type[Message]]] = {
         DeclineReply,
         Amend,
         AmendReply,
+        BidsSeen,
     )
 }
 """Every message that this version can read."""
 
 GOSSIP_CHANNELS: Final[dict[str, frozenset[MessageId]]] = {
     "req": frozenset({MessageId.REQUEST_COMMIT}),
-    "bid": frozenset({MessageId.BID_COMMIT, MessageId.BID_REVEAL}),
+    "bid": frozenset({MessageId.BID_COMMIT, MessageId.BID_REVEAL, MessageId.BIDS_SEEN}),
     "award": frozenset({MessageId.AWARD, MessageId.STAND_DOWN, MessageId.CANCEL}),
     "ready": frozenset({MessageId.READY_TABLE}),
     "fault": frozenset({MessageId.FAULT}),

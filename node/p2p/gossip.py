@@ -7,7 +7,7 @@ import trio
 from libp2p.peer.id import ID
 
 from node.p2p.errors import FrameTooLarge, PublishRefused
-from node.p2p.ingest import GuardedPubsub
+from node.p2p.ingest import AuthorTap, GuardedPubsub
 from node.p2p.links import peer_text
 from node.p2p.verdicts import Intake, Received, Tap, Verdict
 
@@ -59,6 +59,13 @@ class Gossip:
     def add_tap(self, tap: Tap) -> None:
         """Show every frame that reaches a validator, and every own frame, to `tap`. For observers and evidence."""
         self._intake.add_tap(tap)
+
+    def add_author_tap(self, tap: AuthorTap) -> None:
+        """Tell `tap` of each accepted frame that gossip brings, with the peer that signed the envelope around it.
+
+        Whoever is honest makes envelopes around its own frames only.
+        """
+        self._pubsub.author_taps.append(tap)
 
     def counts(self, topic: str) -> Mapping[str, int]:
         """Frames by verdict (`accept`, `duplicate`, `ignore`, `reject`, `overload`), `fault` and `unread`."""

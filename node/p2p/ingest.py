@@ -36,6 +36,9 @@ _ED25519_ID_BYTES = 38
 
 _SETTLED_BY_ENVELOPE = frozenset({Verdict.ACCEPT, Verdict.IGNORE, Verdict.REJECT})
 
+AuthorTap = Callable[[bytes, str], None]
+"""`tap(frame, author)`: sync, must not raise."""
+
 log = logging.getLogger("unveto.p2p")
 
 
@@ -151,6 +154,8 @@ class GuardedPubsub(Pubsub):
         self._peer_text = peer_text
         self._buckets: dict[str, TokenBucket] = {}
         self.over_rate = 0
+        self.author_taps: list[AuthorTap] = []
+        """Told of each accepted frame and of the peer that made its envelope."""
 
     async def continuously_read_stream(self, stream: INetStream) -> None:
         peer = stream.muxed_conn.peer_id
@@ -225,6 +230,10 @@ class GuardedPubsub(Pubsub):
         if sound and verdict in _SETTLED_BY_ENVELOPE:
             # Only now: marking the (from, seqno) of a forged envelope would block the real author's next message.
             self._mark_msg_seen(message)
+        if verdict is Verdict.ACCEPT:
+            author = self._peer_text(ID(message.from_id))
+            for tap in self.author_taps:
+                tap(message.data, author)
         return verdict is Verdict.ACCEPT
 
     def _is_within_rate(self, peer_id: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, and_, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from node.store.database import Database
@@ -39,6 +39,12 @@ class FaultStore:
             return True
 
         return self._database.write("fault", work)
+
+    def has(self, account: bytes, kind: int, subject: bytes) -> bool:
+        """Whether a fault is stored."""
+        place = and_(faults.c.account == account, faults.c.kind == kind, faults.c.subject == subject)
+        wanted = select(faults.c.at_ms).where(place)
+        return self._database.read(lambda connection: connection.execute(wanted).first()) is not None
 
     def since(self, since_ms: int) -> tuple[StoredFault, ...]:
         """Faults seen since."""

@@ -79,7 +79,7 @@ def _frames() -> list[tuple[str, bytes]]:
     said += [("ad", ad, PROVERS[0]), ("ad", replace(ad, free_slots=9), PROVERS[0])]
     twice = double_award()
     said += [("ready", ready_table(), REQUESTER), ("fault", twice, PROVERS[2])]
-    said.append(("fault", replace(twice, first=twice.second, second=twice.first), PROVERS[1]))
+    said.append(("fault", replace(twice, pieces=twice.pieces[::-1]), PROVERS[1]))
     return [(channel, framed(message, key=key, sequence=n)) for n, (channel, message, key) in enumerate(said)]
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from protocol.agreement import awarded_agreement
-from protocol.codec import Header, encode_frame
+from protocol.codec import Header, encode_body, encode_frame
 from protocol.commitments import bid_hash, bids_root, identified, pack_opening
 from protocol.faults import FaultKind
 from protocol.fields import SEALED_OPENING_BYTES
@@ -21,6 +21,7 @@ from protocol.messages import (
     BidCommit,
     BidOpening,
     BidReveal,
+    BidsSeen,
     Cancel,
     DeclineReply,
     DeclineRequest,
@@ -39,7 +40,7 @@ from protocol.messages import (
     TablePull,
     TableReply,
 )
-from protocol.sealing import SealKeyPair, bid_info, seal
+from protocol.sealing import SealKeyPair, bid_info, seal_opening
 from protocol.signing import AccountKey, agreement_digest
 
 NOW_MS: Final = 1_800_000_000_000
@@ -123,7 +124,8 @@ def sealed_bid(place: int, price_wei: int = 10**14) -> BidCommit:
     """`bid` with its opening really sealed to the request's key."""
     plain = bid(place, price_wei=price_wei)
     info = bid_info(plain.request_id, PROVERS[place].address, plain.bid_hash)
-    return replace(plain, sealed_opening=seal(pack_opening(opening(place, price_wei)), REQUEST_SEAL.public, info))
+    opened = opening(place, price_wei)
+    return replace(plain, sealed_opening=seal_opening(pack_opening(opened), opened.salt, REQUEST_SEAL.public, info))
 
 
 def award(prices_wei: tuple[int, ...] = (10**14, 2 * 10**14), rank: int = 1) -> Award:
@@ -165,11 +167,13 @@ def ready_table(**changes: Any) -> ReadyTable:
 def double_award() -> Fault:
     """Two awards of rank 1 to different provers."""
     other = award((2 * 10**14,))
-    return Fault(
-        kind=int(FaultKind.DOUBLE_AWARD),
-        first=framed(award(), sequence=2),
-        second=framed(other, sequence=3),
-    )
+    return Fault(kind=int(FaultKind.DOUBLE_AWARD), pieces=(framed(award(), sequence=2), framed(other, sequence=3)))
+
+
+def bids_seen(*bids: BidCommit, ticket: int = 0) -> BidsSeen:
+    """What a relay says that had these bids when bids closed."""
+    hashes = sorted(keccak256(encode_body(each)) for each in bids)
+    return BidsSeen(request_id=request().request_id, bids=tuple(hashes), ticket=ticket)
 
 
 def samples() -> tuple[Message, ...]:
@@ -242,6 +246,7 @@ def samples() -> tuple[Message, ...]:
             cipher_hash=keccak256(b"ciphertext"[:9]),
         ),
         AmendReply(request_id=wanted, agreement_hash=agreed, verdict=0, prover_signature=signature),
+        bids_seen(bid(0), bid(1)),
     )
 
 

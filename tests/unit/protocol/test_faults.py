@@ -73,7 +73,7 @@ def settled(
 
 def twice(first: bytes, second: bytes) -> Fault:
     """A FAULT about one ticket."""
-    return Fault(kind=int(FaultKind.TICKET_TWICE), first=first, second=second)
+    return Fault(kind=int(FaultKind.TICKET_TWICE), pieces=(first, second))
 
 
 OTHER_ID = keccak256(b"other request")
@@ -87,7 +87,7 @@ def test_two_promises_of_one_ticket_are_evidence_once() -> None:
     assert fault == judge("fault", told(fault), memory)
     said = accusation_of(fault, chain_id=MARKET.chain_id, market=MARKET.contract)
     assert (FaultKind.TICKET_TWICE, REQUESTER.address, bytes(4)) == (said.kind, said.accused, said.subject)
-    swapped = framed(twice(fault.second, fault.first), key=PROVERS[1], sequence=51)
+    swapped = framed(twice(*fault.pieces[::-1]), key=PROVERS[1], sequence=51)
     expect_refusal(WireCode.KNOWN_FAULT, Ignore, lambda: judge("fault", swapped, memory))
 
 
@@ -127,7 +127,12 @@ def changed_award(**changes: Any) -> Fault:
     key, sequence = changes.pop("key", REQUESTER), changes.pop("sequence", 3)
     header = {name: changes.pop(name) for name in ("market", "chain_id") if name in changes}
     other = replace(award((2 * 10**14,)), **changes)
-    return replace(double_award(), second=framed(other, key=key, sequence=sequence, **header))
+    return with_second(framed(other, key=key, sequence=sequence, **header))
+
+
+def with_second(frame: bytes) -> Fault:
+    """The double award with another second frame."""
+    return replace(double_award(), pieces=(double_award().pieces[0], frame))
 
 
 def test_two_awards_of_one_rank_are_evidence_of_their_signer() -> None:
@@ -140,10 +145,10 @@ def test_two_awards_of_one_rank_are_evidence_of_their_signer() -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        replace(double_award(), second=double_award().first),
+        with_second(double_award().pieces[0]),
         replace(double_award(), kind=3),
         replace(double_award(), kind=0),
-        replace(double_award(), second=framed(request(), sequence=3)),
+        with_second(framed(request(), sequence=3)),
         changed_award(rank=2),
         changed_award(request_id=OTHER_ID),
         changed_award(key=PROVERS[0]),
@@ -159,8 +164,9 @@ def test_awards_that_do_not_contradict_each_other_are_no_evidence(fault: Fault) 
 
 def test_an_award_frame_that_its_signer_did_not_sign_is_no_evidence() -> None:
     """A relay cannot make a double award out of one."""
-    forged = double_award().second[:-1] + bytes((double_award().second[-1] ^ 7,))
-    expect_refusal(WireCode.WRONG_SIGNER, Reject, lambda: judge("fault", told(replace(double_award(), second=forged))))
+    real = double_award().pieces[1]
+    forged = real[:-1] + bytes((real[-1] ^ 7,))
+    expect_refusal(WireCode.WRONG_SIGNER, Reject, lambda: judge("fault", told(with_second(forged))))
 
 
 def with_bids() -> GossipMemory:
@@ -187,7 +193,9 @@ def test_a_better_bid_that_was_passed_over_is_noticed() -> None:
     expect_refusal(WireCode.LATE, Ignore, lambda: judge("bid", reveal(2, 1), memory))
     judge("bid", reveal(0, 10**14), memory)
 
-    assert [(REQUESTER.address, request().request_id)] == memory.passed_over
+    (passed,) = memory.passed_over
+    assert (REQUESTER.address, request()) == (passed.known.requester, passed.known.request)
+    assert (PROVERS[0].address, opening(0, 10**14)) == (passed.prover, passed.opening)
     again = framed(BidReveal(request_id=request().request_id, opening=opening(0, 10**14)), key=PROVERS[0], sequence=10)
     expect_refusal(WireCode.LATE, Ignore, lambda: judge("bid", again, memory))
 
@@ -222,7 +230,7 @@ def test_a_second_award_is_kept_as_evidence_and_not_passed_on() -> None:
     fresh = framed(decode_award(other), sequence=11)
     expect_refusal(WireCode.ALREADY_AWARDED, Ignore, lambda: judge("award", fresh, memory))
     ((first, second),) = memory.double_awards
-    fault = Fault(kind=int(FaultKind.DOUBLE_AWARD), first=first, second=second)
+    fault = Fault(kind=int(FaultKind.DOUBLE_AWARD), pieces=(first, second))
     assert fault == judge("fault", told(fault))
 
 

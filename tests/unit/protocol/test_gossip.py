@@ -393,6 +393,7 @@ def test_advertisements_are_rare() -> None:
 
 def test_topics_name_chain_and_market() -> None:
     """SPEC §9.2; an unknown channel is our own mistake."""
-    assert f"/unveto/1/31337/{'11' * 20}/req" == topic(31337, MARKET.contract, "req")
+    assert f"/unveto/1/31337/{'11' * 20}/req/3" == topic(31337, MARKET.contract, "req", 3)
+    assert f"/unveto/1/31337/{'11' * 20}/fault" == topic(31337, MARKET.contract, "fault")
     with pytest.raises(ValueError, match="gossip"):
         topic(1, MARKET.contract, "gossip")
