@@ -74,7 +74,7 @@ from node.store.vault import Vault
 from node.store.writer import WriterThread
 from node.ticketbook import TicketBook
 from node.verifying import ProofVerifier
-from node.watch import Watch
+from node.vigilance import Vigilance
 from protocol.contracts.artifacts import artifact
 from protocol.gossip import MarketId
 from protocol.gossip_memory import GossipMemory
@@ -86,7 +86,7 @@ from protocol.types import Address
 log = logging.getLogger("unveto.app")
 
 READS: Final = {
-    "requester": frozenset({"bid", "award"}),
+    "requester": frozenset({"bid", "award", "fault"}),
     "prover": frozenset({"req", "award", "fault"}),
     "proposer": frozenset({"ready"}),
     "relay": frozenset({"fault"}),
@@ -378,6 +378,7 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
         replan=planner.plan_again,
         churn=moves.churn,
         rollups=parts.contracts.rollups,
+        faults=parts.faults,
         poll_ms=parts.poll_ms,
     )
     desk = Desk(
@@ -391,6 +392,7 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
         account=parts.key.address,
     )
     async with trio.open_nursery() as nursery:
+        await nursery.start(_vigilance(parts).serve)
         await nursery.start(requester.serve)
         await nursery.start(desk.serve)
         nursery.start_soon(moves.serve, parts.follower)
@@ -429,7 +431,7 @@ async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TA
     runner = ProofRunner(max(section.max_jobs, 1), parts.config.path("jobs"))
     runner.sweep()
     tiers = (OFFERED_TIER,)
-    watch = _watch(parts)
+    vigilance = _vigilance(parts)
 
     def offer(config: NodeConfig) -> Offer:
         measured = calibration_of(config, machine.backend)
@@ -455,7 +457,7 @@ async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TA
         frames=parts.frames,
         offer=offer(parts.config),
         faults=parts.faults,
-        accuse=watch.accuse,
+        accuse=vigilance.watch.accuse,
         poll_ms=parts.poll_ms,
     )
 
@@ -465,7 +467,7 @@ async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TA
 
     parts.status.put("prover", about_offer(prover.offer))
     async with trio.open_nursery() as nursery:
-        await nursery.start(watch.serve)
+        await nursery.start(vigilance.serve)
         await nursery.start(prover.serve)
         if parts.source is not None:
             nursery.start_soon(ConditionsWatch(parts.source, parts.config, parts.clock, adopt).serve)
@@ -536,17 +538,24 @@ def load_or_create_seal_key(path: Path) -> SealKeyPair:
     return SealKeyPair(load_or_create_host_key(path).seed)
 
 
-def _watch(parts: Parts) -> Watch:
-    return Watch(
-        memory=parts.memory,
+def _vigilance(parts: Parts) -> Vigilance:
+    relay = parts.config.relay
+    return Vigilance.of(
+        store=parts.store,
         faults=parts.faults,
         in_thread=parts.in_thread,
-        gossip=parts.gossip,
-        frames=parts.frames,
         clock=parts.clock,
+        memory=parts.memory,
+        host=parts.host,
+        gossip=parts.gossip,
+        direct=parts.direct,
+        frames=parts.frames,
+        chain=parts.port,
+        verifier=ProofVerifier(contracts=parts.contracts, proof_system=parts.proof_system),
+        witness_ticket=relay.ticket if parts.config.role == "relay" and relay.witness else None,
     )
 
 
 async def _serve_relay(parts: Parts, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     """A relay's work is the host's: judging, passing on, keeping; and telling what it can prove."""
-    await _watch(parts).serve(task_status=task_status)
+    await _vigilance(parts).serve(task_status=task_status)

@@ -27,7 +27,7 @@ from node.store.orders import OrderStore
 from protocol.codec import decode_body, encode_body
 from protocol.commitments import bid_hash, pack_opening
 from protocol.messages import BidCommit, BidOpening, RequestCommit
-from protocol.sealing import SealError, SealKeyPair, bid_info, seal
+from protocol.sealing import SealError, SealKeyPair, bid_info, seal_opening
 
 
 class Able(Protocol):
@@ -193,7 +193,8 @@ class Bidding(OrderPart):
         us = self._frames.key.address
         hashed = bid_hash(request.request_id, us, opening)
         try:
-            box = seal(pack_opening(opening), request.seal_key, bid_info(request.request_id, us, hashed))
+            info = bid_info(request.request_id, us, hashed)
+            box = seal_opening(pack_opening(opening), opening.salt, request.seal_key, info)
         except SealError:
             await self._loop.happen(order.order_id, Event.SKIP, reason="BAD_SEAL_KEY")
             return

@@ -266,6 +266,17 @@ class ApiSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RelaySection:
+    """The relay."""
+
+    witness: bool = False
+    """Sign, whenever bids close, which ones were there in time: three such receipts prove that a better bid was passed
+    over."""
+    ticket: int = 0
+    """Number of an escrow ticket of the relay's account; receipts without one count for nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
     """Everything one node needs to know."""
 
@@ -281,6 +292,7 @@ class NodeConfig:
     prover: ProverSection = field(default_factory=ProverSection)
     proposer: ProposerSection = field(default_factory=ProposerSection)
     api: ApiSection = field(default_factory=ApiSection)
+    relay: RelaySection = field(default_factory=RelaySection)
 
     def path(self, name: str) -> Path:
         """A file in the node's folder."""

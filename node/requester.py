@@ -50,6 +50,7 @@ from node.rounds import Replan, Round, Rounds, pack_round, unpack_round
 from node.standby import Standbys
 from node.standings import Standings
 from node.statements import fitted
+from node.store.faults import FaultStore
 from node.store.orders import OrderStore
 from protocol.agreement import agreement_of, awarded_agreement
 from protocol.codec import decode_body, encode_body
@@ -128,6 +129,7 @@ class Requester:
         replan: Replan,
         churn: ChurnOf,
         rollups: bytes,
+        faults: FaultStore,
         poll_ms: int,
     ) -> None:
         """
@@ -136,6 +138,7 @@ class Requester:
             prices: what others paid; `serve` runs it.
             replan: plans a stored intent again.
             rollups: address of the Rollups contract.
+            faults: what is proven of provers.
             poll_ms: time between two looks at the chain for one order.
         """
         self._store = store
@@ -153,7 +156,7 @@ class Requester:
         self._prices = prices
         self._churn = churn
         self._replan = replan
-        self._standings = Standings(store, None, in_thread, clock)
+        self._standings = Standings(store, faults, in_thread, clock)
         self._submitted: set[bytes] = set()
         self._submit = trio.Event()
         engage = partial(

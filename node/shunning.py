@@ -1,8 +1,8 @@
 """Cuts peers that speak for accounts of which enough is proven, and refuses them for a time.
 
-Which account a peer speaks for is believed on two signatures only: the account's, in a frame, and the peer's, because it
-asked us itself or is the author of the gossip envelope around the frame. That an account names a peer, or that a peer
-passes on what an account said, binds nobody: else a cheat could have honest peers cut.
+Which account a peer speaks for is believed on two signatures only: the account's, in a frame, and the peer's, because
+it asked us itself or is the author of the gossip envelope around the frame. That an account names a peer, or that a
+peer passes on what an account said, binds nobody: else a cheat could have honest peers cut.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ FRESH_MS: Final = 5_000  # so that a flood of requests does not become one of qu
 class Standings:
     """Asks the store: what orders say must survive a restart."""
 
-    def __init__(self, store: OrderStore, faults: FaultStore | None, in_thread: InThread, clock: Clock) -> None:
+    def __init__(self, store: OrderStore, faults: FaultStore, in_thread: InThread, clock: Clock) -> None:
         """
         Args:
             faults: what is proven of anybody.
@@ -43,14 +43,12 @@ class Standings:
         return await self._in_thread(partial(read_outcomes, self._store, self._faults, role, now_ms - LOOK_BACK_MS))
 
 
-def read_outcomes(store: OrderStore, faults: FaultStore | None, role: Role, since_ms: int) -> list[Outcome]:
+def read_outcomes(store: OrderStore, faults: FaultStore, role: Role, since_ms: int) -> list[Outcome]:
     """What the log says about those that a node in `role` dealt with; blocks."""
     rows = store.outcomes(role, since_ms)
     seen = _of_requesters(rows) if role is Role.PROVER else _of_provers(rows)
-    if faults is not None:
-        proven = faults.since(since_ms)
-        seen += [Outcome(account=f.account, weight_milli=OF_FAULTS[f.kind], at_ms=f.at_ms) for f in proven]
-    return seen
+    proven = faults.since(since_ms)
+    return seen + [Outcome(account=f.account, weight_milli=OF_FAULTS[f.kind], at_ms=f.at_ms) for f in proven]
 
 
 def _of_requesters(rows: tuple[Outcomes, ...]) -> list[Outcome]:

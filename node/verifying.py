@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 import trio
 
@@ -17,14 +18,17 @@ from node.ports import PlannedTable, Refused
 from protocol.agreement import Agreement
 from protocol.challenge import challenge, evaluate
 from protocol.errors import ProtocolError
+from protocol.faults import Delivered
 from protocol.messages import RollupProof
 from protocol.statement import tier_by_number, words
-from protocol.table import Core, decode_core, public_input
+from protocol.table import Core, core_id, decode_core, public_input
 from protocol.types import Address, Hash32
 from proving.errors import ProvingError
 from proving.groth16 import verify
 from proving.points import VerifyingKey
 from proving.solidity import TableProof
+
+EPOCHS_LOOKED_AT: Final = 3  # configurations of a rollup under which an accused proof is tried
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,6 +48,36 @@ class ProofVerifier:
             plan.core, plan.core_id, payee=agreement.payee, agreement_hash=agreement_hash, proofs=proofs
         )
 
+    async def is_bad(self, delivered: Delivered) -> bool:
+        """Whether proofs that somebody is accused of do not hold, now or under the configurations before.
+
+        What a rollup changed meanwhile is not held against its prover: a proof is bad if it is no proof at all, or
+        false under each of the latest configurations.
+
+        Raises:
+            TryAgain: L1 cannot be asked.
+        """
+        for epochs_back in range(EPOCHS_LOOKED_AT):
+            try:
+                await self.verify_core(
+                    delivered.core,
+                    core_id(delivered.core),
+                    payee=delivered.agreement.payee,
+                    agreement_hash=delivered.agreement_hash,
+                    proofs=delivered.proofs,
+                    epochs_back=epochs_back,
+                )
+            except ProtocolError:
+                return False  # the core cannot be read: it is not about the proof
+            except Refused as refused:
+                if refused.code == "MALFORMED_PROOF":
+                    return True
+                if refused.code != "INVALID_PROOF":
+                    return False
+            else:
+                return False
+        return True
+
     async def verify_core(
         self,
         core_bytes: bytes,
@@ -52,6 +86,7 @@ class ProofVerifier:
         payee: bytes,
         agreement_hash: bytes,
         proofs: tuple[RollupProof, ...],
+        epochs_back: int = 0,
     ) -> None:
         """Check every proof that a packed core's lockset needs.
 
@@ -59,6 +94,7 @@ class ProofVerifier:
             core_hash: its core id.
             payee: whom the proofs pay, with the next what they are bound to.
             agreement_hash: 0 for none.
+            epochs_back: under which configuration of the rollups: the present, or so many before it.
 
         Raises:
             TryAgain: L1 cannot be asked.
@@ -67,7 +103,8 @@ class ProofVerifier:
         core = decode_core(core_bytes)
         for member in core.lockset:
             view = await asked(partial(self.contracts.rollup, member.rollup_id))
-            config = await asked(partial(self.contracts.config, member.rollup_id, view.epoch))
+            epoch = max(0, view.epoch - epochs_back)
+            config = await asked(partial(self.contracts.config, member.rollup_id, epoch))
             found = [proof for proof in proofs if proof.rollup_id == member.rollup_id]
             if len(found) < config.threshold:
                 raise Refused("MISSING_PROOF", f"rollup {member.rollup_id}")
@@ -78,7 +115,7 @@ class ProofVerifier:
                     rollups_contract=self.contracts.rollups,
                     core=Hash32(core_hash),
                     rollup_id=member.rollup_id,
-                    epoch=view.epoch,
+                    epoch=epoch,
                     family=family,
                     payee=Address(payee),
                     agreement_hash=Hash32(agreement_hash),

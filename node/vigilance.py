@@ -1,4 +1,4 @@
-"""What every node does against cheats beside its role: keeps evidence, makes it, tells it, and cuts whom it convicts."""
+"""What a node does against cheats beside its role: keeps evidence, makes it, tells it, and cuts whom it convicts."""
 
 from __future__ import annotations
 
@@ -65,9 +65,7 @@ class Vigilance:
         direct.bind = shunning.bind
         return Vigilance(
             watch=watch,
-            prosecution=Prosecution(
-                store=store, in_thread=in_thread, memory=memory, clock=clock, accuse=watch.accuse
-            ),
+            prosecution=Prosecution(store=store, in_thread=in_thread, memory=memory, clock=clock, accuse=watch.accuse),
             shunning=shunning,
             witness=None
             if witness_ticket is None

@@ -163,7 +163,7 @@ def delivered_in(fault: Fault, *, chain_id: int, market: bytes) -> Delivered:
 Pieces = tuple[bytes, ...]
 
 
-def _refuse(kind: FaultKind, **values: object) -> Reject:
+def _refuse(kind: FaultKind, **values: int | str) -> Reject:
     return Reject(WireCode.BAD_EVIDENCE, kind=int(kind), **values)
 
 

@@ -35,6 +35,7 @@ from node.ports import (
     TryAgain,
 )
 from node.prices import ClearingPrices
+from node.prosecution import Prosecution
 from node.prover import ProvingNode
 from node.ready import ReadyTables
 from node.requester import Requester, Terms
@@ -294,17 +295,21 @@ class Party:
                 nursery.start_soon(link.run)
                 await nursery.start(node.serve)
                 nursery.start_soon(self._watch, node.loop, store)
-                if self.role is Role.PROVER:
-                    watch = Watch(
-                        memory=memory,
-                        faults=self.faults,
-                        in_thread=inline,
-                        gossip=link,
-                        frames=frames,
-                        clock=clock,
-                    )
-                    self.accuser = watch.accuse
-                    await nursery.start(watch.serve)
+                watch = Watch(
+                    memory=memory,
+                    faults=self.faults,
+                    in_thread=inline,
+                    gossip=link,
+                    frames=frames,
+                    clock=clock,
+                    is_slashed=chain.is_slashed,
+                )
+                self.accuser = watch.accuse
+                await nursery.start(watch.serve)
+                prosecution = Prosecution(
+                    store=store, in_thread=inline, memory=memory, clock=clock, accuse=watch.accuse
+                )
+                await nursery.start(prosecution.serve)
                 link.catch_up()
                 task_status.started()
                 if self.asks is not None and not store.recent(1):
@@ -375,6 +380,7 @@ class Party:
             replan=self.replan,
             churn=lambda core: self.churn,
             rollups=ROLLUPS,
+            faults=self.faults or FaultStore(Database("sqlite://", now_ms=START_MS)),
             poll_ms=self.poll_ms,
         )
 
