@@ -358,6 +358,7 @@ def release(size: int, key: AccountKey = REQUESTER, **changes: Any) -> bytes:
     """KEY_RELEASE of a box of this many bytes."""
     header = {name: changes.pop(name) for name in ("signer", "market") if name in changes}
     fields: dict[str, Any] = {"request_id": request().request_id, "agreement_hash": digest_of(agreed())}
+    fields |= {"statement_commit": bytes(32), "amend_signature": b""}
     return framed(KeyRelease(**(fields | changes), cipher_bytes=size, cipher_hash=bytes(32)), key=key, **header)
 
 
