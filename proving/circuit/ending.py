@@ -3,6 +3,9 @@
 `close_stretch` reads the last step. A frame is suspended by an outgoing call or by ICALL, or it is over: then its
 caller goes on, or, if a CALL began it, a RESULT answers. `waiting_frames` hashes the frames to which roots commit:
 those that wait when an entry ends, all the frames of a chain.
+
+A frame that ICALL began and that fails after an outgoing call leaves with a REVERT. What its REVERT_CONTINUE needs of
+it is in a unit (`revert_units`): scope, data, the tree from before, and who called it.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from protocol.constants import ADDRESS_BITS, ENDPOINT_BITS
 from proving.circuit.bits import flags, from_bits, is_zero, raw_bits, select, weighted
 from proving.circuit.builder import Builder, Expr, plus, value
 from proving.circuit.compare import CANONICAL_BITS, at_most
-from proving.circuit.entry import FAILED, OPAQUE, RESULT, TRY, OpenEntry, Record
-from proving.circuit.frame import Suspended, frame_hash
+from proving.circuit.entry import FAILED, OPAQUE, RESULT, REVERT, TRY, OpenEntry, Record
+from proving.circuit.frame import Suspended, frame_hash, unwind_hash
 from proving.circuit.rows import StretchRows
 from proving.circuit.stretch import OpenStretch, Place
 
@@ -47,7 +50,7 @@ class CloseStretch:
     """1 if `parent` is that: the hash of a frame that waits inside the same trigger is known only if it is needed."""
     hashed: Expr
     frame_hash: Expr
-    """Of the frame as it is suspended here; 0 if nobody needs it."""
+    """The frames word as it is then: of the frame that is suspended here, 0 if nobody needs it; of a REVERT."""
     suspended: Expr
     """1 if it ended in an outgoing call."""
     tries: Expr
@@ -57,6 +60,8 @@ class CloseStretch:
     succeeded: Expr
     failed: Expr
     """1 if the frame is over."""
+    reverts: Expr
+    """1 if its scope has to be reverted."""
     leaves: list[Expr]
     """What it sends, as `Came.wires`: to the stretch behind it, or with the next action."""
     sent: Expr
@@ -105,6 +110,7 @@ def close_stretch(
     last: StretchRows,
     hashed: Expr,
     known_hash: int,
+    can_revert: bool,
     earlier: Sequence[CloseStretch],
 ) -> CloseStretch:
     """Constrain what a stretch sends by the end of its rows.
@@ -113,6 +119,7 @@ def close_stretch(
         behind: the place of the next stretch; None for the last one, which can neither suspend nor call.
         hashed: 1 if the frame's hash is needed.
         known_hash: hint.
+        can_revert: whether there are units for a REVERT.
     """
     frame, place = stretch.frame, stretch.place
     own = frame.address + rollup_id * (1 << ADDRESS_BITS)
@@ -134,8 +141,12 @@ def close_stretch(
     failed = last.reverts + last.trap + (calls - suspended - icalls) + stretch.failed_result
     # A frame that ICALL began answers its caller.
     over = succeeded + failed
-    pops = b.mul(stretch.inside, over) if earlier else 0
-    pops_failed = b.mul(stretch.inside, failed) if earlier else 0
+    within = b.mul(stretch.inside, over) if earlier else 0
+    within_failed = b.mul(stretch.inside, failed) if earlier else 0
+    reverts = b.mul(within_failed, books.called) if earlier else 0
+    pops = within - reverts
+    if behind is None or not can_revert:
+        b.equal(reverts, 0)
     if behind is None:
         b.equal(pops, 0)
     else:
@@ -156,26 +167,26 @@ def close_stretch(
         low=following[7 + words :],
     )
     tries, opaque = b.mul(suspended, last.tries), b.boolean(lambda: value(record.head) >> 9 & 1)
-    answer = (over - pops) * RESULT + (failed - pops_failed) * FAILED
-    b.equal(record.head, answer + tries * TRY + opaque * OPAQUE)
+    answer = (over - within) * RESULT + (failed - within_failed) * FAILED
+    b.equal(record.head, answer + tries * TRY + opaque * OPAQUE + reverts * REVERT)
     meta, data = _data(b, last, suspended, icalls, record.gas, opaque)
     target = b.mul_add(suspended + icalls, callee - frame.caller, frame.caller)
     sent = b.mul(suspended + icalls, last.sent)
     leaves = [target, own, sent, meta, *data]
-    final = plus(ends)
-    for x, y in zip(
-        leaves, [record.target, record.source, record.value, record.meta, *record.high, *record.low], strict=True
-    ):
-        b.enforce(final, x, y)
-    b.equal(record.scope, b.mul(suspended, books.scope))
+    # A REVERT says nothing but its scope.
+    itself = b.mul(reverts, rollup_id) * (1 << ADDRESS_BITS) if can_revert and earlier else 0
+    said = [record.target - itself, record.source - itself, record.value, record.meta, *record.high, *record.low]
+    for x, y in zip(leaves, said, strict=True):
+        b.enforce(plus(ends) - reverts, x, y)
+    b.equal(record.scope, b.mul(suspended + reverts, books.scope))
 
     frame_hash_: Expr = 0
     if behind is not None:
-        frame_hash_ = b.hint(lambda: known_hash if value(hashed) else 0)
-        b.enforce(1 - hashed, frame_hash_, 0)
+        frame_hash_ = b.hint(lambda: known_hash if value(hashed + reverts) else 0)
+        b.enforce(1 - hashed - reverts, frame_hash_, 0)
         b.enforce(suspended, 1 - hashed, 0)
-        b.enforce(hashed, 1 - books.rooted, 0)
-    nested = b.mul(over - pops, 1 - is_zero(b, books.parent))
+        b.enforce(hashed + reverts, 1 - books.rooted, 0)
+    nested = b.mul(over - within, 1 - is_zero(b, books.parent))
     _answered(b, stretch, earlier, succeeded_before=earlier[-1].succeeded if earlier else 0)
     return CloseStretch(
         opened=stretch,
@@ -193,10 +204,11 @@ def close_stretch(
         icalls=icalls,
         succeeded=succeeded,
         failed=failed,
+        reverts=reverts,
         leaves=leaves,
         sent=sent,
-        frames=b.mul(suspended, frame_hash_) + b.mul(over - pops, books.parent),
-        mid=suspended + nested,
+        frames=b.mul(suspended + reverts, frame_hash_) + b.mul(over - within, books.parent),
+        mid=suspended + reverts + nested,
         ends=ends,
         last=last,
     )
@@ -215,7 +227,7 @@ def _books(b: Builder, stretch: OpenStretch, last: StretchRows, earlier: Sequenc
     def kept(column: Sequence[Expr]) -> Expr:
         return select(b, stretch.resumes, column)
 
-    called, ended = kept([s.called for s in earlier]), b.mul(place.back, before.called)
+    called, ended = kept([s.called for s in earlier]), b.mul(place.back, before.called) + stretch.unwind
     deeper = before.scope + b.mul(before.children, before.weight) + _LENGTH
     # An answer goes on with the steps of its own frame, everything inside an entry with those of the stretch before.
     steps = kept([s.steps for s in earlier])
@@ -238,10 +250,7 @@ def _answered(b: Builder, stretch: OpenStretch, earlier: Sequence[CloseStretch],
     """Tie what came in with a stretch to the stretch that sent it, or to the one that waits for it."""
     if not earlier:
         return
-    place, before = stretch.place, earlier[-1]
-    came = stretch.came.wires()
-    for x, stated, sent in zip(came, stretch.stated[2:], before.leaves, strict=True):
-        b.enforce(place.goes_on, sent, x - stated)
+    place = stretch.place
     b.enforce(place.back, succeeded_before, stretch.succeeded - stretch.good_result)
     for resume, other in zip(stretch.resumes, earlier, strict=True):
         answers = b.mul(stretch.answer, resume)
@@ -293,8 +302,8 @@ def _data(
     return selector + (size * 32 + calls * 4) * (1 << 32), [b.mul(x, y) for x, y in zip(kept, last.out, strict=True)]
 
 
-def waiting_units(b: Builder, count: int, stretches: int, hints: Sequence[int | None] | None) -> list[list[Expr]]:
-    """For each unit that hashes a frame which stretch it serves; the last stretch suspends nothing."""
+def units_for(b: Builder, count: int, stretches: int, hints: Sequence[int | None] | None) -> list[list[Expr]]:
+    """For each unit which stretch it serves; the last one suspends and reverts nothing."""
     units = []
     for i in range(count):
         chosen = flags(b, stretches - 1, lambda i=i: hints[i] if hints else None)  # type: ignore[misc]
@@ -312,8 +321,99 @@ def waiting_frames(b: Builder, units: Sequence[Sequence[Expr]], closed: Sequence
             b.enforce(flag, stretch.frame_hash - digest, 0)
 
 
-def link_parts(b: Builder, closed: Sequence[CloseStretch], entries: int) -> list[Expr]:
-    """The first word of each entry: whether frames wait behind it, and which entry it replies to."""
+@dataclass(slots=True, kw_only=True)
+class Reverted:
+    """What a REVERT_CONTINUE needs of the REVERT's stretch; zeros if the unit is not used."""
+
+    ordinal: Expr
+    """1 + the place of its entry."""
+    scope: Expr
+    start: list[Expr]
+    """Tree and nextIndex from before the frame began."""
+    meta: Expr
+    words: list[Expr]
+    """Of the data that the frame failed with."""
+    number: list[Expr]
+    """Of the frame, as `OpenStretch.number`."""
+
+    def wires(self) -> list[Expr]:
+        """All, in a fixed order."""
+        return [self.ordinal, self.scope, *self.start, self.meta, *self.words, *self.number]
+
+
+def revert_units(b: Builder, units: Sequence[Sequence[Expr]], closed: Sequence[CloseStretch]) -> list[Reverted]:
+    """Collect what each REVERT leaves, and hash the frames word."""
+    if not units:
+        return []
+    sources = closed[:-1]
+    longest = len(sources) - 1
+    for at, stretch in enumerate(sources):
+        b.equal(plus(chosen[at] for chosen in units), stretch.reverts)
+    out = []
+    for chosen in units:
+
+        def of(column: Sequence[Expr], chosen: Sequence[Expr] = chosen) -> Expr:
+            return select(b, chosen, column)
+
+        frames = [stretch.opened.frame for stretch in sources]
+        numbers = [[*s.opened.number, *[0] * (longest - len(s.opened.number))] for s in sources]
+        unit = Reverted(
+            ordinal=of([weighted(s.opened.place.of) + 1 for s in sources]),
+            scope=of([s.scope for s in sources]),
+            start=[of([f.start_tree for f in frames]), of([f.start_next for f in frames])],
+            meta=of([s.leaves[3] for s in sources]),
+            words=[of(column) for column in zip(*(s.leaves[4:] for s in sources), strict=True)],
+            number=[of(column) for column in zip(*numbers, strict=True)],
+        )
+        digest = unwind_hash(b, unit.scope, unit.meta, unit.words, of([s.parent for s in sources]))
+        for flag, stretch in zip(chosen, sources, strict=True):
+            b.enforce(flag, stretch.frame_hash - digest, 0)
+        out.append(unit)
+    return out
+
+
+def continue_reverted(
+    b: Builder, closed: Sequence[CloseStretch], units: Sequence[Reverted]
+) -> list[tuple[list[Expr], Expr]]:
+    """Tie each REVERT_CONTINUE to its REVERT and to the frames that waited when the scope was opened.
+
+    Returns:
+        For each stretch what it adds to `OpenStretch.stated`, and 1 + the place of the REVERT's entry; zeros if none.
+    """
+    said = 2 + len(closed[0].leaves)
+    out: list[tuple[list[Expr], Expr]] = [([0] * said, 0)]
+    for at, stretch in enumerate(closed):
+        if at == 0:
+            continue
+        opened = stretch.opened
+        if not units:
+            out.append(([0] * said, 0))
+            continue
+        ordinal, scope, *rest = (select(b, opened.reverted, x) for x in zip(*(u.wires() for u in units), strict=True))
+        words = said - 6
+        start, meta, data, number = rest[:2], rest[2], rest[3 : 3 + words], rest[3 + words :]
+        b.enforce(opened.unwind, opened.scope - scope, 0)
+        # Its caller goes on: it waits where the frame was begun.
+        for p, resume in enumerate(opened.resumes):
+            b.enforce(opened.unwind, resume - (number[p] if p < len(number) else 0), 0)
+        # The frame is one of those that waited at the pre-root.
+        below: list[list[Expr]] = [[] for _ in number]
+        for flag, other in zip(opened.opener, closed, strict=False):
+            b.enforce(flag, 1 - other.suspended, 0)
+            b.enforce(flag, opened.frames - other.frame_hash, 0)
+            for j, x in enumerate(other.opened.chain):
+                below[j].append(b.mul(flag, x))
+        b.equal(plus(b.mul(plus(xs), x) for xs, x in zip(below, number, strict=True)), opened.unwind)
+        out.append(([*start, 0, 0, 0, meta, *data], ordinal))
+    return out
+
+
+def link_parts(b: Builder, closed: Sequence[CloseStretch], reverted: Sequence[Expr], entries: int) -> list[Expr]:
+    """The first word of each entry: whether frames wait behind it, and which entry it replies to or continues.
+
+    Args:
+        reverted: for each stretch 1 + the place of the REVERT's entry, or 0.
+    """
     opened = [stretch.opened for stretch in closed]
     parts: list[list[Expr]] = [[] for _ in range(entries)]
     for at, stretch in enumerate(closed):
@@ -321,7 +421,7 @@ def link_parts(b: Builder, closed: Sequence[CloseStretch], entries: int) -> list
             parts[e].append(b.mul(ends, stretch.mid))
         ordinal = reply_ordinal(b, stretch.opened, opened[:at])
         for e, starts in enumerate(stretch.opened.place.starts or (), start=1):
-            parts[e].append(b.mul(starts, 2 * ordinal))
+            parts[e].append(b.mul(starts, 2 * ordinal + reverted[at] * (1 << 16)))
     return [plus(part) for part in parts]
 
 

@@ -17,6 +17,8 @@ TRY = 1
 RESULT = 2
 FAILED = 256
 OPAQUE = 512
+REVERT = 4
+REVERT_CONTINUE = 5
 """Parts of the first word of a record."""
 
 
@@ -88,17 +90,23 @@ class OpenEntry:
     """RESULT."""
     failed: Expr
     """RESULT that failed."""
+    unwind: Expr
+    """REVERT_CONTINUE."""
     tree: Expr
     next: Expr
+    """The tree that the first stretch starts from: the pre-root's, 0 for a REVERT_CONTINUE, which restores another."""
     frames: Expr
-    """The three parts of the pre-root."""
+    """The frames word of the pre-root."""
 
 
-def open_entry(b: Builder, *, words: EntryWords, enabled: Expr, first: bool, hint: EntryHint | None) -> OpenEntry:
+def open_entry(
+    b: Builder, *, words: EntryWords, enabled: Expr, first: bool, unwinds: bool, hint: EntryHint | None
+) -> OpenEntry:
     """Lay out what an entry starts from.
 
     Args:
         first: the first entry of a table answers nothing.
+        unwinds: whether the circuit has room for reverted scopes.
     """
     trigger = words.trigger
 
@@ -110,13 +118,17 @@ def open_entry(b: Builder, *, words: EntryWords, enabled: Expr, first: bool, hin
     call: Expr = enabled
     result: Expr = 0
     failure: Expr = 0
+    unwind: Expr = 0
     if not first:
         call = b.boolean(lambda: head(0, TRY, TRY + OPAQUE))
         result, failure = b.boolean(lambda: head(RESULT)), b.boolean(lambda: head(RESULT + FAILED))
-    b.equal(call + result + failure, enabled)
+        if unwinds:
+            unwind = b.boolean(lambda: head(REVERT_CONTINUE))
+    b.equal(call + result + failure + unwind, enabled)
     b.enforce(trying, 1 - call, 0)
     b.enforce(opaque, 1 - trying, 0)
-    b.equal(trigger.head, trying * TRY + opaque * OPAQUE + (result + failure) * RESULT + failure * FAILED)
+    calls, answers = trying * TRY + opaque * OPAQUE, (result + failure) * RESULT + failure * FAILED
+    b.equal(trigger.head, calls + answers + unwind * REVERT_CONTINUE)
 
     tree, following, frames = b.choices(
         3, lambda: (hint.tree_root, hint.next_index, hint.frames) if hint else (0, 0, 0)
@@ -131,8 +143,9 @@ def open_entry(b: Builder, *, words: EntryWords, enabled: Expr, first: bool, hin
         call=call,
         answer=result + failure,
         failed=failure,
-        tree=tree,
-        next=following,
+        unwind=unwind,
+        tree=b.mul(1 - unwind, tree) if unwinds and not first else tree,
+        next=b.mul(1 - unwind, following) if unwinds and not first else following,
         frames=frames,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from protocol.constants import TAG_DATA, TAG_FRAME
+from protocol.constants import TAG_DATA, TAG_FRAME, TAG_UNWIND
 from protocol.vm.poseidon import P
 from proving.circuit.bits import flags, from_bits, raw_bits, select, weighted
 from proving.circuit.builder import Builder, Expr, plus, total, value
@@ -110,17 +110,50 @@ def frame_hash(b: Builder, chosen: Sequence[Expr], frames: Sequence[Suspended]) 
     selector, length, arguments = x[start], x[start + 1], x[start + 2 :]
     count = _present(b, length, words)
     # The words that are present follow dataMeta.
-    first = b.define(total((P(2, (TAG_DATA, 1 + 2 * k)), flag) for k, flag in enumerate(count)))
-    pairs = [half for pair in zip(arguments[:words], arguments[words:], strict=True) for half in pair]
-    data = _absorb_present(b, first, [length * (1 << 32) + selector, *pairs], count)
+    first = _start(b, TAG_DATA, count, 1)
+    pairs = _pairs(arguments)
+    present = [1 + 2 * k for k in range(len(count))]
+    data = _absorb_present(b, first, [length * (1 << 32) + selector, *pairs], count, present)
     head, tail = [b.define(y) for y in x[:6]], [b.define(y) for y in x[6:start]]
     return list_hash(b, TAG_FRAME, [*head, data, *tail])
 
 
-def _absorb_present(b: Builder, state: Expr, words: Sequence[Expr], count: Sequence[Expr]) -> Expr:
-    """The first 1 + 2 k words where count[k] is 1; the others are 0."""
+def unwind_hash(b: Builder, scope: Expr, meta: Expr, words: Sequence[Expr], below: Expr) -> Expr:
+    """The frames word while a scope is undone (SPEC §4.6).
+
+    Args:
+        meta: dataMeta of the data that the frame failed with: whole words.
+        words: hi_0.., then lo_0.. of the data; zeros behind it.
+        below: the frames word below the frame.
+    """
+    count = flags(b, len(words) // 2 + 1, lambda: value(meta) >> 37)
+    b.equal(plus(count), 1)
+    b.equal(weighted(count) * (32 << 32), meta)
+    # What lies below follows the words that are present.
+    places = [b.mul(flag, below) for flag in count]
+    body = [*_pairs(words), 0]
+    body = [x + places[i // 2] if i % 2 == 0 else x for i, x in enumerate(body)]
+    present = [3 + 2 * k for k in range(len(count))]
+    return _absorb_present(b, _start(b, TAG_UNWIND, count, 3), [scope, meta, *body], count, present)
+
+
+def _pairs(words: Sequence[Expr]) -> list[Expr]:
+    """hi_0, lo_0, hi_1, .. of hi_0.., then lo_0..."""
+    half = len(words) // 2
+    return [x for pair in zip(words[:half], words[half:], strict=True) for x in pair]
+
+
+def _start(b: Builder, tag: int, count: Sequence[Expr], fixed: int) -> Expr:
+    """Start of the list hash of `fixed` words and 2 k more where count[k] is 1."""
+    return b.define(total((P(2, (tag, fixed + 2 * k)), flag) for k, flag in enumerate(count)))
+
+
+def _absorb_present(
+    b: Builder, state: Expr, words: Sequence[Expr], count: Sequence[Expr], present: Sequence[int]
+) -> Expr:
+    """The first present[k] words where count[k] is 1; the others are 0."""
     for at in range(0, len(words), CHUNK):
         after = absorb(b, state, [b.define(x) for x in words[at : at + CHUNK]])
-        more = plus(flag for k, flag in enumerate(count) if 1 + 2 * k > at)
+        more = plus(flag for flag, n in zip(count, present, strict=True) if n > at)
         state = b.mul_add(more, after - state, state) if at else after
     return state

@@ -29,7 +29,7 @@ from proving.circuit.table_vm import Hints
 from proving.circuit.tiers import Shape
 from proving.circuit.unrolling import Piece, came, unroll, waiting_pieces
 
-_UNPROVEN = (Outcome.UNFUNDED, Outcome.DEPLOYED, Outcome.REFUSED, Outcome.UNDONE, Outcome.SKIP)
+_UNPROVEN = (Outcome.UNFUNDED, Outcome.DEPLOYED, Outcome.REFUSED, Outcome.SKIP)
 _WORD_READS = (Op.ARGHI, Op.ARGLO, Op.RETHI, Op.RETLO, Op.OUT)
 
 
@@ -134,7 +134,7 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
     Raises:
         TierExceeded: TIER_ENTRIES, TIER_KIND, TIER_SCOPE, TIER_DATA, TIER_ROWS, TIER_PROGRAMS, TIER_PROGRAM,
             TIER_HASHES, TIER_INTEGERS, TIER_WRITES, TIER_READS, TIER_BLOCK, TIER_DEPTH, TIER_SUSPENDED, TIER_OPERATION,
-            TIER_OUTCOME, TIER_STRETCHES, TIER_FRAMES.
+            TIER_OUTCOME, TIER_STRETCHES, TIER_FRAMES, TIER_REVERTS.
     """
     try:
         statement = words(core, rollup_id, shape.tier)
@@ -156,6 +156,8 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
     check("TIER_SUSPENDED", "stretches after the last outgoing call", int(last), 0)
     waiting = waiting_pieces(pieces)
     check("TIER_FRAMES", "frames that wait", len(waiting), shape.waiting)
+    reverted = [at for at, piece in enumerate(pieces) if piece.reverts]
+    check("TIER_REVERTS", "reverted scopes", len(reverted), shape.reverts)
     programs = _programs(pieces)
     check("TIER_PROGRAMS", "different programs", len(programs), shape.programs)
     chunks = sum(-(-len(program.instructions) // CHUNK) for program in programs)
@@ -178,7 +180,8 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
         EntryHint(tree_root=run.pre.tree.root, next_index=run.pre.tree.next_index, frames=frames_hash(run.pre.frames))
         for run in runs
     ]
-    stretches = [_stretch_hint(pieces, at, waiting, rollup_id, shape.tier.data_words) for at in range(len(pieces))]
+    sizes = rollup_id, shape.tier.data_words
+    stretches = [_stretch_hint(pieces, at, waiting, reverted, *sizes) for at in range(len(pieces))]
     unused: list[None] = [None] * (shape.stretches - len(pieces))
     runs_of = (numbers[piece.stretch.program.code_hash] if piece.stretch.program else None for piece in pieces)
     return Hints(
@@ -191,6 +194,7 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
         entries=[*entries, *[None] * (shape.tier.entries - len(runs))],
         stretches=[*stretches, *unused],
         waiting=[*waiting, *[None] * (shape.waiting - len(waiting))],
+        reverted=[*reverted, *[None] * (shape.reverts - len(reverted))],
         units=units,
         tree=tree,
         cells=slots,
@@ -198,10 +202,19 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
     )
 
 
-def _stretch_hint(pieces: Sequence[Piece], at: int, waiting: Sequence[int], rollup_id: int, words: int) -> StretchHint:
+def _stretch_hint(
+    pieces: Sequence[Piece],
+    at: int,
+    waiting: Sequence[int],
+    reverted: Sequence[int],
+    rollup_id: int,
+    words: int,
+) -> StretchHint:
     piece = pieces[at]
-    goes_on = piece.opening in (Opening.INNER, Opening.BACK)
-    suspended = piece.suspended
+    stated = piece.opening in (Opening.TRIGGER, Opening.ANSWER)
+    known = piece.suspended.hash if piece.suspended is not None and at in waiting else 0
+    if at in reverted:
+        known = frames_hash(piece.run.post.frames)
     return StretchHint(
         entry=piece.entry,
         opening=piece.opening,
@@ -211,9 +224,11 @@ def _stretch_hint(pieces: Sequence[Piece], at: int, waiting: Sequence[int], roll
         pays=pays(piece),
         tried=piece.tried,
         returned=piece.returned,
-        frame_hash=suspended.hash if suspended is not None and at in waiting else 0,
-        tree_root=piece.tree.root if goes_on else 0,
-        next_index=piece.tree.next_index if goes_on else 0,
-        came=came(pieces, at, rollup_id, words) if goes_on else (0,) * (4 + 2 * words),
+        frame_hash=known,
+        tree_root=0 if stated else piece.tree.root,
+        next_index=0 if stated else piece.tree.next_index,
+        came=came(pieces, at, rollup_id, words),
         succeeded=piece.opening is Opening.BACK and not pieces[at - 1].failed,
+        reverted=None if piece.reverted is None else reverted.index(piece.reverted),
+        opener=piece.opener,
     )

@@ -5,7 +5,8 @@ An entry is one stretch or several, one behind the other. How a stretch opens:
 - TRIGGER  a fresh frame, begun by the entry's CALL;
 - ANSWER   the entry's RESULT lets the frame go on that an earlier stretch suspended;
 - INNER    a fresh frame, begun by the ICALL with which the stretch before ended;
-- BACK     the frame of the stretch before has ended, and its caller goes on.
+- BACK     the frame of the stretch before has ended, and its caller goes on;
+- UNWIND   the entry's REVERT_CONTINUE ends a frame whose scope was reverted, and its caller goes on.
 
 `open_stretch` says which, and takes a frame that goes on from the wires of the stretch that suspended it. What comes in
 with it are words of the statement or what the stretch before sent: `close_stretch` reads the last step and ties them.
@@ -35,6 +36,7 @@ class Opening(IntEnum):
     ANSWER = 1
     INNER = 2
     BACK = 3
+    UNWIND = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +62,15 @@ class StretchHint:
     """Of the frame, if that is needed when it is suspended here; else 0."""
     tree_root: int
     next_index: int
-    """Where an INNER or BACK starts from; else 0."""
+    """Where an INNER, BACK or UNWIND starts from; else 0."""
     came: Sequence[int]
-    """What comes in with an INNER or BACK, as `Came.wires`; else zeros."""
+    """What comes in with an INNER or BACK, as `Came.wires`; for UNWIND the data, with zeros before; else zeros."""
     succeeded: bool
     """For BACK: whether the call did."""
+    reverted: int | None
+    """For UNWIND: the unit that holds the REVERT."""
+    opener: int | None
+    """For UNWIND: the stretch that waited when the pre-root was made."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,10 +124,20 @@ class OpenStretch:
     """1 for one that ends the frame."""
     tried: Expr
     """1 if a RESULT answers an XTRY; what the earlier stretch did decides that (`close_stretch`)."""
+    unwind: Expr
+    """1 for a REVERT_CONTINUE."""
+    scope: Expr
+    """The scope of that."""
+    reverted: list[Expr]
+    """For each unit that holds a REVERT: 1 if this continues behind it."""
+    opener: list[Expr]
+    """For each earlier stretch: 1 if the pre-root of a REVERT_CONTINUE has its frame on top."""
     resumes: list[Expr]
     """For each earlier stretch: 1 if the frame that it suspended goes on."""
     number: list[Expr]
     """For each stretch from the second to this: 1 if it began the frame, by ICALL."""
+    chain: list[Expr]
+    """The same for the frame and all below it, down to the one that a CALL began."""
     frames: Expr
     """The frames word of the pre-root for the first stretch of an entry, else 0."""
     tree_in: Expr
@@ -178,9 +194,14 @@ def open_stretch(
     entries: Sequence[OpenEntry],
     earlier: Sequence[OpenStretch],
     rollup_id: Expr,
+    reverts: int,
     hint: StretchHint | None,
 ) -> OpenStretch:
-    """Lay out what the next stretch starts from."""
+    """Lay out what the next stretch starts from.
+
+    Args:
+        reverts: units that hold a REVERT.
+    """
     own = rollup_id * (1 << ADDRESS_BITS)
     place = _place(b, len(entries), earlier, hint)
 
@@ -191,6 +212,7 @@ def open_stretch(
     answer = stated_of([entry.answer for entry in entries])
     failed = stated_of([entry.failed for entry in entries])
     frames = stated_of([entry.frames for entry in entries])
+    unwind, scope = _unwind(b, place, entries, reverts)
     tree = (stated_of([entry.tree for entry in entries]), stated_of([entry.next for entry in entries]))
     triggers = [entry.words.trigger for entry in entries]
     records = [[t.target, t.source, t.value, t.meta, *t.high, *t.low] for t in triggers]
@@ -211,7 +233,13 @@ def open_stretch(
         b.enforce(tried, 1 - answer, 0)
     # A failed answer ends the frame, or it is one that the frame looks at.
     seen = b.mul(failed, tried) if earlier else 0
-    resumes, number = _resumed(b, place, answer, earlier, hint)
+    reverted = flags(b, reverts if earlier else 0, lambda: hint.reverted if hint else None)
+    opener = flags(b, len(earlier) if reverts else 0, lambda: hint.opener if hint else None)
+    if earlier and reverts:
+        b.equal(plus(reverted), unwind)
+        b.equal(plus(opener), unwind)
+    resumes, number = _resumed(b, place, answer + unwind, earlier, hint)
+    chain = _chain(b, place, resumes, earlier) if reverts else []
 
     begins = trigger + place.inner
     words = len(triggers[0].high)
@@ -234,14 +262,14 @@ def open_stretch(
     # One wire: the same as the suspended frame's, or what the account leaf of a call says (the circuit ties that).
     for resume, stretch in zip(resumes, earlier, strict=True):
         b.enforce(resume, code_hash - stretch.frame.code_hash, 0)
-    b.enforce(plus(place.of), coming.target - frame.address - own, 0)
+    b.enforce(plus(place.of) - unwind, coming.target - frame.address - own, 0)
     no_code = b.mul(begins, is_zero(b, code_hash))
     succeeded: Expr = 0
     answers: list[Expr] = [0] * (2 * words)
     answer_length: Expr = 0
     if earlier:
         succeeded = b.boolean(lambda: value(answer - failed) or int(hint is not None and hint.succeeded))
-        resumed = answer + place.back
+        resumed = answer + place.back + unwind
         answers = [b.mul(resumed, x) for x in coming.words]
         answer_length = b.mul(resumed, length)
     account, pays, debit, returned = _value(b, begins, place.inner, coming, frame, earlier, hint)
@@ -254,8 +282,13 @@ def open_stretch(
         tried=tried,
         failed_result=failed - seen,
         good_result=answer - failed,
+        unwind=unwind,
+        scope=scope,
+        reverted=reverted,
+        opener=opener,
         resumes=resumes,
         number=number,
+        chain=chain,
         frames=frames,
         came=coming,
         stated=said,
@@ -263,7 +296,7 @@ def open_stretch(
         next_in=next_in,
         frame=frame,
         no_code=no_code,
-        run=begins - no_code + answer - failed + seen + place.back,
+        run=begins - no_code + answer - failed + seen + place.back + unwind,
         answers=answers,
         answer_length=answer_length,
         succeeded=succeeded,
@@ -281,7 +314,7 @@ def _place(b: Builder, entries: int, earlier: Sequence[OpenStretch], hint: Stret
         return Place(of=[1], stays=[], starts=None, inner=0, back=0)
     before = earlier[-1].place.of
     opening = None if hint is None else hint.opening
-    first = b.boolean(lambda: int(opening in (Opening.TRIGGER, Opening.ANSWER)))
+    first = b.boolean(lambda: int(opening in (Opening.TRIGGER, Opening.ANSWER, Opening.UNWIND)))
     inner, back = b.boolean(lambda: int(opening is Opening.INNER)), b.boolean(lambda: int(opening is Opening.BACK))
     b.enforce(first, inner + back, 0)
     stays = [b.mul(inner + back, x) for x in before]
@@ -312,6 +345,27 @@ def _resumed(
         for j in range(len(earlier) - 1)
     ]
     return resumes, [*number, place.inner]
+
+
+def _unwind(b: Builder, place: Place, entries: Sequence[OpenEntry], reverts: int) -> tuple[Expr, Expr]:
+    """Whether the entry is a REVERT_CONTINUE, and its trigger's scope."""
+    if place.starts is None or not reverts:
+        return 0, 0
+    unwind = at_starts(b, place.starts, [entry.unwind for entry in entries])
+    return unwind, at_starts(b, place.starts, [entry.words.trigger.scope for entry in entries])
+
+
+def _chain(b: Builder, place: Place, resumes: Sequence[Expr], earlier: Sequence[OpenStretch]) -> list[Expr]:
+    """A frame that begins inside stands on those of the stretch before; one that goes on has what it had below it."""
+    if not earlier:
+        return []
+    before = earlier[-1].chain
+    out = []
+    for j in range(len(earlier) - 1):
+        parts = [b.mul(place.inner, before[j])]
+        parts += [b.mul(r, s.chain[j]) for r, s in zip(resumes, earlier, strict=True) if j < len(s.chain)]
+        out.append(plus(parts))
+    return [*out, place.inner]
 
 
 def _require_other(b: Builder, used: Expr, difference: Expr) -> None:

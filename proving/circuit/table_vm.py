@@ -23,9 +23,11 @@ from proving.circuit.ending import (
     CloseStretch,
     chosen_end,
     close_stretch,
+    continue_reverted,
     link_parts,
+    revert_units,
+    units_for,
     waiting_frames,
-    waiting_units,
 )
 from proving.circuit.entry import EntryHint, EntryWords, OpenEntry, close_entry, open_entry, read_record
 from proving.circuit.integers import INTEGER_UNIT, OPERATIONS
@@ -73,6 +75,8 @@ class Hints:
     stretches: Sequence[StretchHint | None]
     waiting: Sequence[int | None]
     """For each unit that hashes a frame the stretch that suspends it."""
+    reverted: Sequence[int | None]
+    """For each unit that holds a REVERT the stretch that leaves with it."""
     units: Sequence[UnitHint | None]
     """In the order of the shape's `roles`."""
     tree: TreeHint
@@ -99,6 +103,7 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> Late:
             words=_entry_words(words, shape, place),
             enabled=enabled[place],
             first=place == 0,
+            unwinds=shape.reverts > 0,
             hint=hints.entries[place] if hints else None,
         )
         for place in range(shape.tier.entries)
@@ -125,8 +130,15 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> Late:
         hint=_rows_hint(hints),
     )
     rows, cells = pool.run(cells, zero)
-    closed = _close_stretches(b, shape, entries, opened, rows, rollup_id, hints)
-    _close_trees(b, shape, entries, units, cells, closed, hints)
+    closed, reverted = _close_stretches(b, shape, entries, opened, rows, rollup_id, hints)
+    kept = _close_trees(b, shape, entries, units, cells, closed, hints)
+    for at in range(1, len(closed)):
+        # What the statement does not say came from the stretch before, or from the REVERT.
+        stretch = opened[at]
+        sent = [*kept[at - 1], *closed[at - 1].leaves]
+        came = [stretch.tree_in, stretch.next_in, *stretch.came.wires()]
+        for x, stated, undone, before in zip(came, stretch.stated, reverted[at], sent, strict=True):
+            b.enforce(stretch.place.goes_on, before, x - stated - undone)
     return _close_lookup(b, code, pool.fetched, words, h, z)
 
 
@@ -143,7 +155,9 @@ def _open_stretches(
     numbers: list[Expr] = []
     for at in range(shape.stretches):
         hint = hints.stretches[at] if hints else None
-        opened.append(open_stretch(b, entries=entries, earlier=opened, rollup_id=rollup_id, hint=hint))
+        opened.append(
+            open_stretch(b, entries=entries, earlier=opened, rollup_id=rollup_id, reverts=shape.reverts, hint=hint)
+        )
         runs = flags(b, len(hashes), lambda at=at: hints.runs[at] if hints else None)  # type: ignore[misc]
         b.equal(plus(runs), opened[-1].run)
         for flag, code_hash in zip(runs, hashes, strict=True):
@@ -194,8 +208,10 @@ def _close_stretches(
     rows: Sequence[StretchRows],
     rollup_id: Expr,
     hints: Hints | None,
-) -> list[CloseStretch]:
-    waiting = waiting_units(b, shape.waiting, shape.stretches, hints.waiting if hints else None)
+) -> tuple[list[CloseStretch], list[list[Expr]]]:
+    """All stretches, and what the REVERTs say to those that a REVERT_CONTINUE opens."""
+    waiting = units_for(b, shape.waiting, shape.stretches, hints.waiting if hints else None)
+    reverted = units_for(b, shape.reverts, shape.stretches, hints.reverted if hints else None)
     hashed = [plus(column) for column in zip(*waiting, strict=True)] + [0]
     closed: list[CloseStretch] = []
     for at, (stretch, last) in enumerate(zip(opened, rows, strict=True)):
@@ -210,13 +226,16 @@ def _close_stretches(
                 last=last,
                 hashed=hashed[at],
                 known_hash=hint.frame_hash if hint else 0,
+                can_revert=shape.reverts > 0,
                 earlier=closed,
             )
         )
     waiting_frames(b, waiting, closed)
-    for entry, link in zip(entries, link_parts(b, closed, len(entries)), strict=True):
+    continued = continue_reverted(b, closed, revert_units(b, reverted, closed))
+    links = link_parts(b, closed, [ordinal for _, ordinal in continued], len(entries))
+    for entry, link in zip(entries, links, strict=True):
         b.equal(entry.words.link, link)
-    return closed
+    return closed, [said for said, _ in continued]
 
 
 def _close_trees(
@@ -227,8 +246,8 @@ def _close_trees(
     cells: Machine,
     closed: Sequence[CloseStretch],
     hints: Hints | None,
-) -> None:
-    """Rewrite leaves; each stretch behind another starts from what that one leaves, each entry leaves its new root."""
+) -> list[tuple[Expr, Expr]]:
+    """Rewrite leaves and make new roots; returns the tree and nextIndex that each stretch leaves."""
     views = [
         StretchView(
             used=end.opened.used,
@@ -253,19 +272,15 @@ def _close_trees(
     )
     kept: list[tuple[Expr, Expr]] = []
     for end, left in zip(closed, trees, strict=True):
-        opened = end.opened
-        if kept:
-            found = zip((opened.tree_in, opened.next_in), opened.stated, kept[-1], strict=False)
-            for x, stated, before in found:
-                b.enforce(opened.place.goes_on, before, x - stated)
         # A failed frame leaves the tree from before it began (SPEC §4.6).
-        start = (opened.frame.start_tree, opened.frame.start_next)
+        start = (end.opened.frame.start_tree, end.opened.frame.start_next)
         tree, following = (b.mul_add(end.failed, x - y, y) for x, y in zip(start, left, strict=True))
         kept.append((tree, following))
     for e, entry in enumerate(entries):
         parts = [chosen_end(b, closed, column, e) for column in zip(*kept, strict=True)]
         frames = chosen_end(b, closed, [end.frames for end in closed], e)
         close_entry(b, entry, tree=parts[0], following=parts[1], frames=frames)
+    return kept
 
 
 @dataclass(slots=True, kw_only=True)

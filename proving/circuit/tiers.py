@@ -18,6 +18,8 @@ class Shape:
     """Runs of one frame between two changes of frames, at least one for each entry."""
     waiting: int
     """Frames that wait behind an entry, each counted once: every frame of a chain."""
+    reverts: int
+    """Scopes that are reverted."""
     segments: int
     """Segments of rows; each serves one stretch."""
     segment_rows: int
@@ -47,6 +49,7 @@ SHAPE_S: Final = Shape(
     tier=TIER_S,
     stretches=3,
     waiting=2,
+    reverts=0,
     segments=13,
     segment_rows=6,
     programs=4,
@@ -61,6 +64,7 @@ SHAPE_M: Final = Shape(
     tier=TIER_M,
     stretches=10,
     waiting=4,
+    reverts=2,
     segments=16,
     segment_rows=8,
     programs=6,

@@ -8,7 +8,7 @@ API:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from protocol.actions import ActionKind
 from protocol.statement import own_entries
@@ -36,6 +36,10 @@ class Piece:
     """Piece that suspended the frame that goes on."""
     caller: int | None
     """Piece that suspended the frame's caller; None if a CALL began the frame."""
+    opener: int | None
+    """For UNWIND: the piece that waited when the scope was opened."""
+    reverted: int | None
+    """For UNWIND: the piece that left with the REVERT."""
     stretch: Stretch
     tree: StateTree
     """From which it starts, before value is moved."""
@@ -50,6 +54,11 @@ class Piece:
     def failed(self) -> bool:
         """Whether the state is then that from before the frame began."""
         return self.stretch.outcome in _FAILURES
+
+    @property
+    def reverts(self) -> bool:
+        """Whether the entry leaves with a REVERT behind it."""
+        return self.run.next_action.kind is ActionKind.REVERT and self.stretch is self.run.stretches[-1]
 
     @property
     def frame(self) -> Frame:
@@ -77,22 +86,30 @@ def unroll(core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> list[Piece]:
     pieces: list[Piece] = []
     last: dict[int, int] = {}
     for entry, (index, run) in enumerate(zip(own, runs, strict=True)):
-        reply_to = core.entries[index].reply_to
-        for at in range(len(run.stretches)):
-            opening, resumes = _opening(run, at), None
+        row = core.entries[index]
+        for at, stretch in enumerate(run.stretches):
+            opening, resumes, opener, reverted = _opening(run, at), None, None, None
+            if stretch.outcome is Outcome.UNDONE:
+                continue  # the frame that was reverted; its caller goes on behind it
             if opening is Opening.ANSWER:
-                resumes = last[reply_to]
+                resumes = last[row.reply_to]
+            elif opening is Opening.UNWIND:
+                opener, reverted = last[row.parent], last[row.revert_of]
+                resumes = pieces[reverted].caller
             elif opening is Opening.BACK:
                 resumes = pieces[-1].caller
             caller = None if resumes is None else pieces[resumes].caller
             if opening is Opening.INNER:
                 caller = len(pieces) - 1
-            pieces.append(_piece(run, entry, at, opening, resumes, caller))
+            piece = _piece(run, entry, at, opening, resumes, caller)
+            pieces.append(replace(piece, opener=opener, reverted=reverted))
         last[index] = len(pieces) - 1
     return pieces
 
 
 def _opening(run: EntryRun, at: int) -> Opening:
+    if at == 1 and run.trigger.kind is ActionKind.REVERT_CONTINUE:
+        return Opening.UNWIND
     if at == 0:
         return Opening.ANSWER if run.trigger.kind is ActionKind.RESULT else Opening.TRIGGER
     return Opening.INNER if run.stretches[at].answer is None else Opening.BACK
@@ -116,6 +133,8 @@ def _piece(run: EntryRun, entry: int, at: int, opening: Opening, resumes: int | 
         opening=opening,
         resumes=resumes,
         caller=caller,
+        opener=None,
+        reverted=None,
         stretch=stretch,
         tree=tree,
         suspended=run.suspended if is_last else _waiting(run, at),
@@ -141,13 +160,18 @@ def waiting_pieces(pieces: Sequence[Piece]) -> list[int]:
 
 
 def came(pieces: Sequence[Piece], at: int, rollup_id: int, words: int) -> tuple[int, ...]:
-    """What comes in with a stretch that is not the first of its entry, as `stretch.Came.wires` has it."""
+    """What the statement does not say of what comes in with a stretch, as `stretch.Came.wires` has it."""
     piece, before = pieces[at], pieces[at - 1]
-    frame, source = piece.frame, _endpoint(rollup_id, before.frame)
+    frame = piece.frame
+    if piece.opening in (Opening.TRIGGER, Opening.ANSWER):
+        return (0,) * (4 + 2 * words)
+    source = _endpoint(rollup_id, before.frame)
     if piece.opening is Opening.INNER:
         return (_endpoint(rollup_id, frame), source, frame.value, frame.args_meta, *halves(frame.args, words))
     answer = piece.stretch.answer
     assert answer is not None
+    if piece.opening is Opening.UNWIND:
+        return (0, 0, 0, answer.meta, *halves(answer.words, words))
     return (_endpoint(rollup_id, frame), source, 0, answer.meta, *halves(answer.words, words))
 
 

@@ -151,7 +151,21 @@ TRIES: Final = with_entry(
     1,
     trigger=result_of(oracle_call(), b"no", failed=True),
 )
+SCOPES: Final = oracle_core(
+    entries=(
+        Entry(mid=True, new_root=102, trigger=call(scope=(3,)), next_action=revert_at(1, (5, 0))),
+        Entry(
+            parent=0,
+            revert_of=0,
+            mid=False,
+            new_root=103,
+            trigger=revert_at(1, (5, 0), CONTINUE),
+            next_action=result_of(call()),
+        ),
+    )
+)
 CORES: Final = {
+    "scopes": SCOPES,
     "oracle": oracle_core(),
     "two rollups": two_rollup_core(),
     "tries": with_entry(TRIES, 0, trigger=call(kind=ActionKind.TRY_CALL, gas=1, opaque=True)),
@@ -372,27 +386,8 @@ def test_each_field_that_a_kind_lacks_is_refused_by_name(
 @pytest.mark.parametrize(
     ("core", "rollup_id", "error"),
     [
-        (with_entry(oracle_core(), 0, trigger=call(scope=(0,))), 1, "UnsupportedScope"),
-        (with_entry(oracle_core(), 0, next_action=oracle_call(scope=(5, 0))), 1, "UnsupportedScope"),
         (with_entry(oracle_core(), 0, trigger=l2tx()), 1, "UnsupportedKind"),
-        (
-            oracle_core(
-                entries=(
-                    Entry(mid=True, new_root=102, trigger=call(), next_action=revert_at(1, (0,))),
-                    Entry(
-                        parent=0,
-                        revert_of=0,
-                        mid=False,
-                        new_root=103,
-                        trigger=revert_at(1, (0,), CONTINUE),
-                        next_action=result_of(call()),
-                    ),
-                )
-            ),
-            1,
-            "UnsupportedKind",
-        ),
-        (every_kind_core(), 2, "UnsupportedScope"),
+        (every_kind_core(), 1, "UnsupportedKind"),
     ],
 )
 def test_what_the_circuit_does_not_know_is_not_proven_by_it(

@@ -11,7 +11,7 @@ from proving.circuit.builder import LC, Assigner, Expr, H, Recorder, Template, v
 from proving.circuit.plan import execute, plan
 from proving.circuit.step import StepGadget, step_template
 from proving.circuit.table_vm import PUBLIC, Hints, step_shape, table_vm
-from proving.circuit.tiers import SHAPES
+from proving.circuit.tiers import SHAPES, Shape
 from tests.support.circuits import TIER, Z, circuit
 from tests.support.constraints import Constraints
 from tests.support.stories import Story
@@ -116,9 +116,9 @@ def gadget_of(number: int) -> str:
 
 
 @cache
-def step_wires() -> dict[str, int]:
+def step_wires(of: Shape = SHAPE) -> dict[str, int]:
     """Name -> internal wire of the step template, counted from its first one."""
-    shape = step_shape(SHAPE)
+    shape = step_shape(of)
     template = step_template(shape)
     recorder = Recorder(inputs=template.inputs)
     step = StepGadget(recorder, shape, [LC({1 + i: 1}) for i in range(template.inputs)], None)
@@ -146,9 +146,9 @@ def step_wires() -> dict[str, int]:
     return out
 
 
-def entry_rows(hints: Hints, place: int) -> list[int]:
-    """Rows of an entry place, in order."""
-    per = SHAPE.segment_rows
+def stretch_rows(hints: Hints, place: int, shape: Shape = SHAPE) -> list[int]:
+    """Rows of a stretch, in order."""
+    per = shape.segment_rows
     return [n * per + k for n, owner in enumerate(hints.segments) if owner == place for k in range(per)]
 
 

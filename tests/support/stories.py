@@ -12,7 +12,7 @@ from protocol.table import Core, Entry, Member, triggers_hash
 from protocol.types import ZERO_ADDRESS, Address, RollupId
 from protocol.vm.isa import Program
 from protocol.vm.machine import EntryRun, run_entry
-from protocol.vm.state import VmState, account_key, storage_key
+from protocol.vm.state import Unwind, VmState, account_key, storage_key
 from protocol.vm.state_tree import StateTree
 
 ROLLUP = 5
@@ -87,12 +87,31 @@ class Story:
             ),
         )
 
-    def _add(self, reply_to: int, trigger: Action) -> EntryRun:
-        run = run_entry(self.state, rollup_id=self.rollup_id, l2_time=TIME, trigger=trigger, trace=True)
+    def go_on(self, *, opener: int) -> EntryRun:
+        """The REVERT_CONTINUE behind the last entry, on what entry `opener` left when it called out in the scope."""
+        reverted = self.runs[-1]
+        trigger = replace(reverted.next_action, kind=ActionKind.REVERT_CONTINUE)
+        self.state = self.runs[opener].post
+        return self._add(NONE, trigger, parent=opener, revert_of=len(self.entries) - 1, unwound=reverted.unwound)
+
+    def _add(
+        self,
+        reply_to: int,
+        trigger: Action,
+        *,
+        parent: int | None = None,
+        revert_of: int = NONE,
+        unwound: Unwind | None = None,
+    ) -> EntryRun:
+        run = run_entry(
+            self.state, rollup_id=self.rollup_id, l2_time=TIME, trigger=trigger, unwound=unwound, trace=True
+        )
+        before = len(self.entries) - 1 if self.entries else NONE
         self.entries.append(
             Entry(
-                parent=len(self.entries) - 1 if self.entries else NONE,
+                parent=before if parent is None else parent,
                 reply_to=reply_to,
+                revert_of=revert_of,
                 mid=run.mid,
                 new_root=run.new_root,
                 trigger=trigger,

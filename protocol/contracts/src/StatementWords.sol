@@ -15,7 +15,8 @@ library StatementWords {
     /// @dev entry places and data words of each tier, one byte each, tier 0 first
     bytes private constant SHAPES = hex"0304080910102010";
     /// @dev bits of the kinds that have a statement, and of SCOPES if actions with a scope have one: what circuits give a meaning to
-    uint256 private constant KNOWN = 1 << PackedAction.CALL | 1 << PackedAction.TRY_CALL | 1 << PackedAction.RESULT;
+    uint256 private constant KNOWN = 1 << PackedAction.CALL | 1 << PackedAction.TRY_CALL | 1 << PackedAction.RESULT
+        | 1 << PackedAction.REVERT | 1 << PackedAction.REVERT_CONTINUE | SCOPES;
     /// @dev above the kinds
     uint256 internal constant SCOPES = 1 << 6;
 

@@ -24,7 +24,16 @@ from proving.circuit.plan import plan
 from proving.circuit.table_vm import Hints
 from proving.circuit.tree_unit import Kind, UnitHint
 from tests.support.circuits import circuit
-from tests.support.forger import SHAPE, broken_beside, constraints, entry_rows, forge, gadget_of, honest_hints, row_wire
+from tests.support.forger import (
+    SHAPE,
+    broken_beside,
+    constraints,
+    forge,
+    gadget_of,
+    honest_hints,
+    row_wire,
+    stretch_rows,
+)
 from tests.support.stories import ACCOUNT, ROLLUP, USER, Story, state_of, words
 
 NEXT = 4 + 3 + SHAPE.tier.record_words
@@ -99,7 +108,7 @@ def test_a_trap_cannot_be_invented(name: str) -> None:
     story = Story(state_of(assemble(source)))
     assert story.call().trap is None
     hints, honest = told(story)
-    lies = {row_wire(k, "carry"): 1 for k in entry_rows(hints, 0)[step:]}
+    lies = {row_wire(k, "carry"): 1 for k in stretch_rows(hints, 0)[step:]}
 
     assert set(refusals(claim(hints, head=FAILED), honest, lies)) == {"step"}
 
@@ -113,7 +122,7 @@ def test_a_type_trap_can_be_neither_hidden_nor_invented() -> None:
         story = Story(state_of(assemble(source), {0: (7, kind)}))
         story.call()
         hints, honest = told(story)
-        rows = entry_rows(hints, 0)
+        rows = stretch_rows(hints, 0)
         lies = {row_wire(k, "kind"): 1 - kind for k in (rows[:1] if head == DONE else rows)}
 
         assert "step" in refusals(claim(hints, head=head), honest, lies)
@@ -476,5 +485,5 @@ def test_a_resumed_frame_keeps_its_registers() -> None:
 def resumed_register_wires(hints: Hints, honest: list[int]) -> Iterator[int]:
     """Wires between the first entry's last step and the second's first one that hold the 3 of r5."""
     steps = [stamp for stamp in circuit().stamps if stamp.name.startswith("step")]
-    before, after = steps[entry_rows(hints, 0)[-1]], steps[entry_rows(hints, 1)[0]]
+    before, after = steps[stretch_rows(hints, 0)[-1]], steps[stretch_rows(hints, 1)[0]]
     return (w for w in range(before.first_wire + before.wires, after.first_wire) if honest[w] == 3)

@@ -22,16 +22,20 @@ from protocol.vm.programs import program
 from protocol.vm.state import FIELD_WORD, INTEGER_WORD
 from proving.circuit.operations import ENVIRONMENT, GROUP_OF, WORD_OPERATIONS
 from proving.circuit.table_vm import PUBLIC, Hints
+from proving.circuit.unrolling import unroll
+from tests.property.circuit.test_scopes import FAILS, deep
+from tests.support.bench import FRAMES, Bench, bench
 from tests.support.circuits import circuit
+from tests.support.constraints import Constraints
 from tests.support.forger import (
     SHAPE,
     broken_beside,
     chosen_wires,
     constraints,
-    entry_rows,
     forge,
     honest_hints,
     step_wires,
+    stretch_rows,
 )
 from tests.support.stories import USER, Story, state_of, words
 
@@ -109,7 +113,16 @@ def fields() -> Story:
     return made
 
 
-STORIES: dict[str, Callable[[], Story]] = {"suspended": story, "token": token, "integers": integers}
+def frames() -> Story:
+    """Three frames wait, the middle one fails after the innermost called out, its caller goes on; value moves."""
+    made = deep("RETLO r1, 0\nOUT r1, r1, 0\nRETURN 1", FAILS)
+    made.call(value=3)
+    made.answer(words(1))
+    made.go_on(opener=0)
+    return made
+
+
+STORIES: dict[str, Callable[[], Story]] = {"suspended": story, "token": token, "integers": integers, "frames": frames}
 MORE: dict[str, Callable[[], Story]] = {"failed": failed, "reentrant": reentrant, "nobody": nobody, "fields": fields}
 
 
@@ -117,6 +130,7 @@ MORE: dict[str, Callable[[], Story]] = {"failed": failed, "reentrant": reentrant
 class Filled:
     """A story with its honest witness."""
 
+    bench: Bench
     story: Story
     hints: Hints
     values: tuple[int, ...]
@@ -126,8 +140,9 @@ class Filled:
 def filled(name: str) -> Filled:
     """Filled once."""
     made = (STORIES | MORE)[name]()
-    hints = honest_hints(made)
-    return Filled(story=made, hints=hints, values=tuple(forge(hints)))
+    at = bench(FRAMES if name == "frames" else SHAPE)
+    hints = at.hints(made)
+    return Filled(bench=at, story=made, hints=hints, values=tuple(at.fill(hints).values))
 
 
 def honest() -> tuple[int, ...]:
@@ -137,34 +152,35 @@ def honest() -> tuple[int, ...]:
 
 def operation(row: int, case: Filled) -> str | None:
     """What a row does; None where nothing runs. The last step of an entry repeats."""
-    place = case.hints.segments[row // SHAPE.segment_rows]
+    shape = case.bench.shape
+    place = case.hints.segments[row // shape.segment_rows]
     if place is None:
         return None
-    steps = case.story.runs[place].steps
-    at = entry_rows(case.hints, place).index(row)
+    steps = unroll(case.story.core(), case.story.rollup_id, case.story.runs)[place].stretch.steps
+    at = stretch_rows(case.hints, place, shape).index(row)
     return Op(steps[min(at, len(steps) - 1)].instruction.op).name
 
 
-def is_inverse(wire: int) -> bool:
+def is_inverse(wire: int, known: Constraints) -> bool:
     """x * wire = 1 - zero, or = same: where x is 0 the inverse says nothing, and nothing else reads it."""
-    numbers = constraints().touching(wire)
-    return len(numbers) == 1 and [w for w, _ in constraints().sides(numbers[0])[1]] == [wire]
+    numbers = known.touching(wire)
+    return len(numbers) == 1 and [w for w, _ in known.sides(numbers[0])[1]] == [wire]
 
 
 def may_be_free(wire: int, case: Filled | None = None) -> bool:
     """The whole list of wires that may take any value in an honest witness."""
     case = case or filled("suspended")
-    if is_inverse(wire):
+    if is_inverse(wire, case.bench.constraints):
         return True
-    units = [stamp.first_wire for stamp in circuit().stamps if stamp.name == "integer unit"]
+    stamps = case.bench.circuit.stamps
+    units = [stamp.first_wire for stamp in stamps if stamp.name == "integer unit"]
     if any(first - 2 <= wire < first for first in units):
         return True  # operands of an integer unit that no row of this story asks
-    steps = [stamp for stamp in circuit().stamps if stamp.name.startswith("step")]
-    for number, stamp in enumerate(steps):
+    for number, stamp in enumerate(stamp for stamp in stamps if stamp.name.startswith("step")):
         if not stamp.first_wire <= wire < stamp.first_wire + stamp.wires:
             continue
         done = operation(number, case)
-        match next((name for name, at in step_wires().items() if at == wire - stamp.first_wire), None):
+        match next((name for name, at in step_wires(case.bench.shape).items() if at == wire - stamp.first_wire), None):
             case "imm":
                 return done is None  # nothing is fetched
             case "look":
@@ -179,9 +195,11 @@ def test_every_changed_wire_is_noticed(name: str) -> None:
     """Each wire of the circuit alone: another bit, a neighbour, the opposite, anything."""
     case = filled(name)
     rng = random.Random(name)
-    free = constraints().free(case.values, [lambda x: 1 - x, lambda x: x + 1, lambda x: -x, lambda _: rng.randrange(R)])
+    free = case.bench.constraints.free(
+        case.values, [lambda x: 1 - x, lambda x: x + 1, lambda x: -x, lambda _: rng.randrange(R)]
+    )
 
-    assert len(case.values) == circuit().n_wires
+    assert len(case.values) == case.bench.circuit.n_wires
     assert [wire for wire in free if not may_be_free(wire, case)] == []
 
 
@@ -205,16 +223,18 @@ def test_lies_about_wires_are_noticed_when_all_else_follows_them() -> None:
     assert accepted == []
 
 
-def test_the_whole_witness_follows_from_what_the_prover_may_choose() -> None:
+@pytest.mark.parametrize("name", ["suspended", "frames"])
+def test_the_whole_witness_follows_from_what_the_prover_may_choose(name: str) -> None:
     """Given the statement, the program and the openings, no other wire can move, not even together with others.
 
     To first order: the derivative of all constraints at an honest witness has full rank in the other wires, but for
     the listed ones.
     """
-    known = chosen_wires(honest_hints(story()))
-    loose = constraints().undetermined(honest(), known)
+    case = filled(name)
+    known = {0} | case.bench.fill(case.hints).chosen
+    loose = case.bench.constraints.undetermined(case.values, known)
 
-    assert [wire for wire in loose if not may_be_free(wire)] == []
+    assert [wire for wire in loose if not may_be_free(wire, case)] == []
 
 
 # What the machine does not read (SPEC §4.6): the coinbase, the time if no TIME ran, gas and scope of a trigger.

@@ -9,7 +9,7 @@ import pytest
 
 from protocol import statement
 from protocol.actions import CALLS, OWN_FRAME, Action, ActionKind
-from protocol.constants import FIELD_ORDER, NONE
+from protocol.constants import FIELD_ORDER
 from protocol.errors import RuleError
 from protocol.statement import TIER_S, TIERS, Tier, own_entries, smallest_tier, tier_by_number, words
 from protocol.table import Core, decode_core
@@ -24,7 +24,6 @@ from tests.support.cores import (
     oracle_call,
     oracle_core,
     result_of,
-    revert_at,
     two_rollup_core,
     with_entry,
     word,
@@ -83,16 +82,7 @@ def test_ordinals_count_own_entries_only() -> None:
 @pytest.mark.parametrize(
     ("core", "rollup_id", "reason"),
     [
-        (with_entry(oracle_core(), 0, trigger=call(scope=(0,))), 1, "TIER_SCOPE"),
-        (with_entry(oracle_core(), 0, next_action=oracle_call(scope=(5, 0))), 1, "TIER_SCOPE"),
         (with_entry(oracle_core(), 0, trigger=l2tx()), 1, "TIER_KIND"),
-        (with_entry(oracle_core(), 0, next_action=revert_at(1, (0,))), 1, "TIER_KIND"),
-        (
-            with_entry(oracle_core(), 1, reply_to=NONE, revert_of=0, trigger=revert_at(1, (0,), CONTINUE)),
-            1,
-            "TIER_KIND",
-        ),
-        (every_kind_core(), 2, "TIER_SCOPE"),
     ],
 )
 def test_what_the_circuit_does_not_know_has_no_statement(core: Core, rollup_id: int, reason: str) -> None:
