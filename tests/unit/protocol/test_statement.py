@@ -19,7 +19,6 @@ from tests.support.cores import (
     PROGRAM,
     USER,
     call,
-    every_kind_core,
     l2tx,
     oracle_call,
     oracle_core,
