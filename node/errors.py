@@ -10,6 +10,7 @@ NodeError                  has a stable `code`, keeps its values, makes its mess
 │   └── MissMaskable NOD-014  eth_call does not show whether a contract hid that it missed an entry
 ├── NotNow          NOD-013  an order is not in a state for what was asked
 ├── ApiFailed       NOD-015  a node's HTTP API gave no answer
+├── StateUnavailable NOD-030 no peer gives a rollup's state at a root
 ├── ProofFailed     NOD-007  a proving child ended without a proof
 │   └── ProofDied   NOD-020  without a word: killed, out of memory, or crashed
 └── CalibrationError NOD-021 the file of measured costs cannot be used, or measuring failed
@@ -67,6 +68,11 @@ class RollupUnknown(PlanError):
 class MissMaskable(PlanError):
     code = "NOD-014"
     text = "{account} could hide from eth_call that it missed an entry; an endpoint with eth_getProof shows it"
+
+
+class StateUnavailable(NodeError):
+    code = "NOD-030"
+    text = "no peer gives the state of rollup {rollup_id} at its root: {why}"
 
 
 class ProofFailed(NodeError):

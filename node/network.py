@@ -12,6 +12,7 @@ from node.p2p.errors import (
     AddressInvalid,
     FrameTooLarge,
     MalformedFrame,
+    ProtocolUnavailable,
     PublishRefused,
     RequestRefused,
     ShuttingDown,
@@ -21,6 +22,9 @@ from node.p2p.errors import (
 from node.p2p.host import Host
 from node.p2p.verdicts import Topic
 from node.ports import Answer, Peer, Refused, TryAgain
+from node.rollupserver import MAX_PART_BYTES, MAX_QUESTION_BYTES, RollupServer
+from node.rollupserver import PROTOCOL_ID as ROLLUP_PROTOCOL
+from node.rollupserver import TIMEOUT_S as ROLLUP_TIMEOUT_S
 from protocol.codec import HEADER_BYTES, SIGNATURE_BYTES, decode_message, read_frame
 from protocol.constants import MAX_FAULT_BODY, MAX_GOSSIP_BODY
 from protocol.errors import Ignore, Reject
@@ -197,6 +201,61 @@ class MarketDirect:
             if address.transport in known or self._learned.take(exchange.protocol_id, peer_id, self._now_ms()):
                 self._host.book.learn(address)  # also a known one: this message is the one that we act on
         return peer_id
+
+
+class RollupPeers:
+    """Peers that may have states of rollups (`node.rollupsync.StatePeers`)."""
+
+    def __init__(
+        self, host: Host, shuffle: Callable[[list[str]], None], *, timeout_s: float = ROLLUP_TIMEOUT_S
+    ) -> None:
+        """
+        Args:
+            shuffle: puts a list into a random order, so that nobody is sure to be asked first.
+            timeout_s: for one part.
+        """
+        self._host = host
+        self._shuffle = shuffle
+        self._timeout_s = timeout_s
+
+    def connected(self) -> list[str]:
+        """Connected peers in a random order."""
+        peers = list(self._host.links.connected())
+        self._shuffle(peers)
+        return peers
+
+    async def ask(self, peer_id: str, question: bytes, max_answer: int) -> bytes:
+        """Raises TryAgain if there is no answer, Refused if the peer has none or breaks the exchange."""
+        try:
+            return await self._host.request(
+                peer_id, ROLLUP_PROTOCOL, question, timeout_s=self._timeout_s, max_response=max_answer
+            )
+        except RequestRefused as error:
+            if error.status in ("BUSY", "TIMEOUT"):
+                raise TryAgain(error.code, str(error)) from error
+            raise Refused(error.code, str(error)) from error
+        except ProtocolUnavailable as error:
+            raise Refused(error.code, str(error)) from error
+        except Unreachable as error:
+            raise TryAgain(error.code, str(error)) from error
+        except (FrameTooLarge, MalformedFrame) as error:
+            self.blame(peer_id)
+            raise Refused(error.code, str(error)) from error
+
+    def blame(self, peer_id: str) -> None:
+        """It gave a wrong part, or more than was asked for."""
+        self._host.strike(peer_id)
+
+
+def serve_rollups(host: Host, server: RollupServer) -> None:
+    """Answer questions about the rollups that this node follows."""
+    host.serve_protocol(
+        ROLLUP_PROTOCOL,
+        server.answer,
+        max_request=MAX_QUESTION_BYTES,
+        max_response=MAX_PART_BYTES,
+        timeout_s=ROLLUP_TIMEOUT_S,
+    )
 
 
 class _Learned:

@@ -170,7 +170,8 @@ def _bounds(bits: int, prefix: int) -> tuple[int, int]:
 # -- bytes -------------------------------------------------------------------------------------------------------------
 
 
-def _leaf_bytes(leaf: Leaf) -> bytes:
+def leaf_bytes(leaf: Leaf) -> bytes:
+    """key b32 | nextKey b32 | v0 b32 | v1 b32."""
     return b"".join(x.to_bytes(32, "big") for x in (leaf.key, leaf.next_key, leaf.v0, leaf.v1))
 
 
@@ -181,7 +182,7 @@ def _read_leaf(reader: Reader) -> Leaf:
 def encode_key_proof(proof: KeyProof) -> bytes:
     """nextIndex u64 | frames b32 | index u32 | leaf | siblings."""
     head = proof.next_index.to_bytes(8, "big") + proof.frames.to_bytes(32, "big") + proof.index.to_bytes(4, "big")
-    return head + _leaf_bytes(proof.leaf) + b"".join(x.to_bytes(32, "big") for x in proof.siblings)
+    return head + leaf_bytes(proof.leaf) + b"".join(x.to_bytes(32, "big") for x in proof.siblings)
 
 
 def decode_key_proof(raw: bytes) -> KeyProof:
@@ -209,7 +210,7 @@ def encode_bucket(bucket: Bucket) -> bytes:
     """bits u8 | prefix b32 | nextIndex u64 | frames b32 | count u16 | (index u32 | leaf)* | count u32 | node*."""
     parts = [bytes((bucket.bits,)), bucket.prefix.to_bytes(32, "big"), bucket.next_index.to_bytes(8, "big")]
     parts += [bucket.frames.to_bytes(32, "big"), len(bucket.leaves).to_bytes(2, "big")]
-    parts += [index.to_bytes(4, "big") + _leaf_bytes(leaf) for index, leaf in bucket.leaves]
+    parts += [index.to_bytes(4, "big") + leaf_bytes(leaf) for index, leaf in bucket.leaves]
     parts.append(len(bucket.nodes).to_bytes(4, "big"))
     parts += [bytes((level,)) + index.to_bytes(4, "big") + x.to_bytes(32, "big") for level, index, x in bucket.nodes]
     return b"".join(parts)
@@ -248,7 +249,7 @@ def encode_snapshot(state: VmState) -> bytes:
     if state.frames is not None:
         raise StateError("NOT_CANONICAL")
     parts = [bytes((SNAPSHOT_VERSION,)), state.tree.next_index.to_bytes(8, "big")]
-    parts += [_leaf_bytes(leaf) for leaf in state.tree.leaves()]
+    parts += [leaf_bytes(leaf) for leaf in state.tree.leaves()]
     parts.append(len(state.programs).to_bytes(4, "big"))
     parts += [encode_instructions(state.programs[code_hash]) for code_hash in sorted(state.programs)]
     parts.append(len(state.drafts).to_bytes(4, "big"))

@@ -11,6 +11,7 @@ API:
     tree.insert(key, v0, v1) -> (tree, Insertion)
     tree.depth, tree_depth(next_index)
     tree.siblings(index), tree.leaf(index), tree.leaves(), tree.node_hash(level, index)
+    tree_of_leaves(leaves, hashes)             from all its leaves
     partial_tree(next_index, leaves, nodes)    from part of a tree; what is not there raises StateError NODE_MISSING
 
 Records (`Opening`, `Update`, `Insertion`) hold what a circuit proves: index, leaves and, computed on demand, siblings
@@ -22,7 +23,7 @@ two Updates in a row: the low leaf, then the new one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -319,6 +320,25 @@ class StateTree:
         if not is_new:
             return StateTree(node, self._keys, self.next_index)
         return StateTree(node, index_insert(self._keys, leaf.key, index), max(self.next_index, index + 1))
+
+
+def tree_of_leaves(leaves: Sequence[Leaf], hashes: Mapping[tuple[int, int], int]) -> StateTree:
+    """Build a whole tree. What `hashes` has by (level, index) is believed and not computed again.
+
+    Args:
+        leaves: by index, at least leaf 0.
+    """
+    row = [_Node(leaf=leaf, known_hash=hashes.get((0, index))) for index, leaf in enumerate(leaves)]
+    for level in range(TREE_DEPTH):
+        row += [_EMPTY[level]] * (-len(row) % TREE_ARITY)
+        row = [
+            _Node(children=tuple(row[at : at + TREE_ARITY]), known_hash=hashes.get((level + 1, at // TREE_ARITY)))
+            for at in range(0, len(row), TREE_ARITY)
+        ]
+    keys = EMPTY_INDEX
+    for index, leaf in enumerate(leaves):
+        keys = index_insert(keys, leaf.key, index)
+    return StateTree(row[0], keys, len(leaves))
 
 
 def partial_tree(next_index: int, leaves: Mapping[int, Leaf], nodes: Mapping[tuple[int, int], int]) -> StateTree:
