@@ -63,6 +63,7 @@ from node.readypool import ReadyKeeper
 from node.replay import Snapshot
 from node.requester import Requester, Terms
 from node.sidecar import Sidecar
+from node.states import make_follower, rollups_of, state_server
 from node.statusfile import StatusFile
 from node.store.database import Database
 from node.store.faults import FaultStore
@@ -201,13 +202,7 @@ async def _parts(config: NodeConfig, source: Path | None, folder: Path) -> Async
     memory = GossipMemory()
     for role in (Role.REQUESTER, Role.PROVER):
         recall_requests(store, role, memory)  # blocks, but nothing runs yet
-    follower = Follower(
-        rpc,
-        contracts.rollups,
-        start_block=chain.start_block,
-        confirmations=chain.confirmations,
-        poll_s=chain.poll_ms / 1000,
-    )
+    follower = await make_follower(config, contracts)
     frames = FrameWriter(
         market=market, key=key, sequences=Sequences(database, key.address), clock=clock, in_thread=in_thread
     )
@@ -216,6 +211,7 @@ async def _parts(config: NodeConfig, source: Path | None, folder: Path) -> Async
         host = closing.enter_context(
             market_host(config.network, folder, market=market, clock=clock, memory=memory, view=book)
         )
+        server = state_server(config, follower, host)
         gossip = MarketGossip(host, market, memory)
         for channel in frozenset(GOSSIP_CHANNELS) - READS[config.role]:
             gossip.ignore(channel)
@@ -226,6 +222,8 @@ async def _parts(config: NodeConfig, source: Path | None, folder: Path) -> Async
             host.gossip.add_tap(evidence)
         async with trio.open_nursery() as nursery:
             await nursery.start(follower.serve)
+            if server is not None:
+                nursery.start_soon(server.serve)
             await nursery.start(book.serve)
             await nursery.start(host.serve)
             yield Parts(
@@ -341,7 +339,7 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
     auction = section.auction
     planner = TablePlanner(
         contracts=parts.contracts,
-        follower=parts.follower,
+        follower=rollups_of(parts.config, parts.follower, parts.contracts, parts.host, hook_for_tests(os.environ)),
         fee_recipient=Address(parts.key.address),
         confirmations=parts.config.chain.confirmations,
     )

@@ -155,6 +155,9 @@ class AuctionSection:
 class RequesterSection:
     """The light client."""
 
+    sync: Literal["logs", "snapshot"] = "logs"
+    """How states of rollups are had: replayed from all L1 logs, which tells nobody which one is used; or each taken
+    over from peers when it is first used, checked against its root on L1."""
     ticket: int = 0
     """Number of the escrow ticket that pays."""
     spare_tickets: tuple[int, ...] = ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -16,9 +17,11 @@ from trio_typing import TaskStatus
 
 from node.chain.errors import Recoverable, ReorgTooDeep
 from node.chain.logs import BlockLogs, Cursor, Event, LogFollower
+from node.chain.records import Log
 from node.chain.rpc import Rpc
-from node.replay import MAX_WAITING, Followed, RollupLog, Snapshot, Turn, read_events
-from protocol.types import Address
+from node.l1 import TABLE_LOADED
+from node.replay import MAX_WAITING, Followed, Loaded, RollupLog, Snapshot, Turn, read_events
+from protocol.types import Address, Hash32
 
 WORKERS: Final = 4
 """Threads that replay. One of them is for rollups that somebody waits for."""
@@ -27,16 +30,27 @@ WORKERS: Final = 4
 class Follower:
     """Keeps a `RollupLog` at the head of L1, and lets tasks wait for it."""
 
-    def __init__(self, rpc: Rpc, rollups: Address, *, start_block: int, confirmations: int, poll_s: float) -> None:
+    def __init__(
+        self,
+        rpc: Rpc,
+        rollups: Address,
+        *,
+        start_block: int,
+        confirmations: int,
+        poll_s: float,
+        first_block: int | None = None,
+    ) -> None:
         """Nothing is read yet.
 
         Args:
             start_block: the first block that is read; rollups that were created before it are unknown until `adopt`.
+            first_block: the first that can hold a table of a rollup that is adopted; None is `start_block`.
             confirmations: blocks on top of a block before it is applied.
             poll_s: seconds between two looks at the head.
         """
         self._source = LogFollower(rpc, [rollups], Cursor(start=start_block), confirmations=confirmations)
         self._start = start_block
+        self._first = start_block if first_block is None else first_block
         self._rpc = rpc
         self._rollups = rollups
         self._confirmations = confirmations
@@ -89,13 +103,36 @@ class Follower:
         await self._moved.wait()
         return self.latest
 
-    def adopt(self, rollup_id: int, number: int, followed: Followed) -> bool:
-        """Follow a rollup from its state after a block; False if another block was read meanwhile."""
-        if number != self.number:
+    def adopt(self, rollup_id: int, number: int, block_hash: bytes, followed: Followed) -> bool:
+        """Follow a rollup from its state after a block; False if that is not the last block read."""
+        latest = self._log.last_block
+        if latest != (number, block_hash):
             return False
         self._log.adopt(rollup_id, number, followed)
         self._show()
         return True
+
+    async def supply_cores(self, replay: RollupLog, logs: Sequence[Log], before: int) -> None:
+        """Give a replay the tables of these logs that were loaded before it began, from the logs of their loads.
+
+        Args:
+            before: the block after which the replay began.
+
+        Raises:
+            ChainError: L1 does not give them.
+        """
+        unknown = replay.unknown_cores(await trio.to_thread.run_sync(read_events, logs))
+        await self._supply(replay, unknown, before)
+
+    async def _supply(self, replay: RollupLog, unknown: frozenset[Hash32], before: int) -> None:
+        if not unknown:
+            return
+        topics = [frozenset({TABLE_LOADED}), frozenset(bytes(each) for each in unknown)]
+        loads = await self._rpc.logs(self._first, max(before, self._first), [self._rollups], topics)
+        for load in loads:
+            for event in await trio.to_thread.run_sync(read_events, [load]):
+                if isinstance(event, Loaded):
+                    replay.supply(load.block_number, event)
 
     # -- reading -----------------------------------------------------------------------------------------------
 
@@ -124,6 +161,12 @@ class Follower:
     async def _take(self, event: Event) -> None:
         if isinstance(event, BlockLogs):
             read = await trio.to_thread.run_sync(partial(read_events, event.logs))
+            while unknown := self._log.unknown_cores(read):
+                try:
+                    await self._supply(self._log, unknown, event.block.number)
+                    break  # what L1 has no load of is a fault of the rollup that uses it
+                except Recoverable:
+                    await trio.sleep(self._poll_s)
             self._log.note(event.block.number, event.block.hash, read)
         elif event.to is None or not self._log.rollback(event.to.number):
             self._restart()

@@ -306,6 +306,12 @@ def _events(contract: str) -> Mapping[bytes, AbiItem]:
     return {keccak256(signature(item).encode()): item for item in artifact(contract).abi if item["type"] == "event"}
 
 
+def event_topic(contract: str, event: str) -> bytes:
+    """First topic of a contract's event."""
+    (found,) = (topic for topic, item in _events(contract).items() if item["name"] == event)
+    return found
+
+
 def event_values(contract: str, log: Log) -> tuple[str, Mapping[str, Any]]:
     """Name and arguments of a contract's event; an empty name for any other log."""
     return _event_values(contract, log.topics, log.data)
@@ -320,6 +326,9 @@ def _event_values(contract: str, topics: tuple[bytes, ...], data: bytes) -> tupl
     values = {each["name"]: decode([abi_type(each)], topic)[0] for each, topic in zip(indexed, topics[1:], strict=True)}
     values |= zip((each["name"] for each in plain), decode([abi_type(each) for each in plain], data), strict=True)
     return item["name"], values
+
+
+TABLE_LOADED: Final = event_topic("IRollups", "TableLoaded")
 
 
 def consumed_entry(topics: tuple[bytes, ...], data: bytes) -> tuple[Hash32, int] | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import trio
 
@@ -14,11 +16,12 @@ from node.chain.callevm import CallEvm
 from node.chain.localevm import LocalEvm
 from node.chain.records import Block
 from node.errors import PlanError, RollupUnknown
-from node.follower import Follower
 from node.l1 import Contracts, address_from_text
 from node.l1port import asked
 from node.planner import Intent, Plan, RollupContext, TransactionIntent, Window, plan_call
 from node.ports import PlannedTable, Refused
+from node.replay import Followed
+from protocol.constants import MAX_LOCKSET
 from protocol.errors import RuleError
 from protocol.load import lockset_systems_hash
 from protocol.payload import Payload, encode_payload, make_witness, smallest_size_log2
@@ -86,12 +89,23 @@ def decode_intent(raw: bytes) -> Intent | TransactionIntent:
         raise PlanError(reason="malformed intent") from error
 
 
+class Rollups(Protocol):
+    """States of rollups (`Follower`, `LightRollups`)."""
+
+    async def rollup_at(self, rollup_id: int, number: int) -> Followed | None:
+        """A rollup after a recent block; None if it is not followed, or only since a newer one."""
+
+
+class _TakenOver(Exception):
+    """A rollup's state is known, but not at the pinned block."""
+
+
 @dataclass(slots=True, kw_only=True)
 class TablePlanner:
-    """Plans with the replayed state of this node."""
+    """Plans with the states that this node has replayed or checked."""
 
     contracts: Contracts
-    follower: Follower
+    follower: Rollups
     fee_recipient: Address
     confirmations: int
 
@@ -102,7 +116,12 @@ class TablePlanner:
             PlanError: with a reason for the user.
         """
         wanted = decode_intent(intent)
-        block = await self._block()
+        for _ in range(1 + MAX_LOCKSET):
+            with suppress(_TakenOver):
+                return await self._plan_at(wanted, await self._block())
+        raise PlanError(reason="L1 moves while rollups are taken over; try again")
+
+    async def _plan_at(self, wanted: Intent | TransactionIntent, block: Block) -> PlannedTable:
         window = Window(
             l2_time=block.timestamp, not_before=block.timestamp, valid_until=block.timestamp + TABLE_LIFETIME_S
         )
@@ -146,6 +165,8 @@ class TablePlanner:
     async def _context(self, rollup_id: int, block: Block, evm: LocalEvm | CallEvm) -> RollupContext:
         followed = await self.follower.rollup_at(rollup_id, block.number)
         if followed is None:
+            if (await self._block()).number > block.number:
+                raise _TakenOver  # perhaps: its state is known since a newer block
             raise PlanError(reason=f"there is no rollup {rollup_id}")
         if followed.state is None:
             raise PlanError(reason=f"rollup {rollup_id} cannot be used: {followed.fault}")

@@ -141,6 +141,11 @@ class RollupLog:
         return self._blocks[-1][0]
 
     @property
+    def last_block(self) -> tuple[int, bytes]:
+        """Height and hash of the last block noted."""
+        return self._blocks[-1]
+
+    @property
     def latest(self) -> Snapshot:
         """After the last block that was noted."""
         number, block_hash = self._blocks[-1]
@@ -155,6 +160,22 @@ class RollupLog:
         """Cores that are kept for later blocks."""
         return len(self._cores)
 
+    def unknown_cores(self, events: Sequence[Read]) -> frozenset[Hash32]:
+        """Cores that entries of rollups followed here are of, and that were loaded before this log began."""
+        here = {event.event.core_id for event in events if isinstance(event, Loaded)}
+        return frozenset(
+            event.core_id
+            for event in events
+            if isinstance(event, ExecutionConsumed)
+            and event.rollup_id in self._lanes
+            and event.core_id not in here
+            and event.core_id not in self._cores
+        )
+
+    def supply(self, number: int, loaded: Loaded) -> None:
+        """Take in a core that was loaded before this log began, at a block."""
+        self._cores.setdefault(loaded.event.core_id, (number, loaded.core))
+
     def note(self, number: int, block_hash: bytes, events: Sequence[Read]) -> None:
         """Take in one block; nothing is replayed yet."""
         here: dict[Hash32, Core | None] = {}  # also of the transient lane, which ends with its transaction
@@ -162,7 +183,6 @@ class RollupLog:
             if isinstance(event, Loaded):
                 here[event.event.core_id] = event.core
                 if event.event.is_persistent:
-                    self._cores.pop(event.event.core_id, None)  # goes to the end: a new load counts from its own block
                     self._cores[event.event.core_id] = (number, event.core)
             elif isinstance(event, RollupCreated):
                 lane = _Lane(deque([(number, _NOT_REPLAYED)]), deque())
@@ -278,11 +298,8 @@ class RollupLog:
             while len(lane.history) > 1 and lane.history[1][0] <= oldest:
                 lane.history.popleft()
         over = newest - MAX_TABLE_BLOCKS - MAX_ROLLBACK_BLOCKS
-        while self._cores:
-            first = next(iter(self._cores))  # in the order of their loads
-            if self._cores[first][0] >= over:
-                break
-            del self._cores[first]
+        for core_id in [each for each, (loaded, _) in self._cores.items() if loaded < over]:
+            del self._cores[core_id]
 
 
 def _created(event: RollupCreated) -> Followed:

@@ -16,13 +16,13 @@ from tests.support.cores import call
 OWNER = Address(bytes(18) + b"\x20\x01")
 BESIDE = Address(bytes(18) + b"\x20\x02")
 DEPLOYER = Address(bytes(19) + b"\x01")
-SLOTS = 600
-CHUNKS = 3
+SLOTS = 280
+CHUNKS = 2
 
 
 @cache
 def big_state() -> VmState:
-    """Six hundred slots, two programs, and the first two chunks of a third."""
+    """Some hundred slots, two programs, and the first two chunks of a third."""
     slots = tuple(GenesisSlot(slot=number, kind=INTEGER_WORD, value=number) for number in range(1, 1 + SLOTS))
     account = GenesisAccount(address=OWNER, program=assemble("RETURN 0"), slots=slots)
     state = state_from_genesis(Genesis(accounts=(account, counter_account(BESIDE))))
@@ -34,7 +34,7 @@ def big_state() -> VmState:
 
 @cache
 def moved_state() -> VmState:
-    """The same after one slot was written: one of three chunks differs."""
+    """The same after one slot was written: one of two chunks differs."""
     state = big_state()
-    tree, _ = state.tree.update(storage_key(int.from_bytes(OWNER, "big"), 500), 12345, INTEGER_WORD)
+    tree, _ = state.tree.update(storage_key(int.from_bytes(OWNER, "big"), 100), 12345, INTEGER_WORD)
     return VmState(tree=tree, frames=None, programs=state.programs, drafts=state.drafts)

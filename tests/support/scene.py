@@ -8,13 +8,14 @@ import trio
 
 from node.chain.devaccounts import DevAccount
 from node.chain.rpc import Rpc
-from node.chain.sender import SignedTransaction
+from node.chain.sender import Payload, Sender, SignedTransaction
 from node.chain.transport import HttpTransport
 from node.deploy import Deployer, Deployment
 from node.follower import Follower
-from node.l1 import Contracts
+from node.l1 import Contracts, load_and_run
 from protocol.hashing import selector
-from protocol.types import ZERO_HASH, Address, Hash32, endpoint
+from protocol.load import ProofItem, Proofs, encode_proofs
+from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, Hash32, endpoint
 from protocol.vm.genesis import Genesis
 from protocol.vm.programs import counter_account, oracle_reader_account
 
@@ -92,6 +93,16 @@ async def follow(scene: Scene, nursery: trio.Nursery) -> Follower:
     )
     await nursery.start(follower.serve)
     return follower
+
+
+async def land(scene: Scene, core: bytes, expects: bytes, triggers: bytes, value_wei: int = 0) -> bool:
+    """Whether the user's transaction with this table succeeds, where every proof is accepted."""
+    item = ProofItem(rollup_id=scene.rollup_id, system=scene.deployment.proof_system, proof=b"any")
+    proofs = encode_proofs(Proofs(payee=ZERO_ADDRESS, agreement_hash=ZERO_HASH, items=(item,)))
+    sender = Sender(scene.rpc, scene.user.key, chain_id=scene.contracts.chain_id, persist=never)
+    data = load_and_run(core, proofs, expects, triggers, b"")
+    await sender.send("land", Payload(to=scene.deployment.rollups, data=data, value=value_wei))
+    return (await sender.wait("land")).succeeded
 
 
 async def never(_transaction: SignedTransaction) -> None:

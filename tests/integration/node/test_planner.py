@@ -7,20 +7,17 @@ import trio
 
 from node.chain.launch import L1Process
 from node.chain.localevm import LocalEvm
-from node.chain.sender import Payload, Sender
 from node.chain.transport import HttpTransport
 from node.errors import PlanError
 from node.follower import Follower
-from node.l1 import load_and_run
 from node.planner import Intent, Plan, RollupContext, TransactionIntent, Window, plan_call
 from protocol.actions import ActionKind
-from protocol.load import ProofItem, Proofs, encode_proofs
-from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address
+from protocol.types import ZERO_ADDRESS, Address
 from protocol.vm.eddsa import SigningKey
 from protocol.vm.programs import COUNTER_SLOT, PRICE_SLOT, SETTLED_SLOT
 from protocol.vm.state import INTEGER_WORD, account_key, storage_key, unpack_account
 from protocol.vm.transactions import sign_transaction, transaction_domain
-from tests.support.scene import COUNTER, INCREMENT, READER, SETTLE, Scene, build_scene, follow, never
+from tests.support.scene import COUNTER, INCREMENT, READER, SETTLE, Scene, build_scene, follow, land
 
 
 async def _plan(scene: Scene, follower: Follower, destination: Address, data: bytes) -> Plan:
@@ -57,15 +54,6 @@ async def _plan_intent(scene: Scene, follower: Follower, intent: Intent | Transa
     )
 
 
-async def _land(scene: Scene, plan: Plan) -> bool:
-    item = ProofItem(rollup_id=scene.rollup_id, system=scene.deployment.proof_system, proof=b"any")
-    proofs = encode_proofs(Proofs(payee=ZERO_ADDRESS, agreement_hash=ZERO_HASH, items=(item,)))
-    sender = Sender(scene.rpc, scene.user.key, chain_id=scene.contracts.chain_id, persist=never)
-    data = load_and_run(plan.core_bytes, proofs, plan.expects, plan.triggers, b"")
-    await sender.send("land", Payload(to=scene.deployment.rollups, data=data, value=plan.value_wei))
-    return (await sender.wait("land")).succeeded
-
-
 @pytest.mark.parametrize(("price", "settled"), [(2000, 1), (1000, 0)])
 async def test_oracle_answer_decides_the_state_and_logs_alone_rebuild_it(
     price: int, settled: int, l1: L1Process, transport: HttpTransport, nursery: trio.Nursery
@@ -77,7 +65,7 @@ async def test_oracle_answer_decides_the_state_and_logs_alone_rebuild_it(
 
     kinds = [(entry.trigger.kind, entry.next_action.kind) for entry in plan.core.entries]
     assert kinds == [(ActionKind.CALL, ActionKind.CALL), (ActionKind.RESULT, ActionKind.RESULT)]
-    assert await _land(scene, plan)
+    assert await land(scene, plan.core_bytes, plan.expects, plan.triggers, plan.value_wei)
     followed = (await follower.at_block((await scene.rpc.head()).number)).rollups[scene.rollup_id]
     assert followed.fault is None
     assert followed.state is not None
@@ -108,7 +96,7 @@ async def test_a_signed_transaction_lands_and_is_followed(
 
     plan = await _plan_intent(scene, follower, intent)
 
-    assert await _land(scene, plan)
+    assert await land(scene, plan.core_bytes, plan.expects, plan.triggers, plan.value_wei)
     followed = (await follower.at_block((await scene.rpc.head()).number)).rollups[scene.rollup_id]
     assert followed.fault is None
     assert followed.state is not None
@@ -130,15 +118,15 @@ async def test_failing_call_is_a_plan_error_with_its_revert(
     nursery.cancel_scope.cancel()
 
 
-async def test_plan_that_went_stale_does_not_land(
+async def test_plan_that_went_stale_does_notland(
     l1: L1Process, transport: HttpTransport, nursery: trio.Nursery
 ) -> None:
     scene = await build_scene(transport, l1.accounts, 2000)
     follower = await follow(scene, nursery)
     first = await _plan(scene, follower, COUNTER, INCREMENT)
     stale = await _plan(scene, follower, READER, SETTLE)
-    assert await _land(scene, first)
+    assert await land(scene, first.core_bytes, first.expects, first.triggers, first.value_wei)
 
     with pytest.raises(Exception, match="PrecheckFailed|StaleTable|revert"):
-        await _land(scene, stale)
+        await land(scene, stale.core_bytes, stale.expects, stale.triggers, stale.value_wei)
     nursery.cancel_scope.cancel()

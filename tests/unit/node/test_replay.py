@@ -8,7 +8,7 @@ from eth_abi.abi import encode
 
 from node.chain.records import Log
 from node.l1 import ScopeReverted, event_from_log
-from node.replay import MAX_ROLLBACK_BLOCKS, RollupLog, read_events
+from node.replay import MAX_ROLLBACK_BLOCKS, Loaded, RollupLog, read_events
 from protocol.constants import MAX_TABLE_BLOCKS
 from protocol.contracts.artifacts import abi_type, artifact, signature
 from protocol.hashing import keccak256
@@ -179,6 +179,25 @@ def test_a_core_of_one_transaction_is_forgotten_with_it_and_a_persistent_one_whe
     assert kept.core_count == 1
     kept.apply(2 + MAX_TABLE_BLOCKS + MAX_ROLLBACK_BLOCKS, b"3", [])
     assert kept.core_count == 0
+
+
+def test_a_core_from_before_the_log_began_is_named_and_supplied() -> None:
+    """A rollup that was taken over may consume a table that was loaded earlier."""
+    start = replace(RollupLog().apply(0, b"0", [_created(*_good())]).rollups[1], state=oracle_state())
+    core = oracle_table(oracle_state())
+    log, events = RollupLog({1: start}, number=7), read_events([_consumed(core, 0)])
+    assert log.unknown_cores(events) == {core_id(encode_core(core))}
+    assert log.unknown_cores(read_events([_of_rollup(_consumed(core, 0), 2)])) == frozenset()
+    assert log.unknown_cores(read_events([_loaded(core, lane=0), _consumed(core, 0)])) == frozenset()
+
+    (load,) = read_events([_loaded(core)])
+    assert isinstance(load, Loaded)
+    log.supply(3, load)
+
+    assert log.unknown_cores(events) == frozenset()
+    assert log.apply(8, b"8", [_consumed(core, 0)]).rollups[1].fault is None
+    assert log.rollback(7)
+    assert log.apply(8, b"8", [_consumed(core, 0)]).rollups[1].entries == 1
 
 
 def test_a_rollup_is_known_as_it_was_after_recent_blocks() -> None:
