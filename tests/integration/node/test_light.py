@@ -169,5 +169,5 @@ async def test_without_peers_it_refuses(world: World, nursery: trio.Nursery) -> 
     world.peer.before = nobody
     with pytest.raises(StateUnavailable) as refused:
         await world.plan()
-    assert refused.value.code == "NOD-015"
+    assert refused.value.code == "NOD-030"
     nursery.cancel_scope.cancel()

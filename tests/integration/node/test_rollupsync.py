@@ -164,7 +164,7 @@ async def test_a_wrong_part_is_blamed_and_had_from_another(
     alone = _Meter(host)
     with pytest.raises(StateUnavailable) as refused:
         await RollupSync(alone, _store(tmp_path / "alone")).fetch(ROLLUP, big_state().root)
-    assert refused.value.code == "NOD-015"
+    assert refused.value.code == "NOD-030"
     assert set(alone.blamed) == {liar.peer_id}
 
     honest = await _honest(network, nursery, "honest", big_state())
