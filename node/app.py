@@ -24,13 +24,12 @@ from market.admission import Capability
 from market.capacity import Capacity
 from market.lanes import Lane, Windows, windows_in_slots
 from market.lifecycle import Role
+from node.account import open_account
 from node.api.board import ReadyBoard
 from node.api.server import Api, listen_of
 from node.bidding import Offer
-from node.chain.errors import ChainError
 from node.chain.reverts import ErrorBook
 from node.chain.rpc import Rpc
-from node.chain.sender import Sender, SignedTransaction
 from node.churn import RootMoves
 from node.conditions import ConditionsWatch, about_offer, calibration_of, memory_for_proofs_mib, offer_of
 from node.config import NetworkSection, NodeConfig
@@ -226,13 +225,23 @@ async def _parts(config: NodeConfig, source: Path | None, folder: Path) -> Async
                 nursery.start_soon(server.serve)
             await nursery.start(book.serve)
             await nursery.start(host.serve)
+            port, transactions = await open_account(
+                config,
+                contracts,
+                account.secret,
+                stored=TransactionStore(database),
+                orders=store,
+                in_thread=in_thread,
+                clock=clock,
+            )
+            await nursery.start(transactions.serve)
             yield Parts(
                 config=config,
                 source=source,
                 key=key,
                 contracts=contracts,
                 proof_system=proof_system,
-                port=await _port(config, contracts, account.secret, TransactionStore(database), in_thread),
+                port=port,
                 store=store,
                 faults=FaultStore(database),
                 in_thread=in_thread,
@@ -277,30 +286,6 @@ async def _checked_contracts(config: NodeConfig, rpc: Rpc) -> tuple[Contracts, A
     if await contracts.market_of_rollups() != market:
         raise ChainMismatch(what="chain.market", expected="the market of chain.rollups", actual=chain.market)
     return contracts, proof_system
-
-
-async def _port(
-    config: NodeConfig, contracts: Contracts, secret: bytes, stored: TransactionStore, in_thread: WriterThread
-) -> L1Port:
-    account = AccountKey(secret).address
-    known = await in_thread(lambda: stored.open(account))
-
-    async def persist(transaction: SignedTransaction) -> None:
-        await in_thread(partial(stored.add, transaction))
-
-    sender = Sender(contracts.rpc, secret, chain_id=contracts.chain_id, persist=persist, known=known)
-    try:
-        # Also what an order that is over by now had signed: its nonce must not block those of others.
-        await sender.rebroadcast()
-    except ChainError as error:
-        log.warning("a stored transaction is not taken: %s", error)
-    return L1Port(
-        contracts=contracts,
-        sender=sender,
-        start_block=config.chain.start_block,
-        confirmations=config.chain.confirmations,
-        now_ms=SystemClock(time.time).now_ms,
-    )
 
 
 async def _show_peers(parts: Parts) -> None:

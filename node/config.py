@@ -258,6 +258,29 @@ class ProposerSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionsSection:
+    """The L1 transactions of this node's account: the user's one transaction, claims, slashes."""
+
+    tip_wei: int = 0
+    """The least tip per gas; more if the execution client suggests more."""
+    max_fee_wei: int = 500 * 10**9
+    """Per gas, base fee included; above it nothing is signed and no fee is raised."""
+    bump_after_ms: int = 36000
+    """Time without inclusion after which both fees are raised by 13 %, and again; 0: never."""
+    max_bumps: int = 6
+    """How often, for one transaction."""
+    final_depth: int = 64
+    """Blocks on top of a transaction before it is taken for final; until then it is sent again if a reorg drops it."""
+    pool: Literal["public", "private"] = "public"
+    """public: chain.rpc_url gets the transactions, and who else its client tells. private: only `private_urls` do."""
+    private_urls: tuple[str, ...] = ()
+    """Execution clients that keep what they get to themselves, for example a proposer's own."""
+    inclusion_list: Literal["ignore", "warn", "require"] = "warn"
+    """What to do with a transaction that is too large for an inclusion list (EIP-7805, 8 KiB): require refuses the
+    request before its auction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSection:
     """The HTTP API of nodes that keep a ready pool."""
 
@@ -294,6 +317,7 @@ class NodeConfig:
     requester: RequesterSection = field(default_factory=RequesterSection)
     prover: ProverSection = field(default_factory=ProverSection)
     proposer: ProposerSection = field(default_factory=ProposerSection)
+    transactions: TransactionsSection = field(default_factory=TransactionsSection)
     api: ApiSection = field(default_factory=ApiSection)
     relay: RelaySection = field(default_factory=RelaySection)
 

@@ -22,6 +22,7 @@ from node.chain.localevm import Overrides
 from node.chain.sender import Payload, Sender, SignedTransaction
 from node.l1 import Contracts, event_values, settlement_in
 from node.ports import ChainCall, Landing, Prepared, Refused, TryAgain
+from node.txwatch import ReleaseBook
 from protocol.agreement import Agreement
 from protocol.constants import MAX_CLOCK_SKEW_MS
 from protocol.contracts.artifacts import artifact, decode_revert, signature
@@ -65,6 +66,8 @@ class L1Port:
     confirmations: int
     now_ms: Callable[[], int] = lambda: 0
     """Unix ms. A block to come is not older, which matters where no block came for a while."""
+    book: ReleaseBook | None = None
+    """Told of each purpose before it is sent for the first time."""
 
     async def ticket_wei(self, owner: bytes, ticket: int) -> int | None:
         """Wei in a usable ticket, None if there is none."""
@@ -117,15 +120,28 @@ class L1Port:
         Raises:
             Refused: it would fail; the text names the contract's error.
         """
-        known = self.sender.transactions(call.purpose)
-        if known:
-            return _prepared(known[-1])
+        known = self.latest(call.purpose)
+        if known is not None:
+            return known
+        payload = await self._payload(call)
+        return _prepared(await asked(lambda: self.sender.prepare(call.purpose, payload)))
+
+    async def sign_aside(self, call: ChainCall) -> Prepared:
+        """Run the call locally at the head and sign it, without taking its nonce: nothing is stored."""
+        payload = await self._payload(call)
+        return _prepared(await asked(lambda: self.sender.sign_aside(call.purpose, payload)))
+
+    def latest(self, purpose: str) -> Prepared | None:
+        """The newest transaction of a purpose: a replacement, if its fees were raised."""
+        known = self.sender.transactions(purpose)
+        return _prepared(known[-1]) if known else None
+
+    async def _payload(self, call: ChainCall) -> Payload:
         outcome = await self.simulate(call)
         if not outcome.succeeded:
             raise Refused(WOULD_FAIL, outcome.halt or decode_revert(outcome.output).name or outcome.output.hex())
         gas = (outcome.gas_used + outcome.gas_refund) * (100 + GAS_MARGIN_PERCENT) // 100 + SETTLE_GAS
-        payload = Payload(to=call.to, data=call.data, value=call.value_wei, gas=gas)
-        return _prepared(await asked(lambda: self.sender.prepare(call.purpose, payload)))
+        return Payload(to=call.to, data=call.data, value=call.value_wei, gas=gas)
 
     async def simulate(self, call: ChainCall, *, sender: bytes | None = None) -> Outcome:
         """What a call would do on the head's state, computed here: the L1 node sees only which state is read.
@@ -151,6 +167,8 @@ class L1Port:
         """Broadcast what was prepared."""
         if not self.sender.transactions(purpose):
             raise Refused("NOT_PREPARED", purpose)
+        if self.book is not None:
+            await self.book.mark(purpose)
         try:
             await self.sender.send(purpose, Payload(to=None))
         except TransactionRefused as error:

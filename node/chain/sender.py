@@ -7,7 +7,7 @@ Every transaction carries a `purpose`, the caller's idempotency key: asking twic
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,7 +30,8 @@ from node.chain.errors import (
 from node.chain.records import Fees, Receipt
 from node.chain.rpc import Rpc
 
-BUMP_PERCENT: Final = 13  # execution clients ask for at least 10 on both fees; rounding must not fall below
+BUMP_PERCENT: Final = 13  # clients ask for 10 to 12.5 on both fees; rounding must not fall below
+PLAIN_GAS: Final = 21_000  # of a transaction that does nothing
 SUPERSEDED_LOOKS: Final = 4  # looks in a row; with a poll between them this outlasts a node's own bookkeeping
 GAS_MARGIN_PERCENT: Final = 20  # added to an estimate: the state may have changed when the transaction lands
 
@@ -82,6 +83,8 @@ class Sender:
         persist: Persist,
         known: Iterable[SignedTransaction] = (),
         max_fee_limit_wei: int = 500 * 10**9,
+        min_tip_wei: int = 0,
+        outlets: Sequence[Rpc] = (),
     ) -> None:
         """Take over what was stored. Nothing is sent yet: see `rebroadcast`.
 
@@ -92,6 +95,8 @@ class Sender:
             persist: returns only when the transaction is stored durably; if it raises, nothing was sent.
             known: every stored transaction of this account that may not be final.
             max_fee_limit_wei: per gas; above it nothing is signed.
+            min_tip_wei: per gas; what the node suggests, if that is more.
+            outlets: nodes that get the transactions; none means `rpc`. They may be private: `rpc` only reads.
 
         Raises:
             NonceTaken: two stored transactions share a nonce and neither replaces the other.
@@ -102,6 +107,8 @@ class Sender:
         self._chain_id = chain_id
         self._persist = persist
         self._max_fee_limit_wei = max_fee_limit_wei
+        self._min_tip_wei = min_tip_wei
+        self._outlets = tuple(outlets) or (rpc,)
         self._by_nonce: dict[int, list[SignedTransaction]] = {}
         self._suspected: dict[int, int] = {}  # nonce -> looks in a row that found it used by none of ours
         self._lock = trio.Lock()
@@ -114,6 +121,47 @@ class Sender:
             if group[0].purpose == purpose:
                 return tuple(group)
         return ()
+
+    @property
+    def purposes(self) -> tuple[str, ...]:
+        """What is known and not forgotten, by nonce."""
+        return tuple(self._by_nonce[nonce][0].purpose for nonce in sorted(self._by_nonce))
+
+    async def sign_aside(self, purpose: str, payload: Payload) -> SignedTransaction:
+        """Sign for the next nonce without taking it: neither stored nor sent, and the next transaction may use it up.
+
+        Raises:
+            ExecutionReverted, FeeTooHigh, Recoverable: as `send`.
+        """
+        async with self._lock:
+            return await self._signed(purpose, payload)
+
+    async def forget(self, purpose: str) -> None:
+        """Drop what was signed for a purpose: it is final, or nobody but us has ever had it.
+
+        Raises:
+            KeyError: nothing was signed for it.
+        """
+        async with self._lock:
+            group = self.transactions(purpose)
+            if not group:
+                raise KeyError(purpose)
+            del self._by_nonce[group[0].nonce]
+            self._suspected.pop(group[0].nonce, None)
+
+    def is_last(self, purpose: str) -> bool:
+        """Whether no later nonce was signed: then forgetting it leaves no gap."""
+        group = self.transactions(purpose)
+        return bool(group) and group[0].nonce == max(self._by_nonce)
+
+    async def withdraw(self, purpose: str) -> SignedTransaction:
+        """Replace the transaction of a purpose by one that does nothing, so that later nonces do not wait for it.
+
+        Raises:
+            KeyError, FeeTooHigh, TransactionRefused, Recoverable: as `replace`.
+        """
+        nothing = Payload(to=self.account, gas=PLAIN_GAS)
+        return await self._replaced(purpose, None, nothing)
 
     async def send(self, purpose: str, payload: Payload) -> SignedTransaction:
         """Sign, store and broadcast, unless this purpose was signed before: then that transaction is broadcast again.
@@ -145,22 +193,13 @@ class Sender:
             KeyError: nothing was signed for this purpose.
             FeeTooHigh, TransactionRefused, Recoverable: as `send`.
         """
-        async with self._lock:
-            group = self.transactions(purpose)
-            if not group:
-                raise KeyError(purpose)
-            old = group[-1]
-            fees = fees if fees is not None else await self._rpc.fees()
-            tip = max(_bumped(old.tip_wei), fees.tip_wei)
-            max_fee = max(_bumped(old.max_fee_wei), fees.base_wei * 2 + tip)
-            payload, gas = _payload_of(old)
-            signed = self._sign(purpose, payload, gas, old.nonce, max_fee, tip, old.tx_hash)
-            await self._store(signed)
-            await self._broadcast(signed)
-            return signed
+        return await self._replaced(purpose, fees, None)
 
-    async def rebroadcast(self) -> tuple[SignedTransaction, ...]:
+    async def rebroadcast(self, is_wanted: Callable[[str], bool] = lambda _: True) -> tuple[SignedTransaction, ...]:
         """After a restart: hand every stored transaction that is not mined to the node again.
+
+        Args:
+            is_wanted: purposes; others, which may be meant to wait, are left alone.
 
         Returns:
             Those that wait to be mined.
@@ -176,6 +215,8 @@ class Sender:
                 if nonce < mined_below:
                     if not await self._any_mined(group):
                         raise Superseded(self.account, nonce)
+                    continue
+                if not is_wanted(group[0].purpose):
                     continue
                 await self._broadcast(group[-1])
                 waiting.append(group[-1])
@@ -222,14 +263,36 @@ class Sender:
         group = self.transactions(purpose)
         if group:
             return group[-1]
+        signed = await self._signed(purpose, payload)
+        await self._store(signed)
+        return signed
+
+    async def _signed(self, purpose: str, payload: Payload) -> SignedTransaction:
         gas = payload.gas
         if gas is None:
             estimate = await self._rpc.estimate_gas(self.account, payload.to, payload.data, payload.value)
             gas = estimate * (100 + GAS_MARGIN_PERCENT) // 100
         fees = await self._rpc.fees()
-        signed = self._sign(purpose, payload, gas, await self._next_nonce(), fees.max_fee_wei, fees.tip_wei, None)
-        await self._store(signed)
-        return signed
+        tip_wei = max(fees.tip_wei, self._min_tip_wei)
+        max_fee_wei = fees.max_fee_wei - fees.tip_wei + tip_wei
+        return self._sign(purpose, payload, gas, await self._next_nonce(), max_fee_wei, tip_wei, None)
+
+    async def _replaced(self, purpose: str, fees: Fees | None, payload: Payload | None) -> SignedTransaction:
+        async with self._lock:
+            group = self.transactions(purpose)
+            if not group:
+                raise KeyError(purpose)
+            old = group[-1]
+            fees = fees if fees is not None else await self._rpc.fees()
+            tip = max(_bumped(old.tip_wei), fees.tip_wei)
+            max_fee = max(_bumped(old.max_fee_wei), fees.base_wei * 2 + tip)
+            same, gas = _payload_of(old)
+            if payload is not None:
+                same, gas = payload, payload.gas or gas
+            signed = self._sign(purpose, same, gas, old.nonce, max_fee, tip, old.tx_hash)
+            await self._store(signed)
+            await self._broadcast(signed)
+            return signed
 
     async def _store(self, transaction: SignedTransaction) -> None:
         # Shielded: a stored transaction that this object does not know would get a twin on the next call.
@@ -295,19 +358,32 @@ class Sender:
         )
 
     async def _broadcast(self, transaction: SignedTransaction) -> None:
-        """Send; a refusal does not count when the transaction, or another of its nonce, arrived before."""
-        try:
-            await self._rpc.send_raw(transaction.raw)
-        except RpcRefused as refusal:
-            if await self._rpc.is_known(transaction.tx_hash) or await self._any_mined(
-                self._by_nonce[transaction.nonce]
-            ):
-                return
-            raise TransactionRefused(transaction.tx_hash, refusal.message) from refusal
-        except Recoverable:
-            # The answer was lost, perhaps not the transaction.
-            if not await self._rpc.is_known(transaction.tx_hash):
-                raise
+        """Send to every outlet; one that takes it is enough. A refusal does not count when the transaction, or another
+        of its nonce, arrived before."""
+        failures: list[RpcRefused | Recoverable] = []
+        for outlet in self._outlets:
+            try:
+                await outlet.send_raw(transaction.raw)
+            except RpcRefused as refusal:
+                if await outlet.is_known(transaction.tx_hash):
+                    continue
+                failures.append(refusal)
+            except Recoverable as failure:
+                # The answer was lost, perhaps not the transaction.
+                try:
+                    if await outlet.is_known(transaction.tx_hash):
+                        continue
+                except Recoverable:
+                    pass  # it is away; what it said first is what counts
+                failures.append(failure)
+        if len(failures) < len(self._outlets) or await self._any_mined(self._by_nonce[transaction.nonce]):
+            return
+        for each in failures:
+            if isinstance(each, Recoverable):
+                raise each
+        refused = failures[0]
+        assert isinstance(refused, RpcRefused)
+        raise TransactionRefused(transaction.tx_hash, refused.message) from refused
 
     async def _any_mined(self, group: Iterable[SignedTransaction]) -> bool:
         for transaction in group:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
     insert,
     inspect,
+    literal,
     select,
     text,
 )
@@ -166,6 +167,14 @@ holder: Final = Table(
 )
 """Whose database it is (fingerprint of the vault's key), and which process opened it last: only that one may write."""
 
+releases: Final = Table(
+    "releases",
+    METADATA,
+    Column("purpose", String, primary_key=True),
+    Column("sent_ms", _WIDE, nullable=False),
+)
+"""Purposes of signed transactions that a client may have; the others may be meant to wait."""
+
 slots: Final = Table(
     "slots",
     METADATA,
@@ -210,7 +219,14 @@ def _slots(connection: Connection) -> None:
     injections.create(connection)
 
 
-MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_call_times, _faults, _holder, _slots)
+def _releases(connection: Connection) -> None:
+    releases.create(connection)
+    # Until now a restart sent whatever was signed.
+    known = select(transactions.c.purpose, literal(0)).distinct()
+    connection.execute(insert(releases).from_select(["purpose", "sent_ms"], known))
+
+
+MIGRATIONS: Final[tuple[Callable[[Connection], None], ...]] = (_call_times, _faults, _holder, _slots, _releases)
 """Step i leads from version i + 1 to version i + 2. A step that was released is never changed."""
 
 VERSION: Final = 1 + len(MIGRATIONS)

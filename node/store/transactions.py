@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from node.chain.sender import SignedTransaction
 from node.store.database import Database
 from node.store.errors import TransactionConflict
-from node.store.schema import transactions
+from node.store.schema import releases, transactions
 
 
 class TransactionStore:
@@ -79,3 +79,16 @@ class TransactionStore:
                 update(transactions).where(transactions.c.purpose == purpose).values(is_final=1)
             ),
         )
+
+    def released(self) -> frozenset[str]:
+        """Purposes that were handed to a client."""
+        return frozenset(self._database.read(lambda connection: connection.scalars(select(releases.c.purpose)).all()))
+
+    def release(self, purpose: str, now_ms: int) -> None:
+        """Records that a purpose is about to be handed to a client; again is harmless."""
+
+        def work(connection: Connection) -> None:
+            if connection.scalar(select(releases.c.purpose).where(releases.c.purpose == purpose)) is None:
+                connection.execute(insert(releases).values(purpose=purpose, sent_ms=now_ms))
+
+        self._database.write("transaction sent", work)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 
@@ -51,7 +53,7 @@ class Story:
         if self.stop_after_store:
             raise Stopped
 
-    def start(self, **options: int) -> Sender:
+    def start(self, **options: Any) -> Sender:
         """A new life with what was stored."""
         return Sender(
             self.rpc, self.account.key, chain_id=DEV_CHAIN_ID, persist=self.persist, known=self.store, **options
