@@ -99,6 +99,20 @@ def is_public(transport: str) -> bool:
     return address.is_global and not address.is_multicast
 
 
+def address_group(host: str) -> str:
+    """What one party can be expected to own: a public IPv4 address, or the /64 of an IPv6 one. Empty for others, behind
+    which there may be many machines, or this one."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if not address.is_global:
+        return ""
+    return str(address if address.version == 4 else ipaddress.ip_network((address, 64), strict=False))
+
+
 class AddressBook:
     """Where peers can be dialled. The library's own store forgets addresses after two minutes.
 

@@ -29,6 +29,10 @@ class P2PConfig:
 
     max_connections: int = 64
     """Connections in both directions; more are refused."""
+    dial_slots: int = 16
+    """Of these for peers that we dial; strangers that connect to us never get them. At most half of all."""
+    max_connections_per_address: int = 8
+    """Inbound connections from one public address, or one IPv6 network; private ones have no such limit."""
     max_streams_per_peer: int = 64
     """Inbound streams that one peer may hold open."""
     max_buffered_bytes: int = 16 << 20

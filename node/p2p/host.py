@@ -130,7 +130,11 @@ class Host:
         )
         """`inbound_streams()` is the number of streams that peers hold open."""
         bound_buffers(self._swarm, config.max_buffered_bytes)
-        release_inbound_slots(self._swarm)
+        release_inbound_slots(
+            self._swarm,
+            max_inbound=config.max_connections - min(config.dial_slots, config.max_connections // 2),
+            max_per_group=config.max_connections_per_address,
+        )
         keep_topology_ours(self._swarm)
         self._register(self._catchup.protocol)
 

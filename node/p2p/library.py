@@ -5,6 +5,7 @@ The library is pinned exactly; tests/unit/node/p2p/test_library.py fails when a 
 
 import logging
 import socket
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from libp2p.peer.id import ID
 from libp2p.stream_muxer.yamux import yamux as yamux_module
 from libp2p.stream_muxer.yamux.yamux import Yamux, YamuxStream
 
+from node.p2p.addresses import address_group
 from node.p2p.errors import ListenFailed
 
 MAX_WINDOW_BYTES = 1 << 20  # per stream; the library would let a fast sender grow it to 16 MiB
@@ -106,20 +108,37 @@ def bound_buffers(swarm: Swarm, max_buffered_bytes: int) -> None:
     multistream.new_conn = new_conn
 
 
-def release_inbound_slots(swarm: Swarm) -> None:
-    """Give an inbound connection's slot back when the connection ends.
+def release_inbound_slots(swarm: Swarm, *, max_inbound: int, max_per_group: int) -> None:
+    """Give an inbound connection's slot back when the connection ends, and let nobody take them all.
 
     The library holds slot and task until the swarm stops, so that after `max_connections` inbound connections in its
-    whole life a node refuses every further one.
+    whole life a node refuses every further one. And it counts those that we dial together with those that dial us, so
+    that strangers who take every slot cut a node off from the peers that it wants.
+
+    Args:
+        swarm: The network.
+        max_inbound: Connections that others opened, at most; what is left of `max_connections` is for our own dials.
+        max_per_group: Of these from one public address or IPv6 network, at most.
     """
+    swarm._inbound_limiter = trio.CapacityLimiter(max_inbound)
+    open_by_group: Counter[str] = Counter()
 
     async def handle(stream: Any, maddr: Any, failure_event: Any) -> None:
         connection = RawConnection(stream, False)
+        group = address_group((connection.get_remote_address() or ("", 0))[0])
+        if group and open_by_group[group] >= max_per_group:
+            log.debug("too many connections from %s", group)
+            return
+        open_by_group[group] += 1
         try:
             muxed: Any = await swarm.upgrade_inbound_raw_conn(connection, maddr)
             await muxed.event_closed.wait()
         except Exception as fault:
             log.debug("inbound connection failed: %r", fault)
+        finally:
+            open_by_group[group] -= 1
+            if not open_by_group[group]:
+                del open_by_group[group]
         # Returning makes trio's listener close the socket, whatever state the library left it in.
 
     swarm._do_handle_inbound_connection = handle  # type: ignore[method-assign,assignment]

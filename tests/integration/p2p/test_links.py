@@ -178,7 +178,7 @@ async def test_foreign_address_cannot_be_listened_on(network: Network, port: int
 async def test_connections_over_the_limit_are_refused(network: Network) -> None:
     """The third of two is turned away, and the two stay."""
     with trio.fail_after(DEADLINE_S):
-        host = await network.start("host", max_connections=2)
+        host = await network.start("host", max_connections=4)  # two are for our own dials
         async with stranger("one", host) as one, stranger("two", host) as two:
             await host.links.wait_until(lambda: len(host.links.connected()) == 2)
             third = await network.start("third")
@@ -188,6 +188,28 @@ async def test_connections_over_the_limit_are_refused(network: Network) -> None:
                 await third.links.connect(host.peer_id)
 
             assert {str(one.get_id()), str(two.get_id())} == set(host.links.connected())
+
+
+async def test_strangers_that_take_every_slot_do_not_cut_us_off(network: Network) -> None:
+    """An eclipse attempt: whom we want is dialled all the same, also after its connection was cut."""
+    with trio.fail_after(DEADLINE_S):
+        friend = await network.start("friend")
+        host = await network.start("host", max_connections=6, dial=[friend], redial_min_s=0.05)
+        async with contextlib.AsyncExitStack() as sybils:
+            for number in range(3):
+                await sybils.enter_async_context(stranger(f"sybil {number}", host))
+            await host.links.wait_until(lambda: len(host.links.connected()) == 4)
+            late = await network.start("late")
+            late.book.add(parse_peer_address(host.addresses[0]))
+            with pytest.raises(DialFailed):
+                await late.links.connect(host.peer_id)
+
+            host.links.cut(friend.peer_id)
+            await host.links.wait_until(lambda: not host.links.is_connected(friend.peer_id))
+            await host.links.wait_until(lambda: host.links.is_connected(friend.peer_id))
+            await joined((friend, host))
+            await friend.gossip.publish(TOPIC, b"still here")
+            assert [b"still here"] == await receive(host, 1)
 
 
 async def test_ended_connections_give_their_slots_back(network: Network) -> None:

@@ -8,6 +8,7 @@ from node.p2p.addresses import (
     MAX_PEERS,
     AddressBook,
     PeerAddress,
+    address_group,
     host_and_port,
     is_public,
     parse_peer_address,
@@ -135,6 +136,26 @@ def test_learned_peers_never_push_out_those_of_the_operator() -> None:
 
     assert (at(1).transport,) == book.transports(PEER)
     assert MAX_PEERS + 1 == len(book.peers())
+
+
+@pytest.mark.parametrize(
+    ("host", "group"),
+    [
+        ("8.8.8.8", "8.8.8.8"),
+        ("::ffff:8.8.8.8", "8.8.8.8"),
+        ("2606:4700::1111", "2606:4700::/64"),
+        ("2606:4700::ffff:1", "2606:4700::/64"),
+        ("2606:4700:0:1::1", "2606:4700:0:1::/64"),
+        ("127.0.0.1", ""),
+        ("10.0.0.1", ""),
+        ("fd00::1", ""),
+        ("not an address", ""),
+        ("", ""),
+    ],
+)
+def test_connections_are_counted_by_what_one_party_owns(host: str, group: str) -> None:
+    """A home's IPv6 network holds as many addresses as anybody wants."""
+    assert group == address_group(host)
 
 
 def test_default_configuration_listens_on_loopback_only() -> None:
