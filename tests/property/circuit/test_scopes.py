@@ -12,6 +12,7 @@ from protocol.types import endpoint
 from protocol.vm import machine
 from protocol.vm.execution import Answer, Outcome, Trap
 from protocol.vm.frames import Begin, End, Ended, FrameRun, Resume
+from proving.circuit.table_vm import Hints
 from tests.property.circuit.test_inside import OTHER, THIRD, TO_OTHER, TO_SELF, TO_THIRD, outcomes, state_with
 from tests.support.bench import FRAMES, bench
 from tests.support.stories import ACCOUNT, Story, words
@@ -128,17 +129,42 @@ def test_a_call_of_another_account_while_frames_wait() -> None:
     assert bench().broken(bench().hints(story)) is None
 
 
-def test_frames_lie_at_most_seven_deep() -> None:
-    """The eighth ICALL inside each other traps DEPTH; a frame that ends makes room."""
-    again = f"SELF f1\nLDF f0, {TO_SELF}\nICALL f0, r0, 1, 0\nREVERT 0"
-    story = Story(state_with({ACCOUNT: again}))
-    run = story.call()
-    stretches = [stretch.trap for stretch in run.stretches]
-    assert stretches.count(Trap.DEPTH) == 1
-    shape = replace(FRAMES, stretches=15, segments=15)
+DEEP = replace(FRAMES, stretches=17, segments=26, waiting=1, reverts=1)
+DIVES = f"""
+        ARGLO  r1, 0
+        JZ     r1, end
+        LDI    r2, 1
+        SUB    r1, r1, r2
+        OUT    r0, r1, 0
+        LDF    f0, {TO_SELF}
+        ICALL  f0, r0, 1, 1
+        RETOK  r3
+        RETURN 0
+end:    RETURN 0
+"""
 
-    assert len(stretches) == 15
-    assert bench(shape).broken(bench(shape).hints(story)) is None
+
+def dives(count: int) -> Story:
+    """A program that calls itself so often."""
+    story = Story(state_with({ACCOUNT: DIVES}))
+    story.call(b"abcd" + words(count))
+    return story
+
+
+def test_frames_lie_at_most_seven_deep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The eighth ICALL inside each other traps DEPTH: it can neither be made nor can the seventh be refused."""
+    traps = [[s.trap for s in dives(count).runs[0].stretches].count(Trap.DEPTH) for count in (7, 8)]
+    assert traps == [0, 1]
+    for count in (7, 8):
+        assert bench(DEEP).broken(bench(DEEP).hints(dives(count))) is None
+    flat, steep = (lambda _: ()), (lambda scope: scope if len(scope) < 6 else (0,) * 7)
+    for count, change in ((8, flat), (7, steep)):
+        # What scopes are makes no other difference here.
+        lie = {"begins": lambda _, b, change=change: inside(b, scope=change(b.frame.scope))}
+        monkeypatch.setattr(machine, "FrameRun", type("Breaks", (Liar,), lie))
+        story = dives(count)
+        assert [s.trap for s in story.runs[0].stretches].count(Trap.DEPTH) == (count == 7)
+        assert bench(DEEP).broken(bench(DEEP).hints(story)) is not None
 
 
 def test_what_does_not_fit_is_refused_by_name() -> None:
@@ -258,6 +284,14 @@ LIES: dict[str, tuple[Callable[[], Story], dict[str, object]]] = {
     "another value is shown": (one_call(good), {"begins": lambda _, b: inside(b, value=5)}),
     "steps begin anew": (one_call(nested), {"begins": lambda _, b: inside(b, steps=0)}),
     "a scope skips a number": (one_call(nested), {"begins": lambda _, b: inside(b, scope=(1,))}),
+    "a frame stands on another caller": (
+        one_call(nested),
+        {
+            "begins": lambda _, b: (
+                inside(b, parent=replace(b.frame.parent, registers=(9,) * 16)) if b.frame.parent else b
+            )
+        },
+    ),
     "a scope is missing": (one_call(nested), {"begins": lambda _, b: inside(b, scope=())}),
     "the restored tree is that of the caller": (
         one_call(nested, value=3),
@@ -299,3 +333,37 @@ def test_a_machine_that_breaks_a_rule_is_not_proven(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(machine, "FrameRun", type("Breaks", (Liar,), rule))
 
     assert bench().broken(bench().hints(make())) is not None
+
+
+def changed(hints: Hints, at: int, **fields: object) -> Hints:
+    """Other choices for one stretch."""
+    stretches = list(hints.stretches)
+    stretch = stretches[at]
+    assert stretch is not None
+    stretches[at] = replace(stretch, **fields)  # type: ignore[arg-type]
+    return replace(hints, stretches=stretches)
+
+
+def test_another_frame_cannot_go_on() -> None:
+    """Behind a frame that ended, behind an answer, behind a REVERT: who goes on is who waits for that."""
+    story = deep("RETLO r1, 0\nOUT r1, r1, 0\nRETURN 1", FAILS)
+    story.call()
+    story.answer(words(1))
+    story.go_on(opener=0)
+    hints = bench().hints(story)
+    openings = [stretch.opening.name for stretch in hints.stretches if stretch]
+    assert openings == ["TRIGGER", "INNER", "INNER", "ANSWER", "BACK", "UNWIND"]
+    for at, goes_on in ((3, 2), (4, 1), (5, 0)):
+        stretch = hints.stretches[at]
+        assert stretch is not None
+        assert stretch.resumes == goes_on
+        for other in range(at):
+            lie = changed(hints, at, resumes=other)
+            assert (bench().broken(lie) is None) == (other == goes_on)
+    for opener in (None, 0, 1, 3, 4):
+        assert bench().broken(changed(hints, 5, opener=opener)) is not None
+    for unit in (None, 1):
+        assert bench().broken(changed(hints, 5, reverted=unit)) is not None
+    for unhashed in range(3):
+        waiting = [None if at == unhashed else at for at in hints.waiting]
+        assert bench().broken(replace(hints, waiting=waiting)) is not None
