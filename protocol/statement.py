@@ -51,14 +51,8 @@ TIER_M: Final = Tier(name="M", number=1, entries=8, data_words=9)
 TIER_L: Final = Tier(name="L", number=2, entries=16, data_words=16)
 TIER_XL: Final = Tier(name="XL", number=3, entries=32, data_words=16)
 TIERS: Final = (TIER_S, TIER_M, TIER_L, TIER_XL)
-PROVABLE_KINDS: Final = (
-    ActionKind.CALL,
-    ActionKind.TRY_CALL,
-    ActionKind.RESULT,
-    ActionKind.REVERT,
-    ActionKind.REVERT_CONTINUE,
-)
-"""Kinds that have a statement: what circuits give a meaning to. All others are laid out, but refused."""
+PROVABLE_KINDS: Final = tuple(ActionKind)
+"""Kinds that have a statement: what circuits give a meaning to. Any other would be laid out, but refused."""
 PROVABLE_SCOPES: Final = True
 """Whether actions with a scope have one."""
 

@@ -96,7 +96,7 @@ class DeployEnd:
     whole: Expr
     """1 if that was the last part: the account's code hash becomes `leaf[0]`."""
     answer: tuple[Expr, Expr, Expr, Expr]
-    """hi and lo of the two words that answer: the address, and how many instructions are there."""
+    """hi and lo of the two words that answer: the address, and how many instructions are there; zeros if refused."""
 
 
 def deploy(b: Builder, call: DeployCall, *, code_hash: Expr, leaf: tuple[Expr, Expr]) -> DeployEnd:
@@ -139,5 +139,5 @@ def deploy(b: Builder, call: DeployCall, *, code_hash: Expr, leaf: tuple[Expr, E
         deployed=deployed,
         leaf=(running, call.count * (1 << 32) + there),
         whole=b.mul(deployed, ends),
-        answer=(*call.halves, 0, there),
+        answer=(b.mul(deployed, call.halves[0]), b.mul(deployed, call.halves[1]), 0, b.mul(deployed, there)),
     )

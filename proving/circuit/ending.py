@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from protocol.constants import ADDRESS_BITS, ENDPOINT_BITS
+from proving.circuit.admission import body_call
 from proving.circuit.bits import flags, from_bits, is_zero, raw_bits, select, weighted
 from proving.circuit.builder import Builder, Expr, plus, value
 from proving.circuit.compare import CANONICAL_BITS, at_most
@@ -24,8 +25,8 @@ from proving.circuit.stretch import OpenStretch, Place
 
 _CALLED = 16
 _CHILD = 32
-_ICALLED = 2
-"""Origin of a frame that ICALL began."""
+_TRANSACTED, _ICALLED = 1, 2
+"""Origins of frames: begun by a transaction, and by ICALL."""
 _WAITS_XTRY, _WAITS_ICALL = 4, 8
 _MAX_DEPTH = 7
 _SCOPE_BITS = 32
@@ -81,7 +82,11 @@ class CloseStretch:
             pc=self.last.pc,
             steps=self.steps,
             scope=self.scope,
-            meta=self.opened.inside * _ICALLED + waits + self.called * _CALLED + self.children * _CHILD,
+            meta=self.opened.transacted * _TRANSACTED
+            + self.opened.inside * _ICALLED
+            + waits
+            + self.called * _CALLED
+            + self.children * _CHILD,
             registers=self.last.registers,
             parent=self.parent,
         )
@@ -133,12 +138,17 @@ def close_stretch(
     b.enforce(1 - is_zero(b, last.sent), 1 - stretch.account, 0)
     funded = at_most(b, last.sent, stretch.balance)
     shallow = 1 - is_zero(b, books.weight - (1 << _SCOPE_BITS * _MAX_DEPTH))
+    if stretch.admission.possible:
+        # A forced transaction ends here.
+        outgoing = b.mul(outgoing, 1 - stretch.confined)
     suspended, icalls = b.mul(outgoing, funded), b.mul(b.mul(inside, shallow), funded)
     if behind is None:
         b.equal(suspended, 0)
         b.equal(icalls, 0)
-    succeeded = last.returns + stretch.no_code
-    failed = last.reverts + last.trap + (calls - suspended - icalls) + stretch.failed_result
+    deployment, admission = stretch.deployment, stretch.admission
+    succeeded = last.returns + stretch.no_code + deployment.deployed
+    refused = deployment.deploys - deployment.deployed
+    failed = last.reverts + last.trap + (calls - suspended - icalls) + stretch.failed_result + refused
     # A frame that ICALL began answers its caller.
     over = succeeded + failed
     within = b.mul(stretch.inside, over) if earlier else 0
@@ -152,6 +162,10 @@ def close_stretch(
     else:
         b.equal(behind.inner, icalls)
         b.equal(behind.back, pops)
+    if admission.possible:
+        b.equal(behind.body if behind else 0, admission.goes)
+        # A body that has called out and fails has to say REVERT, for which there is no unit.
+        b.enforce(b.mul(stretch.transacted, failed), books.called, 0)
 
     following = [plus(b.mul(x, y) for x, y in zip(ends, column, strict=False)) for column in _next_columns(entries)]
     words = len(frame.arguments) // 2
@@ -167,12 +181,14 @@ def close_stretch(
         low=following[7 + words :],
     )
     tries, opaque = b.mul(suspended, last.tries), b.boolean(lambda: value(record.head) >> 9 & 1)
-    answer = (over - within) * RESULT + (failed - within_failed) * FAILED
+    # A transaction whose body does not begin has failed, but nothing is undone.
+    denied = admission.admits - admission.goes
+    answer = (over - within + denied) * RESULT + (failed - within_failed + denied) * FAILED
     b.equal(record.head, answer + tries * TRY + opaque * OPAQUE + reverts * REVERT)
     meta, data = _data(b, last, suspended, icalls, record.gas, opaque)
     target = b.mul_add(suspended + icalls, callee - frame.caller, frame.caller)
     sent = b.mul(suspended + icalls, last.sent)
-    leaves = [target, own, sent, meta, *data]
+    leaves = _said(b, stretch, over, [target, own, sent, meta, *data], rollup_id)
     # A REVERT says nothing but its scope.
     itself = b.mul(reverts, rollup_id) * (1 << ADDRESS_BITS) if can_revert and earlier else 0
     said = [record.target - itself, record.source - itself, record.value, record.meta, *record.high, *record.low]
@@ -214,6 +230,25 @@ def close_stretch(
     )
 
 
+def _said(b: Builder, stretch: OpenStretch, over: Expr, leaves: Sequence[Expr], rollup_id: Expr) -> list[Expr]:
+    """What a stretch sends, where it is about a transaction or a deployment; else as it is."""
+    said = list(leaves)
+    if stretch.admission.possible:
+        call = body_call(stretch.admission, stretch.came.meta, stretch.came.words, rollup_id)
+        said = [x + b.mul(stretch.admission.goes, y) for x, y in zip(said, call, strict=True)]
+        # The RESULT of a transaction goes from nowhere to nowhere.
+        ended = b.mul(stretch.transacted, over)
+        said[0] = said[0] - b.mul(ended, stretch.frame.caller)
+        said[1] = said[1] - b.mul(ended, stretch.frame.address)
+    if stretch.deployment.possible:
+        words = (len(said) - 4) // 2
+        high0, low0, high1, low1 = (b.mul(stretch.deployment.deployed, x) for x in stretch.deployment.answer)
+        said[3] = said[3] + stretch.deployment.deployed * (64 << 32)
+        for at, x in ((4, high0), (5, high1), (4 + words, low0), (5 + words, low1)):
+            said[at] = said[at] + x
+    return said
+
+
 def _next_columns(entries: Sequence[OpenEntry]) -> list[tuple[Expr, ...]]:
     return list(zip(*(entry.words.next.wires() for entry in entries), strict=True))
 
@@ -223,6 +258,7 @@ def _books(b: Builder, stretch: OpenStretch, last: StretchRows, earlier: Sequenc
     if not earlier:
         return _Books(steps=last.steps, called=0, children=0, scope=0, weight=1, parent=stretch.frames, rooted=1)
     place, before = stretch.place, earlier[-1]
+    begun = stretch.trigger + place.body
 
     def kept(column: Sequence[Expr]) -> Expr:
         return select(b, stretch.resumes, column)
@@ -235,14 +271,16 @@ def _books(b: Builder, stretch: OpenStretch, last: StretchRows, earlier: Sequenc
         steps=b.define(b.mul(1 - place.back, steps) + b.mul(place.goes_on, before.steps) + last.steps),
         called=called + ended - b.mul(called, ended),
         children=kept([s.children for s in earlier]) + ended,
-        scope=kept([s.scope for s in earlier]) + b.mul(place.inner, deeper),
+        # The body of a transaction has scope [0].
+        scope=kept([s.scope for s in earlier]) + b.mul(place.inner, deeper) + place.body * _LENGTH,
         weight=kept([s.weight for s in earlier])
         + stretch.trigger
+        + place.body * (1 << _SCOPE_BITS)
         + b.mul(place.inner, before.weight) * (1 << _SCOPE_BITS),
         parent=kept([s.parent for s in earlier])
         + b.mul(stretch.trigger, stretch.frames)
         + b.mul(place.inner, before.frame_hash),
-        rooted=kept([s.rooted for s in earlier]) + stretch.trigger + b.mul(place.inner, before.hashed),
+        rooted=kept([s.rooted for s in earlier]) + begun + b.mul(place.inner, before.hashed),
     )
 
 

@@ -15,6 +15,7 @@ from proving.circuit.poseidon import poseidon
 
 TRY = 1
 RESULT = 2
+L2TX = 3
 FAILED = 256
 OPAQUE = 512
 REVERT = 4
@@ -86,6 +87,7 @@ class OpenEntry:
     words: EntryWords
     enabled: Expr
     call: Expr
+    l2tx: Expr
     answer: Expr
     """RESULT."""
     failed: Expr
@@ -100,13 +102,14 @@ class OpenEntry:
 
 
 def open_entry(
-    b: Builder, *, words: EntryWords, enabled: Expr, first: bool, unwinds: bool, hint: EntryHint | None
+    b: Builder, *, words: EntryWords, enabled: Expr, first: bool, unwinds: bool, transacts: bool, hint: EntryHint | None
 ) -> OpenEntry:
     """Lay out what an entry starts from.
 
     Args:
         first: the first entry of a table answers nothing.
         unwinds: whether the circuit has room for reverted scopes.
+        transacts: whether the circuit has places for transactions.
     """
     trigger = words.trigger
 
@@ -115,7 +118,8 @@ def open_entry(
 
     opaque = b.boolean(lambda: head(TRY + OPAQUE))
     trying = b.boolean(lambda: head(TRY, TRY + OPAQUE))
-    call: Expr = enabled
+    l2tx = b.boolean(lambda: head(L2TX)) if transacts else 0
+    call: Expr = enabled - l2tx
     result: Expr = 0
     failure: Expr = 0
     unwind: Expr = 0
@@ -124,11 +128,11 @@ def open_entry(
         result, failure = b.boolean(lambda: head(RESULT)), b.boolean(lambda: head(RESULT + FAILED))
         if unwinds:
             unwind = b.boolean(lambda: head(REVERT_CONTINUE))
-    b.equal(call + result + failure + unwind, enabled)
+    b.equal(call + l2tx + result + failure + unwind, enabled)
     b.enforce(trying, 1 - call, 0)
     b.enforce(opaque, 1 - trying, 0)
     calls, answers = trying * TRY + opaque * OPAQUE, (result + failure) * RESULT + failure * FAILED
-    b.equal(trigger.head, calls + answers + unwind * REVERT_CONTINUE)
+    b.equal(trigger.head, calls + answers + l2tx * L2TX + unwind * REVERT_CONTINUE)
 
     tree, following, frames = b.choices(
         3, lambda: (hint.tree_root, hint.next_index, hint.frames) if hint else (0, 0, 0)
@@ -141,6 +145,7 @@ def open_entry(
         words=words,
         enabled=enabled,
         call=call,
+        l2tx=l2tx,
         answer=result + failure,
         failed=failure,
         unwind=unwind,

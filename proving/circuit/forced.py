@@ -1,8 +1,8 @@
 """Entries of the forced queue (SPEC §4.9): whose turn it is, and when nothing but the cursor changes.
 
 An L2TX with gas 0 has an entry only if it is taken. One with gas 1 + i has one entry whatever it is, if i is the
-cursor: what the transaction does, or the skip. Which of the two follows from wires that are provable either way, so no
-prover can skip a transaction that is one.
+cursor: what the transaction does, or the skip. Which of the two follows from a verdict that is provable either way, so
+no prover can skip a transaction that is one.
 """
 
 from __future__ import annotations
@@ -35,14 +35,12 @@ def take_turn(b: Builder, *, used: Expr, gas: Expr, cursor: Expr) -> Turn:
     return Turn(forced=forced, cursor_after=cursor + 1)
 
 
-def is_skipped(b: Builder, *, used: Expr, forced: Expr, taken: Expr, left: Expr) -> Expr:
-    """1 if an L2TX is skipped. An ordinary one that is not taken has no entry, so it is refused here.
+def require_taken(b: Builder, *, used: Expr, forced: Expr, taken: Expr) -> None:
+    """An ordinary transaction that is not taken has no entry; a forced one is skipped then, and only then.
 
     Args:
         used: 1 if there is an L2TX.
         forced: of `take_turn`.
-        taken: 1 if its body begins.
-        left: 1 if the body ended in a call out of the rollup, and so not in a RESULT.
+        taken: 1 if it is one, with the right nonce and its fee.
     """
     b.enforce(used - forced, 1 - taken, 0)
-    return b.mul(forced, 1 - b.mul(taken, 1 - left))

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
-from protocol.constants import MIN_TREE_DEPTH
+from protocol.constants import ADDRESS_BITS, MIN_TREE_DEPTH
 from protocol.vm.isa import Op
 from protocol.vm.poseidon import P
 from protocol.vm.state import account_key, storage_key
 from protocol.vm.state_tree import Leaf, StateTree
 from proving.circuit.errors import check
 from proving.circuit.merkle import PathHint
+from proving.circuit.serving import Access
 from proving.circuit.stretch import Opening
 from proving.circuit.tiers import Shape
 from proving.circuit.tree_unit import Kind, Role, TreeHint, UnitHint
@@ -42,6 +43,34 @@ class Cell:
     last: tuple[int, int]
     """v0, v1 in the tree after the stretch; meaningful for HIT and LOW."""
     writes: bool
+    claim: int | None = None
+    """Number of the claim among all; None for an account or a slot."""
+
+
+def claimed(stretch: int, first: int, accesses: Sequence[Access], tree: StateTree) -> list[Cell]:
+    """Cells of claims.
+
+    Args:
+        first: number of the first claim of the place that serves the stretch.
+        tree: on which the stretch starts.
+    """
+    cells = []
+    for access in accesses:
+        found = tree.open(access.key).found
+        cells.append(
+            Cell(
+                stretch=stretch,
+                is_account=False,
+                is_payer=False,
+                slot=0,
+                key=access.key,
+                kind=Kind.HIT if found else Kind.ABSENT if access.after is None else Kind.LOW,
+                last=access.found if access.after is None else access.after,
+                writes=access.after is not None,
+                claim=first + access.claim,
+            )
+        )
+    return cells
 
 
 def touched(place: int, piece: Piece) -> list[Cell]:
@@ -54,6 +83,8 @@ def touched(place: int, piece: Piece) -> list[Cell]:
 
 def needs_account(piece: Piece) -> bool:
     """Whether a tree unit shows the account of a stretch: for a fresh frame, and where its balance matters."""
+    if piece.deploys:
+        return False
     if piece.fresh or piece.returned:
         return True
     steps = piece.stretch.steps
@@ -65,20 +96,20 @@ def needs_account(piece: Piece) -> bool:
 
 def pays(piece: Piece) -> bool:
     """Whether the account of the stretch before pays for what is called."""
-    return piece.opening is Opening.INNER and piece.frame.value > 0 and _payer(piece) != piece.frame.address
+    called = piece.opening in (Opening.INNER, Opening.BODY) and not piece.deploys
+    return called and piece.frame.value > 0 and _payer(piece) != piece.frame.address
 
 
 def _payer(piece: Piece) -> int:
-    caller = piece.frame.parent
-    assert caller is not None
-    return caller.address
+    return piece.frame.caller % (1 << ADDRESS_BITS)
 
 
 def _account_cell(place: int, piece: Piece, *, payer: bool) -> Cell:
     frame = piece.frame
     key = account_key(_payer(piece) if payer else frame.address)
     before = piece.tree.open(key)
-    came = 0 if piece.opening is Opening.INNER and not pays(piece) else frame.value if piece.fresh else piece.returned
+    called = piece.opening in (Opening.INNER, Opening.BODY)
+    came = 0 if called and not pays(piece) else frame.value if piece.fresh else piece.returned
     change = -frame.value if payer else came - piece.sent
     kind = Kind.HIT if before.found else Kind.LOW if came else Kind.ABSENT
     v0, v1 = before.values
@@ -215,6 +246,7 @@ def unit_hints(
             is_payer=cell.is_payer,
             slot=cell.slot,
             leaf=_content(opening.leaf),
+            claim=cell.claim,
         )
         put(hint, tree, opening.index)
         if reads or cell.kind is Kind.ABSENT:
@@ -226,7 +258,9 @@ def unit_hints(
         trees[cell.stretch], insertion = tree.insert(cell.key, *cell.last)
         check_depth(trees[cell.stretch])
         new = insertion.new
-        fill = replace(hint, kind=Kind.NEW, is_account=False, is_payer=False, slot=0, leaf=_content(new.new))
+        fill = replace(
+            hint, kind=Kind.NEW, is_account=False, is_payer=False, slot=0, leaf=_content(new.new), claim=None
+        )
         put(fill, new.before, new.index)
 
     blocks = {leaf >> 2 * shape.block_levels for leaf in leaves} or {0}

@@ -9,6 +9,7 @@ API:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from protocol.constants import NONE
 from protocol.errors import RuleError
@@ -18,18 +19,21 @@ from protocol.types import RollupId
 from protocol.vm.execution import Outcome
 from protocol.vm.isa import Op, Program
 from protocol.vm.machine import EntryRun, run_entry
-from protocol.vm.state import VmState, frames_hash
+from protocol.vm.state import Origin, VmState, frames_hash
+from proving.circuit.admission import DeploymentHint
 from proving.circuit.entry import EntryHint
 from proving.circuit.errors import ClaimMismatch, TierExceeded, check
 from proving.circuit.list_hash import CHUNK
 from proving.circuit.operations import CODES, GROUP_OF, GROUPS
-from proving.circuit.placing import allot, check_depth, needs_account, pays, touched, unit_hints
+from proving.circuit.placing import Cell, allot, check_depth, claimed, needs_account, pays, touched, unit_hints
+from proving.circuit.services import DEPLOYMENT_CLAIMS, TRANSACTION_CLAIMS, ServiceHint
+from proving.circuit.serving import arrived
 from proving.circuit.stretch import Opening, StretchHint
 from proving.circuit.table_vm import Hints
 from proving.circuit.tiers import Shape
 from proving.circuit.unrolling import Piece, came, unroll, waiting_pieces
 
-_UNPROVEN = (Outcome.UNFUNDED, Outcome.DEPLOYED, Outcome.REFUSED, Outcome.SKIP)
+_UNPROVEN = (Outcome.UNFUNDED,)
 _WORD_READS = (Op.ARGHI, Op.ARGLO, Op.RETHI, Op.RETLO, Op.OUT)
 
 
@@ -92,6 +96,8 @@ def _programs(pieces: Sequence[Piece]) -> list[Program]:
 def _check_piece(shape: Shape, piece: Piece) -> None:
     limit, outcome = shape.tier.data_words, piece.stretch.outcome
     check("TIER_OUTCOME", f"calls that end as {outcome.value}", int(outcome in _UNPROVEN), 0)
+    undone = piece.reverts and piece.frame.origin is Origin.L2TX
+    check("TIER_OUTCOME", "transactions that are reverted after a call", int(undone), 0)
     check_depth(piece.tree)
     for step in piece.stretch.steps:
         op = Op(step.instruction.op)
@@ -134,7 +140,7 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
     Raises:
         TierExceeded: TIER_ENTRIES, TIER_KIND, TIER_SCOPE, TIER_DATA, TIER_ROWS, TIER_PROGRAMS, TIER_PROGRAM,
             TIER_HASHES, TIER_INTEGERS, TIER_WRITES, TIER_READS, TIER_BLOCK, TIER_DEPTH, TIER_SUSPENDED, TIER_OPERATION,
-            TIER_OUTCOME, TIER_STRETCHES, TIER_FRAMES, TIER_REVERTS.
+            TIER_OUTCOME, TIER_STRETCHES, TIER_FRAMES, TIER_REVERTS, TIER_TRANSACTIONS, TIER_DEPLOYMENTS.
     """
     try:
         statement = words(core, rollup_id, shape.tier)
@@ -170,18 +176,27 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
     check("TIER_INTEGERS", "different products, quotients, shifts and the like", len(integers), shape.integers)
 
     cells = [cell for at, piece in enumerate(pieces) for cell in touched(at, piece)]
+    services, deployments, served = _services(shape, pieces)
+    cells += served
     allotted = allot(shape, cells)
     units, tree = unit_hints(shape, allotted, pieces)
     slots: list[dict[int, int]] = [{} for _ in range(shape.stretches)]
     for number, cell in enumerate(allotted):
-        if cell is not None and not cell.is_account and not cell.is_payer:
+        if cell is not None and not cell.is_account and not cell.is_payer and cell.claim is None:
             slots[cell.stretch][cell.slot] = number
     entries = [
         EntryHint(tree_root=run.pre.tree.root, next_index=run.pre.tree.next_index, frames=frames_hash(run.pre.frames))
         for run in runs
     ]
     sizes = rollup_id, shape.tier.data_words
-    stretches = [_stretch_hint(pieces, at, waiting, reverted, *sizes) for at in range(len(pieces))]
+    stretches = [
+        replace(
+            _stretch_hint(pieces, at, waiting, reverted, *sizes),
+            admission=piece.admission.hint if piece.admission else None,
+            deployment=deployments.get(at),
+        )
+        for at, piece in enumerate(pieces)
+    ]
     unused: list[None] = [None] * (shape.stretches - len(pieces))
     runs_of = (numbers[piece.stretch.program.code_hash] if piece.stretch.program else None for piece in pieces)
     return Hints(
@@ -195,11 +210,41 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
         stretches=[*stretches, *unused],
         waiting=[*waiting, *[None] * (shape.waiting - len(waiting))],
         reverted=[*reverted, *[None] * (shape.reverts - len(reverted))],
+        services=services,
         units=units,
         tree=tree,
         cells=slots,
         segments=segments,
     )
+
+
+def _services(
+    shape: Shape, pieces: Sequence[Piece]
+) -> tuple[list[ServiceHint | None], dict[int, DeploymentHint], list[Cell]]:
+    """Give each admission and each deployment a place.
+
+    Returns:
+        For each place whom it serves; how deployments come out; the cells of all claims.
+    """
+    admissions = [(at, piece.admission) for at, piece in enumerate(pieces) if piece.admission is not None]
+    check("TIER_TRANSACTIONS", "transactions in one table", len(admissions), shape.transactions)
+    arrivals = [(at, arrived(piece.frame, piece.tree)) for at, piece in enumerate(pieces) if piece.deploys]
+    check("TIER_DEPLOYMENTS", "parts of programs in one table", len(arrivals), shape.deployments)
+    hints: list[ServiceHint | None] = []
+    cells: list[Cell] = []
+    first = 0
+    for served, places, size in (
+        (admissions, shape.transactions, TRANSACTION_CLAIMS),
+        (arrivals, shape.deployments, DEPLOYMENT_CLAIMS),
+    ):
+        for at, service in served:
+            found = {access.claim: access.found for access in service.accesses}
+            hints.append(ServiceHint(stretch=at, found=[found.get(i, (0, 0)) for i in range(size)]))
+            cells += claimed(at, first, service.accesses, pieces[at].tree)
+            first += size
+        hints += [None] * (places - len(served))
+        first += size * (places - len(served))
+    return hints, {at: arrival.hint for at, arrival in arrivals}, cells
 
 
 def _stretch_hint(
@@ -211,7 +256,7 @@ def _stretch_hint(
     words: int,
 ) -> StretchHint:
     piece = pieces[at]
-    stated = piece.opening in (Opening.TRIGGER, Opening.ANSWER)
+    stated = piece.opening in (Opening.TRIGGER, Opening.ANSWER, Opening.ADMIT)
     known = piece.suspended.hash if piece.suspended is not None and at in waiting else 0
     if at in reverted:
         known = frames_hash(piece.run.post.frames)

@@ -6,7 +6,11 @@ An entry is one stretch or several, one behind the other. How a stretch opens:
 - ANSWER   the entry's RESULT lets the frame go on that an earlier stretch suspended;
 - INNER    a fresh frame, begun by the ICALL with which the stretch before ended;
 - BACK     the frame of the stretch before has ended, and its caller goes on;
-- UNWIND   the entry's REVERT_CONTINUE ends a frame whose scope was reverted, and its caller goes on.
+- UNWIND   the entry's REVERT_CONTINUE ends a frame whose scope was reverted, and its caller goes on;
+- ADMIT    the entry's L2TX is judged, nothing runs (`admission.py`);
+- BODY     a fresh frame, begun by the transaction that the stretch before has admitted.
+
+A stretch that begins a frame at DEPLOYER runs nothing, either.
 
 `open_stretch` says which, and takes a frame that goes on from the wires of the stretch that suspended it. What comes in
 with it are words of the statement or what the stretch before sent: `close_stretch` reads the last step and ties them.
@@ -20,9 +24,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 from protocol.constants import ADDRESS_BITS, DEPLOYER
 from protocol.constants import FIELD_ORDER as R
+from proving.circuit.admission import (
+    NO_ADMISSION,
+    NO_DEPLOYMENT,
+    Admission,
+    AdmissionHint,
+    Deployment,
+    DeploymentHint,
+    open_admission,
+    open_deployment,
+)
 from proving.circuit.bits import flags, is_zero
 from proving.circuit.builder import Builder, Expr, plus, value
 from proving.circuit.entry import OpenEntry
@@ -37,6 +52,12 @@ class Opening(IntEnum):
     INNER = 2
     BACK = 3
     UNWIND = 4
+    ADMIT = 5
+    BODY = 6
+
+
+_FIRST: Final = (Opening.TRIGGER, Opening.ANSWER, Opening.UNWIND, Opening.ADMIT)
+"""What an entry can open with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +92,10 @@ class StretchHint:
     """For UNWIND: the unit that holds the REVERT."""
     opener: int | None
     """For UNWIND: the stretch that waited when the pre-root was made."""
+    admission: AdmissionHint | None = None
+    """For ADMIT."""
+    deployment: DeploymentHint | None = None
+    """For a call to DEPLOYER."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,11 +126,12 @@ class Place:
     """The same where it is the first, from the second entry on; None for the first stretch, which starts the first."""
     inner: Expr
     back: Expr
+    body: Expr
 
     @property
     def goes_on(self) -> Expr:
         """1 if it is not the first of its entry."""
-        return self.inner + self.back
+        return self.inner + self.back + self.body
 
 
 @dataclass(slots=True, kw_only=True)
@@ -164,6 +190,12 @@ class OpenStretch:
     """Value that comes back."""
     credit: Expr
     """Value that comes to the account in all."""
+    admission: Admission
+    deployment: Deployment
+    transacted: Expr
+    """1 if a transaction began the frame."""
+    confined: Expr
+    """1 if the entry is a forced transaction."""
     balance: Expr = 0
     """Of the account, the credit included; 0 if no tree unit holds it. Known once units are open."""
 
@@ -175,7 +207,12 @@ class OpenStretch:
     @property
     def fresh(self) -> Expr:
         """1 if a frame begins."""
-        return self.trigger + self.place.inner
+        return self.trigger + self.place.inner + self.place.body
+
+    @property
+    def address(self) -> Expr:
+        """Of its account; for an admission that of the signer, who pays for what comes behind."""
+        return self.frame.address + self.admission.sender
 
     @property
     def inside(self) -> Expr:
@@ -195,15 +232,18 @@ def open_stretch(
     earlier: Sequence[OpenStretch],
     rollup_id: Expr,
     reverts: int,
+    transacts: bool,
+    deploys: bool,
     hint: StretchHint | None,
 ) -> OpenStretch:
     """Lay out what the next stretch starts from.
 
     Args:
         reverts: units that hold a REVERT.
+        transacts, deploys: whether the circuit has places for transactions, and for deployments.
     """
     own = rollup_id * (1 << ADDRESS_BITS)
-    place = _place(b, len(entries), earlier, hint)
+    place = _place(b, len(entries), earlier, transacts, hint)
 
     def stated_of(column: Sequence[Expr]) -> Expr:
         return at_starts(b, place.starts, column)
@@ -241,7 +281,16 @@ def open_stretch(
     resumes, number = _resumed(b, place, answer + unwind, earlier, hint)
     chain = _chain(b, place, resumes, earlier) if reverts else []
 
-    begins = trigger + place.inner
+    admission = NO_ADMISSION
+    if transacts:
+        admission = open_admission(
+            b,
+            admits=stated_of([entry.l2tx for entry in entries]),
+            gas=stated_of([t.gas for t in triggers]),
+            frames=frames,
+            hint=hint.admission if hint else None,
+        )
+    begins = trigger + place.inner + place.body
     words = len(triggers[0].high)
     selector, length = data_meta(b, coming.meta, words)
     (code_hash,) = b.choices(1, lambda: (hint.code_hash if hint else 0,))
@@ -256,14 +305,21 @@ def open_stretch(
         start_tree=tree_in,
         start_next=next_in,
     )
-    # DEPLOYER's calls have another meaning, which this circuit does not know.
-    _require_other(b, begins, fresh.address - DEPLOYER)
+    deployment = NO_DEPLOYMENT
+    if deploys:
+        # Calls to DEPLOYER have another meaning.
+        at_deployer = b.mul(begins, is_zero(b, fresh.address - DEPLOYER))
+        deployment = open_deployment(b, deploys=at_deployer, hint=hint.deployment if hint else None)
+        b.enforce(at_deployer, code_hash, 0)
+    else:
+        _require_other(b, begins, fresh.address - DEPLOYER)
+    runs = begins - deployment.deploys
     frame = continued(b, fresh, begins, resumes, [stretch.frame for stretch in earlier])
     # One wire: the same as the suspended frame's, or what the account leaf of a call says (the circuit ties that).
     for resume, stretch in zip(resumes, earlier, strict=True):
         b.enforce(resume, code_hash - stretch.frame.code_hash, 0)
     b.enforce(plus(place.of) - unwind, coming.target - frame.address - own, 0)
-    no_code = b.mul(begins, is_zero(b, code_hash))
+    no_code = b.mul(runs, is_zero(b, code_hash))
     succeeded: Expr = 0
     answers: list[Expr] = [0] * (2 * words)
     answer_length: Expr = 0
@@ -272,7 +328,8 @@ def open_stretch(
         resumed = answer + place.back + unwind
         answers = [b.mul(resumed, x) for x in coming.words]
         answer_length = b.mul(resumed, length)
-    account, pays, debit, returned = _value(b, begins, place.inner, coming, frame, earlier, hint)
+    value_in = b.mul(1 - deployment.deploys, coming.value) if deploys else coming.value
+    account, pays, debit, returned = _value(b, runs, place, value_in, frame, earlier, hint)
     b.enforce(account, 1 - plus(place.of), 0)
     return OpenStretch(
         place=place,
@@ -296,7 +353,7 @@ def open_stretch(
         next_in=next_in,
         frame=frame,
         no_code=no_code,
-        run=begins - no_code + answer - failed + seen + place.back + unwind,
+        run=runs - no_code + answer - failed + seen + place.back + unwind,
         answers=answers,
         answer_length=answer_length,
         succeeded=succeeded,
@@ -305,24 +362,39 @@ def open_stretch(
         debit=debit,
         returned=returned[0],
         credit=returned[1],
+        admission=admission,
+        deployment=deployment,
+        transacted=_transacted(b, place, resumes, earlier) if transacts else 0,
+        confined=_confined(b, place, admission, earlier) if transacts else 0,
     )
 
 
-def _place(b: Builder, entries: int, earlier: Sequence[OpenStretch], hint: StretchHint | None) -> Place:
+def _transacted(b: Builder, place: Place, resumes: Sequence[Expr], earlier: Sequence[OpenStretch]) -> Expr:
+    return place.body + plus(b.mul(x, stretch.transacted) for x, stretch in zip(resumes, earlier, strict=True))
+
+
+def _confined(b: Builder, place: Place, admission: Admission, earlier: Sequence[OpenStretch]) -> Expr:
+    return admission.forced + b.mul(place.goes_on, earlier[-1].confined) if earlier else admission.forced
+
+
+def _place(
+    b: Builder, entries: int, earlier: Sequence[OpenStretch], transacts: bool, hint: StretchHint | None
+) -> Place:
     """Which entry a stretch belongs to, and whether it is its first."""
     if not earlier:
-        return Place(of=[1], stays=[], starts=None, inner=0, back=0)
+        return Place(of=[1], stays=[], starts=None, inner=0, back=0, body=0)
     before = earlier[-1].place.of
     opening = None if hint is None else hint.opening
-    first = b.boolean(lambda: int(opening in (Opening.TRIGGER, Opening.ANSWER, Opening.UNWIND)))
+    first = b.boolean(lambda: int(opening in _FIRST))
     inner, back = b.boolean(lambda: int(opening is Opening.INNER)), b.boolean(lambda: int(opening is Opening.BACK))
-    b.enforce(first, inner + back, 0)
-    stays = [b.mul(inner + back, x) for x in before]
+    body = b.boolean(lambda: int(opening is Opening.BODY)) if transacts else 0
+    b.enforce(first, inner + back + body, 0)
+    stays = [b.mul(inner + back + body, x) for x in before]
     starts = [b.mul(first, x) for x in before[: entries - 1]]
     b.equal(plus(starts), first)
     count = 1 + len(starts)
     of = [plus(x) for x in zip([*stays, 0][:count], [0, *starts], strict=True)]
-    return Place(of=of, stays=stays, starts=starts, inner=inner, back=back)
+    return Place(of=of, stays=stays, starts=starts, inner=inner, back=back, body=body)
 
 
 def _resumed(
@@ -377,26 +449,27 @@ def _require_other(b: Builder, used: Expr, difference: Expr) -> None:
 
 def _value(
     b: Builder,
-    begins: Expr,
-    inner: Expr,
-    coming: Came,
+    runs: Expr,
+    place: Place,
+    value_in: Expr,
     frame: Frame,
     earlier: Sequence[OpenStretch],
     hint: StretchHint | None,
 ) -> tuple[Expr, Expr, Expr, tuple[Expr, Expr]]:
     """Whether tree units hold the account and the caller's, what it pays, what comes back, what comes in all."""
     account = b.boolean(lambda: int(hint is not None and hint.account))
-    b.enforce(1 - account, begins, 0)
+    b.enforce(1 - account, runs, 0)
     if not earlier:
-        return account, 0, 0, (0, coming.value)
+        return account, 0, 0, (0, value_in)
     pays = b.boolean(lambda: int(hint is not None and hint.pays))
-    moved = b.mul(inner, coming.value)
+    called = place.inner + place.body
+    moved = b.mul(called, value_in)
     # Who pays itself moves nothing.
-    debit = b.mul(moved, 1 - is_zero(b, frame.address - earlier[-1].frame.address))
-    b.enforce(pays, 1 - inner, 0)
+    debit = b.mul(moved, 1 - is_zero(b, frame.address - earlier[-1].address))
+    b.enforce(pays, 1 - called, 0)
     b.enforce(1 - pays, debit, 0)
     # What an XTRYV sent comes back if it failed.
     returned = b.hint(lambda: hint.returned if hint else 0)
-    credit = coming.value - moved + debit + returned
+    credit = value_in - moved + debit + returned
     b.enforce(1 - account, credit, 0)
     return account, pays, debit, (returned, credit)

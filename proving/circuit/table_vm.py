@@ -19,6 +19,7 @@ from protocol.constants import ADDRESS_BITS, INT_BITS, MIN_TREE_DEPTH, TAG_STATE
 from protocol.constants import FIELD_ORDER as R
 from proving.circuit.bits import flags, from_bits, raw_bits, select, to_bits, weighted
 from proving.circuit.builder import Builder, CompiledCircuit, Expr, compile_circuit, plus, total, value
+from proving.circuit.claims import Claim, claimed_ends, order_claims, tie_claims
 from proving.circuit.ending import (
     CloseStretch,
     chosen_end,
@@ -37,6 +38,7 @@ from proving.circuit.operations import CODES, unit_tag
 from proving.circuit.poseidon import poseidon
 from proving.circuit.program import PACKED, Code, Programs, load_programs
 from proving.circuit.rows import Common, RowPool, RowsHint, StretchRead, StretchRows
+from proving.circuit.services import ServiceHint, admit, orders, take_programs
 from proving.circuit.step import REGISTERS, Machine, StepHint, StepShape
 from proving.circuit.stretch import OpenStretch, StretchHint, open_stretch
 from proving.circuit.tiers import SHAPES, Shape
@@ -77,6 +79,8 @@ class Hints:
     """For each unit that hashes a frame the stretch that suspends it."""
     reverted: Sequence[int | None]
     """For each unit that holds a REVERT the stretch that leaves with it."""
+    services: Sequence[ServiceHint | None]
+    """For each place of a transaction, then for each of a deployment."""
     units: Sequence[UnitHint | None]
     """In the order of the shape's `roles`."""
     tree: TreeHint
@@ -104,12 +108,14 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> Late:
             enabled=enabled[place],
             first=place == 0,
             unwinds=shape.reverts > 0,
+            transacts=shape.transactions > 0,
             hint=hints.entries[place] if hints else None,
         )
         for place in range(shape.tier.entries)
     ]
     opened, numbers = _open_stretches(b, shape, entries, words[0], code.hashes, hints)
-    units = _open_units(b, shape, opened, hints)
+    claims = _claims(b, shape, opened, words, hints)
+    units = _open_units(b, shape, opened, claims, hints)
 
     zero = b.define(0)
     cells = Machine(
@@ -131,7 +137,7 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> Late:
     )
     rows, cells = pool.run(cells, zero)
     closed, reverted = _close_stretches(b, shape, entries, opened, rows, rollup_id, hints)
-    kept = _close_trees(b, shape, entries, units, cells, closed, hints)
+    kept = _close_trees(b, shape, entries, units, claims, cells, closed, hints)
     for at in range(1, len(closed)):
         # What the statement does not say came from the stretch before, or from the REVERT.
         stretch = opened[at]
@@ -156,7 +162,16 @@ def _open_stretches(
     for at in range(shape.stretches):
         hint = hints.stretches[at] if hints else None
         opened.append(
-            open_stretch(b, entries=entries, earlier=opened, rollup_id=rollup_id, reverts=shape.reverts, hint=hint)
+            open_stretch(
+                b,
+                entries=entries,
+                earlier=opened,
+                rollup_id=rollup_id,
+                reverts=shape.reverts,
+                transacts=shape.transactions > 0,
+                deploys=shape.deployments > 0,
+                hint=hint,
+            )
         )
         runs = flags(b, len(hashes), lambda at=at: hints.runs[at] if hints else None)  # type: ignore[misc]
         b.equal(plus(runs), opened[-1].run)
@@ -170,14 +185,34 @@ def _open_stretches(
     return opened, numbers
 
 
-def _open_units(b: Builder, shape: Shape, opened: Sequence[OpenStretch], hints: Hints | None) -> list[Unit]:
+def _claims(
+    b: Builder, shape: Shape, opened: Sequence[OpenStretch], words: Sequence[Expr], hints: Hints | None
+) -> list[Claim]:
+    """What admissions and deployments look at."""
+    none: list[ServiceHint | None] = [None] * (shape.transactions + shape.deployments)
+    served = list(hints.services) if hints else none
+    claims: list[Claim] = []
+    if shape.transactions:
+        claims += admit(b, opened, rollup_id=words[0], payee=words[2], hints=served[: shape.transactions])
+    if shape.deployments:
+        claims += take_programs(b, opened, hints=served[shape.transactions :])
+    return claims
+
+
+def _open_units(
+    b: Builder, shape: Shape, opened: Sequence[OpenStretch], claims: Sequence[Claim], hints: Hints | None
+) -> list[Unit]:
     """All tree units; each fresh frame has exactly one for its account, which shows code hash and balance."""
-    addresses = [stretch.frame.address for stretch in opened]
+    addresses = [stretch.address for stretch in opened]
+    claimed = [claim.key for claim in claims]
     units = [
-        open_unit(b, role, addresses=addresses, hint=hints.units[i] if hints else None)
+        open_unit(b, role, addresses=addresses, claimed=claimed, hint=hints.units[i] if hints else None)
         for i, role in enumerate(shape.roles)
     ]
     keep_cells_apart(b, units)
+    tie_claims(b, claims, units)
+    for group in orders(shape.transactions, shape.deployments):
+        order_claims(b, group, units)
     for at, stretch in enumerate(opened):
         b.equal(plus(unit.accounts[at] for unit in units), stretch.account)
         if at:
@@ -243,6 +278,7 @@ def _close_trees(
     shape: Shape,
     entries: Sequence[OpenEntry],
     units: Sequence[Unit],
+    claims: Sequence[Claim],
     cells: Machine,
     closed: Sequence[CloseStretch],
     hints: Hints | None,
@@ -264,7 +300,7 @@ def _close_trees(
     trees = close_units(
         b,
         units,
-        [CellEnd(value=v, type=t, present=p) for v, t, p in states],
+        claimed_ends(b, claims, units, [CellEnd(value=v, type=t, present=p) for v, t, p in states]),
         views,
         block_levels=shape.block_levels,
         tree_levels=MIN_TREE_DEPTH,

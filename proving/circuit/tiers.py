@@ -36,6 +36,10 @@ class Shape:
     """Pairs of tree units that can write: a pair for each insertion, one unit for each rewritten key."""
     readers: int
     """Tree units that only read; a spare writing unit can also read."""
+    transactions: int
+    """L2TX entries in one table."""
+    deployments: int
+    """Calls to DEPLOYER in one table."""
     block_levels: int
     """All leaves that a table touches lie in one aligned block of 4^block_levels places."""
 
@@ -58,6 +62,8 @@ SHAPE_S: Final = Shape(
     integers=6,
     pairs=4,
     readers=3,
+    transactions=0,
+    deployments=0,
     block_levels=8,
 )
 SHAPE_M: Final = Shape(
@@ -65,7 +71,7 @@ SHAPE_M: Final = Shape(
     stretches=10,
     waiting=4,
     reverts=2,
-    segments=16,
+    segments=14,
     segment_rows=8,
     programs=6,
     chunks=16,
@@ -73,6 +79,8 @@ SHAPE_M: Final = Shape(
     integers=8,
     pairs=5,
     readers=5,
+    transactions=1,
+    deployments=1,
     block_levels=8,
 )
 SHAPES: Final = {shape.tier.number: shape for shape in (SHAPE_S, SHAPE_M)}

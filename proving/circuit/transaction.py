@@ -38,7 +38,7 @@ class SignedTransaction:
     valid: Expr
     """1 if they are one, signed for this rollup; 0 if anything is wrong with them."""
     sender: Expr
-    """Address of the key."""
+    """Address of the key; 0 if not valid."""
     fee: Expr
     """Below 2^128, valid or not."""
     nonce: Expr
@@ -87,9 +87,10 @@ def read_transaction(
     sender = from_bits(b.stamp(CANONICAL_BITS, [b.define(digest)])[:ADDRESS_BITS])
     right = b.mul(is_below_power(b, low[4], 32), is_below_power(b, high[5], ADDRESS_BITS - INT_BITS))
     known = b.mul(plus(counts), 1 - is_zero(b, domain))
+    valid = b.mul(b.mul(right, known), signed.valid)
     return SignedTransaction(
-        valid=b.mul(b.mul(right, known), signed.valid),
-        sender=sender,
+        valid=valid,
+        sender=b.mul(valid, sender),
         fee=high[3],
         nonce=low[3],
         value=high[4],
@@ -139,13 +140,15 @@ class Taken:
     """What a transaction does before its body begins. The signer's leaf is looked at if it is valid."""
 
     taken: Expr
-    """1 if the body begins: then both leaves change as below."""
+    """1 if it is done: then both leaves change as below."""
     signer_after: Expr
     """First word of the signer's leaf then."""
     pays: Expr
     """1 if the recipient's leaf is looked at: nonce and balance are right, and the fee is not 0 and for another."""
     recipient_after: Expr
     """First word of that leaf then, if it is looked at."""
+    funded: Expr
+    """1 if it is taken and the signer then has the value that it sends: only then does the body begin."""
 
 
 def take_transaction(b: Builder, signed: SignedTransaction, *, signer: Expr, payee: Expr, recipient: Expr) -> Taken:
@@ -160,8 +163,10 @@ def take_transaction(b: Builder, signed: SignedTransaction, *, signer: Expr, pay
     is_next = b.mul(is_zero(b, signed.nonce - before.nonce), 1 - is_zero(b, before.nonce - _LAST_NONCE))
     charged = b.mul(b.mul(signed.valid, is_next), at_most(b, signed.fee, before.balance))
     moved = b.mul(signed.fee, 1 - is_zero(b, signed.sender - payee))
+    taken = b.mul(charged, at_most(b, signed.fee, _LIMIT - 1 - fed.balance))
     return Taken(
-        taken=b.mul(charged, at_most(b, signed.fee, _LIMIT - 1 - fed.balance)),
+        taken=taken,
+        funded=b.mul(taken, at_most(b, signed.value, b.mul(charged, before.balance - moved))),
         signer_after=signer + _LIMIT - moved,
         pays=b.mul(charged, 1 - is_zero(b, moved)),
         recipient_after=recipient + moved,

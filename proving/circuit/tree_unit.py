@@ -69,6 +69,8 @@ class UnitHint:
     """Storage slot; 0 for an account."""
     leaf: tuple[int, int, int, int]
     """key, nextKey, v0, v1 of the leaf before; of the new leaf for NEW."""
+    claim: int | None = None
+    """Number of the claim that it holds (`claims.py`)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,15 +95,20 @@ class Unit:
     """For each stretch: 1 if this is a storage cell of it."""
     accounts: list[Expr]
     """For each stretch: 1 if this is its account."""
+    claims: list[Expr]
+    """For each claim: 1 if it holds that."""
     payers: list[Expr]
     """For each stretch from the second: 1 if this is the account of the one before, which pays; empty for a reader."""
 
 
-def open_unit(b: Builder, role: Role, *, addresses: Sequence[Expr], hint: UnitHint | None) -> Unit:
+def open_unit(
+    b: Builder, role: Role, *, addresses: Sequence[Expr], claimed: Sequence[Expr] = (), hint: UnitHint | None
+) -> Unit:
     """The front half of a unit: kind, owner, key, and what the leaf says about the key.
 
     Args:
         addresses: of the accounts that the stretches run for.
+        claimed: keys of claims.
         hint: None if unused or while recording.
     """
     kinds = KINDS[role]
@@ -123,13 +130,21 @@ def open_unit(b: Builder, role: Role, *, addresses: Sequence[Expr], hint: UnitHi
     has_key = kind[Kind.HIT] + kind[Kind.ABSENT] + kind[Kind.LOW]
     b.enforce(is_account, 1 - has_key, 0)
     (slot,) = b.choices(1, lambda: (hint.slot if hint else 0,))
-    b.enforce(is_account, slot, 0)
+    claims = flags(b, len(claimed), lambda: hint.claim if hint else None)
+    is_claim = plus(claims)
+    if claims:
+        b.enforce(is_claim, is_claim - 1, 0)
+        # A claim is a cell, and no other.
+        b.enforce(is_claim, 1 - has_key + is_account, 0)
+    b.enforce(is_account + is_claim, slot, 0)
 
     payers = [b.mul(owner, is_payer) for owner in owners[1:]] if role is not Role.READ else []
     before = select(b, payers, [x - y for x, y in zip(addresses[:-1], addresses[1:], strict=True)]) if payers else 0
     address = b.define(select(b, owners, addresses) + before)
     namespace = b.define(1 + is_account)
     (key,) = b.stamp(poseidon(3), [namespace, address, slot])
+    if claims:
+        key = b.define(b.mul(1 - is_claim, key) + select(b, claims, claimed))
     leaf = b.choices(4, lambda: hint.leaf if hint else (0, 0, 0, 0))
     b.enforce(kind[Kind.HIT], leaf[0] - key, 0)
     if role is not Role.SECOND:
@@ -153,7 +168,8 @@ def open_unit(b: Builder, role: Role, *, addresses: Sequence[Expr], hint: UnitHi
         key=key,
         leaf=leaf,
         start=(b.mul(kind[Kind.HIT], leaf[2]), b.mul(kind[Kind.HIT], leaf[3])),
-        cells=[b.mul(owner, has_key - is_account) for owner in owners],
+        cells=[b.mul(owner, has_key - is_account - is_claim) for owner in owners],
+        claims=claims,
         accounts=[b.mul(owner, own_account) for owner in owners],
         payers=payers,
     )

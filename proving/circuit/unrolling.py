@@ -11,14 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from protocol.actions import ActionKind
+from protocol.constants import DEPLOYER
 from protocol.statement import own_entries
 from protocol.table import Core
 from protocol.types import Address, endpoint
 from protocol.vm.execution import Outcome
-from protocol.vm.frames import Stretch, sent_value
+from protocol.vm.frames import Stretch, fresh_frame, sent_value
 from protocol.vm.machine import EntryRun
 from protocol.vm.state import Frame, Waits
 from protocol.vm.state_tree import StateTree
+from proving.circuit.serving import Admitted, admitted
 from proving.circuit.stretch import Opening
 
 _FAILURES = (Outcome.REVERT, Outcome.TRAP, Outcome.FAILED_RESULT, Outcome.UNFUNDED, Outcome.REFUSED)
@@ -49,6 +51,8 @@ class Piece:
     """wei that come back because the XTRYV that a RESULT answers has failed."""
     sent: int
     """wei that go out with the next action."""
+    admission: Admitted | None = None
+    """For the first stretch of a transaction."""
 
     @property
     def failed(self) -> bool:
@@ -68,7 +72,12 @@ class Piece:
     @property
     def fresh(self) -> bool:
         """Whether a frame begins."""
-        return self.opening in (Opening.TRIGGER, Opening.INNER)
+        return self.opening in (Opening.TRIGGER, Opening.INNER, Opening.BODY)
+
+    @property
+    def deploys(self) -> bool:
+        """Whether it is a call to DEPLOYER."""
+        return self.fresh and self.frame.address == DEPLOYER
 
     @property
     def tried(self) -> bool:
@@ -87,7 +96,11 @@ def unroll(core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> list[Piece]:
     last: dict[int, int] = {}
     for entry, (index, run) in enumerate(zip(own, runs, strict=True)):
         row = core.entries[index]
+        if run.trigger.kind is ActionKind.L2TX:
+            pieces.append(_admission(core, entry, run))
         for at, stretch in enumerate(run.stretches):
+            if run.trigger.kind is ActionKind.L2TX and not at and not _goes(pieces[-1]):
+                break  # the signer lacks the value: there is no body
             opening, resumes, opener, reverted = _opening(run, at), None, None, None
             if stretch.outcome is Outcome.UNDONE:
                 continue  # the frame that was reverted; its caller goes on behind it
@@ -107,9 +120,46 @@ def unroll(core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> list[Piece]:
     return pieces
 
 
+def _admission(core: Core, entry: int, run: EntryRun) -> Piece:
+    """A transaction's first stretch, of which the machine has none: it belongs to no account and runs nothing."""
+    frame = fresh_frame(address=0, caller=0, value=0, meta=0, args=(), start_tree=run.pre.tree)
+    return Piece(
+        run=run,
+        entry=entry,
+        opening=Opening.ADMIT,
+        resumes=None,
+        caller=None,
+        opener=None,
+        reverted=None,
+        stretch=Stretch(
+            frame=frame,
+            tree=run.pre.tree,
+            program=None,
+            answer=None,
+            outcome=Outcome.SKIP,
+            trap=None,
+            pc=0,
+            out_words=(),
+            step_count=0,
+            steps=(),
+        ),
+        tree=run.pre.tree,
+        suspended=None,
+        returned=0,
+        sent=0,
+        admission=admitted(core, run),
+    )
+
+
+def _goes(piece: Piece) -> bool:
+    return piece.admission is not None and piece.admission.hint.goes
+
+
 def _opening(run: EntryRun, at: int) -> Opening:
     if at == 1 and run.trigger.kind is ActionKind.REVERT_CONTINUE:
         return Opening.UNWIND
+    if at == 0 and run.trigger.kind is ActionKind.L2TX:
+        return Opening.BODY
     if at == 0:
         return Opening.ANSWER if run.trigger.kind is ActionKind.RESULT else Opening.TRIGGER
     return Opening.INNER if run.stretches[at].answer is None else Opening.BACK
@@ -118,7 +168,7 @@ def _opening(run: EntryRun, at: int) -> Opening:
 def _piece(run: EntryRun, entry: int, at: int, opening: Opening, resumes: int | None, caller: int | None) -> Piece:
     stretch = run.stretches[at]
     frame = stretch.frame
-    tree = frame.start_tree if opening in (Opening.TRIGGER, Opening.INNER) else stretch.tree
+    tree = frame.start_tree if opening in (Opening.TRIGGER, Opening.INNER, Opening.BODY) else stretch.tree
     returned = 0
     if opening is Opening.ANSWER:
         tree = run.pre.tree
@@ -163,10 +213,12 @@ def came(pieces: Sequence[Piece], at: int, rollup_id: int, words: int) -> tuple[
     """What the statement does not say of what comes in with a stretch, as `stretch.Came.wires` has it."""
     piece, before = pieces[at], pieces[at - 1]
     frame = piece.frame
-    if piece.opening in (Opening.TRIGGER, Opening.ANSWER):
+    if piece.opening in (Opening.TRIGGER, Opening.ANSWER, Opening.ADMIT):
         return (0,) * (4 + 2 * words)
     source = _endpoint(rollup_id, before.frame)
-    if piece.opening is Opening.INNER:
+    if before.admission is not None:
+        source += before.admission.hint.sender
+    if piece.opening in (Opening.INNER, Opening.BODY):
         return (_endpoint(rollup_id, frame), source, frame.value, frame.args_meta, *halves(frame.args, words))
     answer = piece.stretch.answer
     assert answer is not None

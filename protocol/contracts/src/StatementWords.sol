@@ -16,7 +16,7 @@ library StatementWords {
     bytes private constant SHAPES = hex"0304080910102010";
     /// @dev bits of the kinds that have a statement, and of SCOPES if actions with a scope have one: what circuits give a meaning to
     uint256 private constant KNOWN = 1 << PackedAction.CALL | 1 << PackedAction.TRY_CALL | 1 << PackedAction.RESULT
-        | 1 << PackedAction.REVERT | 1 << PackedAction.REVERT_CONTINUE | SCOPES;
+        | 1 << PackedAction.L2TX | 1 << PackedAction.REVERT | 1 << PackedAction.REVERT_CONTINUE | SCOPES;
     /// @dev above the kinds
     uint256 internal constant SCOPES = 1 << 6;
 

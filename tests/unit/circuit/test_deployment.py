@@ -27,7 +27,7 @@ WORDS = 16
 CALLER, SALT = (3 << 160) + 0xCA11E2, 99
 U128 = 1 << 128
 NOTHING = Code(programs={}, drafts={})
-CONSTRAINTS = 8264
+CONSTRAINTS = 8267
 
 
 def body(b: Builder, xs: list[Expr]) -> list[Expr]:

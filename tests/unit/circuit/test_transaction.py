@@ -40,7 +40,7 @@ LIMIT = 1 << 128
 NONCE, BALANCE = 3, 1000
 LAST = (1 << 64) - 1
 ORDER_TWO = Point(0, R - 1)
-CONSTRAINTS = 7191
+CONSTRAINTS = 7325
 
 
 def body(b: Builder, xs: list[Expr]) -> list[Expr]:
@@ -50,7 +50,7 @@ def body(b: Builder, xs: list[Expr]) -> list[Expr]:
     signed = read_transaction(b, meta=xs[0], high=high, low=low, rollup_id=rollup_id, domain=domain)
     done = take_transaction(b, signed, signer=signer, payee=payee, recipient=recipient)
     fields = [signed.fee, signed.nonce, signed.value, signed.selector, signed.destination, signed.meta]
-    verdict = [signed.valid, signed.sender, done.pays, done.taken]
+    verdict = [signed.valid, signed.sender, done.pays, done.taken, done.funded]
     return [*verdict, done.signer_after, done.recipient_after, *fields, *signed.arguments]
 
 
@@ -104,10 +104,12 @@ def judged(data: bytes, payee: Address = PAYEE, tree: StateTree | None = None, r
     assert made.first_broken() is None
     ledger = Ledger(before)
     admitted = admit(ledger, data, rollup_id=rollup_id, fee_recipient=payee)
-    valid, sender, pays, taken, signer_after, recipient_after, *fields = made.outputs
+    valid, sender, pays, taken, funded, signer_after, recipient_after, *fields = made.outputs
     assert taken == int(isinstance(admitted, Transaction))
     assert max(taken, pays) <= valid
+    assert funded <= taken
     if isinstance(admitted, Transaction):
+        assert funded == int(ledger.debit(sender, admitted.value))
         assert pays == int(admitted.fee > 0 and admitted.sender != payee)
         assert sender == int.from_bytes(admitted.sender, "big")
         halves = [half for column in zip(*admitted.words, strict=True) for half in column] or []
@@ -116,6 +118,7 @@ def judged(data: bytes, payee: Address = PAYEE, tree: StateTree | None = None, r
         assert fields[:6] == wanted
         places = WORDS - 6
         assert fields[6 : 6 + count] + fields[6 + places : 6 + places + count] == halves
+        ledger.credit(sender, admitted.value * funded)
         after = {account_key(sender): signer_after}
         if pays:
             after[account_key(int.from_bytes(payee, "big"))] = recipient_after
@@ -166,6 +169,13 @@ def test_transactions_of_every_length_are_taken(count: int) -> None:
 def test_fees_move(fee: int, payee: Address) -> None:
     """To somebody new, or from the signer to itself; none touches nobody."""
     assert judged(signed(fee=fee), payee) == 1
+
+
+@pytest.mark.parametrize("value", [0, BALANCE - 40, BALANCE - 39, LIMIT - 1])
+def test_a_transaction_that_cannot_pay_its_value_is_taken(value: int) -> None:
+    """Its fee is, too; the value must be there behind it."""
+    assert judged(signed(value=value)) == 1
+    assert judged(signed(value=value), KEY.address) == 1
 
 
 def test_a_new_account_signs_for_nothing() -> None:

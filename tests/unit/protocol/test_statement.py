@@ -11,15 +11,15 @@ from protocol import statement
 from protocol.actions import CALLS, OWN_FRAME, Action, ActionKind
 from protocol.constants import FIELD_ORDER
 from protocol.errors import RuleError
-from protocol.statement import TIER_S, TIERS, Tier, own_entries, smallest_tier, tier_by_number, words
-from protocol.table import Core, decode_core
+from protocol.statement import TIER_M, TIER_S, TIERS, Tier, own_entries, smallest_tier, tier_by_number, words
+from protocol.table import decode_core
 from protocol.types import Address, RollupId
 from tests.support.cores import (
     ORACLE,
     PROGRAM,
     USER,
     call,
-    l2tx,
+    every_kind_core,
     oracle_call,
     oracle_core,
     result_of,
@@ -28,8 +28,6 @@ from tests.support.cores import (
     word,
 )
 from tests.support.tools import ROOT
-
-CONTINUE = ActionKind.REVERT_CONTINUE
 
 VECTORS = json.loads((ROOT / "tests/vectors/core.json").read_text())
 
@@ -78,17 +76,18 @@ def test_ordinals_count_own_entries_only() -> None:
     assert failed[4 + 33 + 3 + 15] == 2 + 256
 
 
-@pytest.mark.parametrize(
-    ("core", "rollup_id", "reason"),
-    [
-        (with_entry(oracle_core(), 0, trigger=l2tx()), 1, "TIER_KIND"),
-    ],
-)
-def test_what_the_circuit_does_not_know_has_no_statement(core: Core, rollup_id: int, reason: str) -> None:
-    """A statement that no circuit gives a meaning to must not be asked for."""
+@pytest.mark.parametrize("kind", [ActionKind.L2TX, ActionKind.REVERT, ActionKind.REVERT_CONTINUE, None])
+def test_what_no_circuit_knows_has_no_statement(monkeypatch: pytest.MonkeyPatch, kind: ActionKind | None) -> None:
+    """A statement that no circuit gives a meaning to must not be asked for; None stands for scopes."""
+    core = every_kind_core()
+    assert words(core, 1, TIER_M)
+    if kind is None:
+        monkeypatch.setattr(statement, "PROVABLE_SCOPES", False)
+    else:
+        monkeypatch.setattr(statement, "PROVABLE_KINDS", tuple(x for x in ActionKind if x is not kind))
     with pytest.raises(RuleError) as caught:
-        words(core, rollup_id, TIER_S)
-    assert caught.value.reason == reason
+        words(core, 1, TIER_M)
+    assert caught.value.reason == ("TIER_SCOPE" if kind is None else "TIER_KIND")
 
 
 def read_back(record: tuple[int, ...]) -> Action:

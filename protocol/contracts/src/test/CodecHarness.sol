@@ -20,14 +20,15 @@ contract CodecHarness {
         return ActionHash.coreId(data);
     }
 
-    /// @notice Statement words in a shape of the caller's choice, in which every kind has a statement.
-    function statementWords(bytes calldata core, uint64 rollupId, uint8 entries, uint8 dataWords)
+    /// @notice Statement words in a shape of the caller's choice.
+    /// @param known bits of the kinds that have a statement, and of scopes
+    function statementWords(bytes calldata core, uint64 rollupId, uint8 entries, uint8 dataWords, uint256 known)
         external
         pure
         returns (uint256[] memory words)
     {
         bytes memory data = core;
-        StatementWords.Shape memory shape = StatementWords.Shape(0, entries, dataWords, type(uint256).max);
+        StatementWords.Shape memory shape = StatementWords.Shape(0, entries, dataWords, known);
         (words,) = StatementWords.layAs(data, CoreCodec.decode(data), rollupId, shape);
     }
 }
