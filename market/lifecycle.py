@@ -16,7 +16,8 @@ Requester
   or finishes the agreed table.
 - DELIVERED: proofs are stored, not judged.
 - VERIFIED: the proofs hold for exactly our table; a signed receipt is stored. The price is owed.
-- TX_STORED: the signed raw transaction is stored with its nonce. Only these bytes are ever sent for this order.
+- TX_STORED: the signed raw transaction is stored with its nonce. Only these bytes, or the same call with raised fees
+  at the same nonce, are ever sent for this order.
 - TX_SENT: an execution client has taken the transaction.
 - LANDED: it is in a block and succeeded. Whether the payee is paid is read from the chain.
 - OWING: we have a valid proof, but our transaction did not do it. The prover may claim until claimBy.

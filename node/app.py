@@ -43,6 +43,7 @@ from node.identity import load_or_create_account, load_or_create_host_key
 from node.inbox import Inbox
 from node.injector import Injector
 from node.jobs import TableProver
+from node.keptfile import KeptFiles
 from node.killpoints import hook_for_tests
 from node.l1 import Contracts, address_from_text
 from node.l1port import L1Port
@@ -362,6 +363,7 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
         churn=moves.churn,
         rollups=parts.contracts.rollups,
         faults=parts.faults,
+        files=KeptFiles(parts.config.path("")),
         poll_ms=parts.poll_ms,
     )
     desk = Desk(
@@ -373,6 +375,7 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
         ticket=section.ticket,
         chain=parts.port,
         account=parts.key.address,
+        inclusion_list=parts.config.transactions.inclusion_list,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(_vigilance(parts).serve)

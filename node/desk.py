@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import trio
 from trio_typing import TaskStatus
@@ -16,9 +16,10 @@ from node.chain.errors import ChainError
 from node.errors import NodeError, NotFound, NotNow, UsageError
 from node.inbox import Command, Inbox
 from node.l1 import address_from_text
+from node.landing import INCLUSION_LIST_BYTES, estimated_bytes
 from node.planner import Intent, TransactionIntent
 from node.planning import encode_intent
-from node.ports import Chain, InThread, Planner, PortError
+from node.ports import Chain, InThread, PlannedTable, Planner, PortError
 from node.requester import Requester
 from node.store.orders import OrderStore
 from protocol.errors import ProtocolError
@@ -46,11 +47,13 @@ class Desk:
         chain: Chain,
         account: bytes,
         ticket: int,
+        inclusion_list: Literal["ignore", "warn", "require"] = "warn",
     ) -> None:
         """
         Args:
             account: who sends the transactions.
             ticket: the escrow ticket that pays.
+            inclusion_list: what to do with a wish whose transaction fits none.
         """
         self._inbox = inbox
         self._requester = requester
@@ -60,6 +63,7 @@ class Desk:
         self._chain = chain
         self._account = Address(account)
         self._ticket = ticket
+        self._inclusion_list = inclusion_list
 
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled."""
@@ -110,8 +114,19 @@ class Desk:
             raise UsageError(problem=f"ticket {self._ticket} is empty, spent or being withdrawn")
         wish = encode_intent(intent)
         plan = await self._planner.plan(wish)
+        self._check_size(plan)
         order = await self._requester.request(plan, ticket=self._ticket, origin=origin, intent=wish)
         return {"request_id": order.order_id.hex()}
+
+    def _check_size(self, plan: PlannedTable) -> None:
+        """Said before the auction: afterwards a prover is owed its price whatever the transaction weighs."""
+        size = estimated_bytes(plan)
+        if size <= INCLUSION_LIST_BYTES or self._inclusion_list == "ignore":
+            return
+        why = f"its transaction will have about {size} bytes, an inclusion list holds {INCLUSION_LIST_BYTES}"
+        if self._inclusion_list == "require":
+            raise NotNow(what="request", reason="INCLUSION_LIST", why=why)
+        log.warning("INCLUSION_LIST: %s", why)
 
     async def _order_id(self, command: Command) -> bytes:
         text = str(command.arguments.get("request_id", ""))

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from node.l1 import load_and_run
 from node.market_state import Deal
 from node.ports import PlannedTable
+from protocol.agreement import MIN_SETTLEMENT_BYTES
 from protocol.load import ProofItem, Proofs, encode_proofs
 from protocol.messages import ProofDelivery
 from protocol.types import Address, Hash32
+
+INCLUSION_LIST_BYTES: Final = 8_192
+"""What an inclusion list holds at most (EIP-7805): a larger transaction can be censored even where there are lists."""
+SIGNED_FIELDS_BYTES: Final = 200
+"""Of a signed transaction beside its calldata, at most."""
+PROOF_BYTES: Final = 320
+"""Of one packed Groth16 proof, rollup, system and length included."""
+
+
+def estimated_bytes(plan: PlannedTable) -> int:
+    """Size of the signed transaction that will land a table, about; known before its auction."""
+    parts = (plan.core, bytes(53 + PROOF_BYTES * plan.proof_count), plan.expects, plan.triggers)
+    packed = sum(64 + -(-len(part) // 32) * 32 for part in (*parts, bytes(MIN_SETTLEMENT_BYTES + 130)))
+    return 4 + packed + SIGNED_FIELDS_BYTES
 
 
 def landing_data(deal: Deal, plan: PlannedTable, delivery: ProofDelivery, settlement: bytes) -> bytes:

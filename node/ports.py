@@ -160,6 +160,18 @@ class Chain(Protocol):
         """
         ...
 
+    async def sign_aside(self, call: ChainCall) -> Prepared:
+        """Signs a transaction and neither stores nor sends it: its nonce is not taken.
+
+        Raises:
+            Refused: it would revert.
+        """
+        ...
+
+    def latest(self, purpose: str) -> Prepared | None:
+        """The newest transaction of a purpose, None if there is none: fees may have been raised."""
+        ...
+
     async def send(self, purpose: str) -> None:
         """Sends what was prepared; again is harmless.
 

@@ -25,24 +25,20 @@ from market.pricing import ceiling
 from market.tickets import highest_payable
 from node import market_state as kept
 from node.amending import Amending
-from node.broker import Resender
 from node.churn import ChurnOf
 from node.engagement import Engagement
 from node.frames import FrameWriter
-from node.landing import landing_data
+from node.keptfile import KeptFiles
 from node.market_state import Deal, pack_plan, pack_request, unpack_request
 from node.ports import (
     Chain,
-    ChainCall,
     Clock,
     Direct,
     Gossip,
     InThread,
-    Landing,
     PlannedTable,
     Refused,
     Verifier,
-    try_again,
 )
 from node.prices import ClearingPrices, class_of
 from node.ready import ReadyTables
@@ -52,6 +48,7 @@ from node.standings import Standings
 from node.statements import fitted
 from node.store.faults import FaultStore
 from node.store.orders import OrderStore
+from node.submission import Submission, SubmissionTerms
 from protocol.agreement import agreement_of, awarded_agreement
 from protocol.codec import decode_body, encode_body
 from protocol.commitments import identified
@@ -130,6 +127,7 @@ class Requester:
         churn: ChurnOf,
         rollups: bytes,
         faults: FaultStore,
+        files: KeptFiles,
         poll_ms: int,
     ) -> None:
         """
@@ -139,6 +137,7 @@ class Requester:
             replan: plans a stored intent again.
             rollups: address of the Rollups contract.
             faults: what is proven of provers.
+            files: keeps what is signed for whoever lands it.
             poll_ms: time between two looks at the chain for one order.
         """
         self._store = store
@@ -151,14 +150,20 @@ class Requester:
         self._frames = frames
         self._ready = ready
         self._terms = terms
-        self._rollups = rollups
-        self._resend = Resender(chain, clock)
         self._prices = prices
         self._churn = churn
         self._replan = replan
         self._standings = Standings(store, faults, in_thread, clock)
-        self._submitted: set[bytes] = set()
-        self._submit = trio.Event()
+        self._landing = Submission(
+            store=store,
+            in_thread=in_thread,
+            chain=chain,
+            clock=clock,
+            ready=ready,
+            rollups=rollups,
+            terms=SubmissionTerms(ready_wait_ms=terms.ready_wait_ms, is_submitted=terms.is_submitted),
+            files=files,
+        )
         engage = partial(
             Engagement,
             store=store,
@@ -180,8 +185,8 @@ class Requester:
                 Effect.PUBLISH_REQUEST: self._publish_request,
                 Effect.CHOOSE_WINNER: self._choose_winner,
                 Effect.PUBLISH_AWARD: self._publish_award,
-                Effect.BUILD_TRANSACTION: self._build_transaction,
-                Effect.ANNOUNCE_READY: self._announce_ready,
+                Effect.BUILD_TRANSACTION: self._landing.build,
+                Effect.ANNOUNCE_READY: self._landing.announce,
                 Effect.SEND_TRANSACTION: self._send_transaction,
                 Effect.BUILD_SLASH: self._build_slash,
                 Effect.PUBLISH_CANCEL: self._publish_cancel,
@@ -193,6 +198,7 @@ class Requester:
             watched=WATCHED,
         )
         self._standbys.attach(self._engaged)
+        self._landing.attach(self._engaged)
         self._amending = Amending(
             engaged=self._engaged, clock=clock, chain=chain, direct=direct, frames=frames, replan=replan
         )
@@ -211,6 +217,7 @@ class Requester:
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled."""
         async with trio.open_nursery() as nursery:
+            await self._landing.sweep()
             await nursery.start(self.loop.serve)
             await nursery.start(self._standbys.serve)
             self._direct.serve(PROOF_EXCHANGE, self._answer_delivery)
@@ -330,9 +337,7 @@ class Requester:
 
     def submit(self, order_id: bytes) -> None:
         """Lets an order's transaction be sent where configuration keeps it back."""
-        self._submitted.add(order_id)
-        self._submit.set()
-        self._submit = trio.Event()
+        self._landing.submit(order_id)
 
     # -- auction ---------------------------------------------------------------------------------------------------
 
@@ -440,41 +445,11 @@ class Requester:
 
     # -- landing ---------------------------------------------------------------------------------------------------
 
-    async def _build_transaction(self, order: Order) -> None:
-        # Signed only then: a transaction that is kept back would hold its nonce, and all that come after it.
-        while not self._terms.is_submitted and order.order_id not in self._submitted:
-            await self._submit.wait()
-        if (now := self.loop.order(order.order_id)) is None or now.state is not State.VERIFIED:
-            return  # withdrawn meanwhile: a signed transaction would hold its nonce
-        deal = await self._engaged.deal(order)
-        plan = await self._engaged.plan(order)
-        delivery = decode_body(ProofDelivery, await self._engaged.document(order, kept.DELIVERY))
-        data = landing_data(deal, plan, delivery, await self._engaged.settlement(order, plan.salt))
-        call = ChainCall(purpose=_landing_of(order), to=self._rollups, data=data, value_wei=plan.value_wei)
-        try:
-            prepared = await self._chain.prepare(call)
-        except Refused as error:
-            # A root or a result on L1 has moved since planning. The prover is still owed its price.
-            await self.loop.happen(order.order_id, Event.TABLE_EXPIRED, reason=error.code)
-            return
-        table = secrets.token_bytes(32) + len(prepared.raw).to_bytes(4, "big") + prepared.raw
-        await self.loop.happen(order.order_id, Event.TX_SIGNED, secret={kept.TABLE: table})
-
-    async def _announce_ready(self, order: Order) -> None:
-        _, request = unpack_request(await self._engaged.document(order, kept.REQUEST))
-        table = await self._engaged.secret(order, kept.TABLE)
-        await self._ready.announce(table, ticket=request.requester_ticket, valid_until=order.valid_until)
-
     async def _send_transaction(self, order: Order) -> None:
         if order.state is State.SLASHING:
             await self._engaged.send_slash(order)
-            return
-        history = await self._in_thread(lambda: self._store.history(order.order_id, Role.REQUESTER))
-        signed_ms = next(line.at_ms for line in reversed(history) if line.target is State.TX_STORED)
-        await self._clock.sleep_until(signed_ms + self._ready.wait_ms(self._terms.ready_wait_ms))
-        with try_again():  # the table's end decides, not one client's opinion
-            await self._chain.send(_landing_of(order))
-        await self.loop.happen(order.order_id, Event.TX_ACCEPTED)
+        else:
+            await self._landing.send(order)
 
     async def _observe(self, order: Order) -> None:
         """What L1 says about an order that waits for it."""
@@ -482,17 +457,11 @@ class Requester:
             case State.PROVING:
                 await self._amending.look(order)
             case State.TX_SENT:
-                landing = await self._chain.landing(_landing_of(order))
-                if landing is Landing.SUCCEEDED:
-                    await self.loop.happen(order.order_id, Event.TX_LANDED)
-                elif landing is Landing.FAILED:
-                    await self.loop.happen(order.order_id, Event.TX_FAILED, reason="TX_REVERTED")
-                else:
-                    await self._resend.send(_landing_of(order))
+                await self._landing.look_sent(order)
             case State.LANDED | State.OWING | State.LAPSED | State.DEFAULTED | State.WITHDRAWN | State.GIVEN_UP:
                 await self._look_for_payment(order)
-                if order.state is State.LANDED and await self._chain.landing(_landing_of(order)) is Landing.UNKNOWN:
-                    await self._resend.send(_landing_of(order))  # its block is gone
+                if order.state is State.LANDED:
+                    await self._landing.look_landed(order)
             case State.SLASH_DUE | State.SLASHING:
                 await self._engaged.observe_slash(order)
             case _:
@@ -524,7 +493,3 @@ class Requester:
                 reason = "" if rank == deal.award.rank else f"PAID_RANK_{rank}"
                 await self.loop.happen(order.order_id, Event.PAYMENT_SEEN, reason=reason)
                 return
-
-
-def _landing_of(order: Order) -> str:
-    return f"land {order.order_id.hex()}"

@@ -22,6 +22,8 @@ from market.lifecycle import State
 from node.app import load_or_create_seal_key
 from node.config import NetworkSection, NodeConfig, ProposerSection
 from node.duties import SlotTimes
+from node.keptfile import KeptFiles, read_kept
+from node.landing import estimated_bytes
 from node.ports import SystemClock
 from tests.support.builders import Builders, reported
 from tests.support.forks import ForkedNode, Forks
@@ -106,8 +108,12 @@ async def test_a_censored_table_lands_in_the_self_builders_slot(world: World) ->
     finally:
         await proposer.stop()
 
-    deal = world.view.deal(order.order_id)
+    deal, plan = world.view.deal(order.order_id), world.view.plan(order.order_id)
     assert deal is not None
+    assert plan is not None
+    kept = read_kept(KeptFiles(world.user.folder).path(order.order_id))
+    assert (landed.raw, plan.core) == (kept.raw, kept.core)  # anybody with this file could have landed it
+    assert abs(estimated_bytes(plan) - len(landed.raw)) < 256
     assert "0x" + landed.tx_hash.hex() in builders.left_out  # the other builder had it, and left it out
     assert receipt.block_number in builders.ours
     assert receipt.block_number not in builders.theirs

@@ -332,6 +332,20 @@ class LedgerChain:
         raw = b"signed by " + self._account + stored.data
         return Prepared(tx_hash=keccak256(raw), raw=raw)
 
+    async def sign_aside(self, call: ChainCall) -> Prepared:
+        """The same bytes as if it were prepared."""
+        await trio.lowlevel.checkpoint()
+        raw = b"signed by " + self._account + call.data
+        return Prepared(tx_hash=keccak256(raw), raw=raw)
+
+    def latest(self, purpose: str) -> Prepared | None:
+        """What was prepared; fees are never raised here."""
+        stored = self._prepared.get(purpose)
+        if stored is None:
+            return None
+        raw = b"signed by " + self._account + stored.data
+        return Prepared(tx_hash=keccak256(raw), raw=raw)
+
     async def send(self, purpose: str) -> None:
         """Executes at once; a second time it is known already."""
         await trio.lowlevel.checkpoint()

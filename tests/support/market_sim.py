@@ -24,6 +24,7 @@ from node.accusing import Accuse
 from node.bidding import Offer
 from node.broker import OrderLoop
 from node.frames import FrameWriter, gossip_judge, recall_requests
+from node.keptfile import KeptFiles
 from node.ports import (
     Answer,
     ChainCall,
@@ -381,6 +382,7 @@ class Party:
             churn=lambda core: self.churn,
             rollups=ROLLUPS,
             faults=self.faults or FaultStore(Database("sqlite://", now_ms=START_MS)),
+            files=KeptFiles(self.folder / self.name),
             poll_ms=self.poll_ms,
         )
 
