@@ -27,6 +27,7 @@ from protocol.load import lockset_systems_hash
 from protocol.payload import Payload, encode_payload, make_witness, smallest_size_log2
 from protocol.types import Address, Hash32, RollupId
 from protocol.vm.machine import EntryRun
+from protocol.vm.state import VmState
 from proving.circuit.errors import CircuitError
 from proving.circuit.plan import execute, fits
 from proving.circuit.tiers import SHAPES
@@ -179,8 +180,7 @@ class TablePlanner:
 
 def _planned(plan: Plan, contexts: Mapping[int, RollupContext]) -> PlannedTable:
     lockset = tuple(member.rollup_id for member in plan.core.lockset)
-    for rollup_id in lockset:
-        _require_fit(plan, rollup_id, contexts[rollup_id])
+    tier = _tier(plan, {rollup_id: contexts[rollup_id].state for rollup_id in lockset})
     salt = Hash32(secrets.token_bytes(32))
     payload = Payload(
         salt=salt,
@@ -195,7 +195,7 @@ def _planned(plan: Plan, contexts: Mapping[int, RollupContext]) -> PlannedTable:
         payload=encode_payload(payload, size_log2),
         size_log2=size_log2,
         systems_hash=lockset_systems_hash([contexts[r].config.hash for r in lockset]),
-        tier=plan.tier,
+        tier=tier,
         proof_count=len(lockset),
         work_log2=max(plan.steps - 1, 0).bit_length(),
         valid_until=plan.core.valid_until,
@@ -209,16 +209,22 @@ def _runs_of(plan: Plan, rollup_id: int) -> list[EntryRun]:
     return [run for index, run in enumerate(plan.runs) if plan.core.owner(index) == rollup_id]
 
 
-def _require_fit(plan: Plan, rollup_id: int, context: RollupContext) -> None:
+def _tier(plan: Plan, states: Mapping[int, VmState]) -> int:
+    """The smallest tier that has room for the proof of every rollup.
+
+    Raises:
+        PlanError: none has; the reason is that of the largest.
+    """
+    refusal = "no circuit"
     try:
-        shape = SHAPES.get(plan.tier)
-    except RuleError as error:
-        raise PlanError(reason=str(error)) from error
-    if shape is None:
-        raise PlanError(reason=f"no circuit of tier {plan.tier}")
-    try:
-        too_large = fits(shape, plan.core, rollup_id, execute(plan.core, rollup_id, context.state))
-    except CircuitError as error:
-        raise PlanError(reason=str(error)) from error
-    if too_large is not None:
-        raise PlanError(reason=str(too_large))
+        runs = {rollup_id: execute(plan.core, rollup_id, state) for rollup_id, state in states.items()}
+        for number, shape in sorted(SHAPES.items()):
+            if number < plan.tier:
+                continue
+            refused = [fits(shape, plan.core, rollup_id, of) for rollup_id, of in runs.items()]
+            if not any(refused):
+                return number
+            refusal = "; ".join(str(reason) for reason in refused if reason)
+    except (CircuitError, RuleError) as error:
+        refusal = str(error)
+    raise PlanError(reason=refusal)

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from node.output import Output
 from protocol.challenge import challenge
-from protocol.statement import smallest_tier
+from protocol.statement import tier_by_number
 from protocol.types import ZERO_HASH
 from protocol.vm.machine import EntryRun
 from protocol.vm.trial import TRIAL_ROLLUP, trial_core
 from proving import groth16
+from proving.circuit.plan import smallest_that_fits
 from proving.circuit.table_vm import circuit_for
 from proving.circuit.witness import prepare
 from proving.confine import leave_no_core_dump
@@ -26,11 +27,11 @@ def prove_trial(runs: Sequence[EntryRun], *, l2_time: int, out: Output) -> Mappi
     The proof is bound to no chain, and a developer key's secrets are known: it shows only that a proof can be made.
 
     Raises:
-        RuleError: no tier has a statement for it; CircuitError: it does not fit the circuit.
+        CircuitError: no circuit has room for it.
     """
     leave_no_core_dump()
     core = trial_core(runs, l2_time=l2_time)
-    tier = smallest_tier(core, TRIAL_ROLLUP)
+    tier = tier_by_number(smallest_that_fits(core, TRIAL_ROLLUP, runs))
     prepared = prepare(tier.number, core, TRIAL_ROLLUP, runs[0].pre)
     z = challenge(family=ZERO_HASH, tier=tier.number, public_input=ZERO_HASH, words=prepared.words, h=prepared.h)
     witness = prepared.finish(z)

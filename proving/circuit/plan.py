@@ -4,6 +4,7 @@ API:
     execute(core, rollup_id, state) -> runs            the reference machine on every own entry, compared with the core
     plan(shape, core, rollup_id, runs) -> Hints        raises TierExceeded
     fits(shape, core, rollup_id, runs) -> None or TierExceeded
+    smallest_that_fits(core, rollup_id, runs) -> number of a tier
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from proving.circuit.services import DEPLOYMENT_CLAIMS, TRANSACTION_CLAIMS, Serv
 from proving.circuit.serving import arrived
 from proving.circuit.stretch import Opening, StretchHint
 from proving.circuit.table_vm import Hints
-from proving.circuit.tiers import Shape
+from proving.circuit.tiers import SHAPES, Shape
 from proving.circuit.unrolling import Piece, came, unroll, waiting_pieces
 
 _UNPROVEN = (Outcome.UNFUNDED,)
@@ -86,6 +87,21 @@ def fits(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------
+
+
+def smallest_that_fits(core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> int:
+    """Number of the first tier that has room.
+
+    Raises:
+        TierExceeded: none has; the reason is that of the largest.
+    """
+    refusal: TierExceeded | None = None
+    for number, shape in sorted(SHAPES.items()):
+        refusal = fits(shape, core, rollup_id, runs)
+        if refusal is None:
+            return number
+    assert refusal is not None
+    raise refusal
 
 
 def _programs(pieces: Sequence[Piece]) -> list[Program]:

@@ -7,10 +7,12 @@ from functools import cache
 import pytest
 
 from protocol.hashing import selector
-from protocol.statement import TIER_M
+from protocol.statement import TIER_M, TIER_S
 from protocol.vm.assembler import assemble
 from protocol.vm.state import INTEGER_WORD
 from proving.circuit.builder import wtns_bytes
+from proving.circuit.errors import TierExceeded
+from proving.circuit.plan import smallest_that_fits
 from proving.circuit.table_vm import circuit_for
 from proving.circuit.witness import prepare
 from proving.r1cs import R1cs, check, read_r1cs
@@ -44,6 +46,23 @@ def test_arguments_of_one_and_of_two_chunks(count: int) -> None:
         story.answer(words(5))
 
     assert satisfies(story)
+
+
+def test_the_smallest_tier_with_room_is_chosen() -> None:
+    """By what the runs need, not by the statement alone; what no tier has room for is refused by name."""
+    shallow = "LDI r1, 1\nOUT r11, r1, 0\nRETURN 1"
+    loops = "LDI r2, {count}\nLDI r3, 1\nagain: SUB r2, r2, r3\nJNZ r2, again\nRETURN 0"
+    chosen = []
+    for source in (shallow, loops.format(count=40)):
+        story = Story(state_of(assemble(source)))
+        story.call()
+        chosen.append(smallest_that_fits(story.core(), story.rollup_id, story.runs))
+    assert chosen == [TIER_S.number, TIER_M.number]
+    story = Story(state_of(assemble(loops.format(count=4000))))
+    story.call()
+    with pytest.raises(TierExceeded) as caught:
+        smallest_that_fits(story.core(), story.rollup_id, story.runs)
+    assert caught.value.reason == "TIER_ROWS"
 
 
 def test_more_entries_than_tier_s_has() -> None:
