@@ -1,4 +1,6 @@
-"""Takes the operator's commands from the node's inbox and answers them (`request`, `submit`, `cancel`)."""
+"""Takes the operator's commands from the node's inbox and answers them (`request`, `plan`, `account`, `submit`,
+`cancel`), several at a time: a plan may wait for a rollup that takes long to replay.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,15 @@ from trio_typing import TaskStatus
 from market.errors import MarketError
 from market.lifecycle import Role
 from node.chain.errors import ChainError
+from node.dryrun import explain
 from node.errors import NodeError, NotFound, NotNow, UsageError
 from node.inbox import Command, Inbox
+from node.intents import AnyIntent, TableIntent, encode_intent
 from node.l1 import address_from_text
 from node.landing import INCLUSION_LIST_BYTES, estimated_bytes
 from node.planner import Intent, TransactionIntent
-from node.planning import encode_intent
-from node.ports import Chain, InThread, PlannedTable, Planner, PortError
+from node.planning import TablePlanner
+from node.ports import Chain, InThread, PlannedTable, PortError
 from node.requester import Requester
 from node.store.orders import OrderStore
 from protocol.errors import ProtocolError
@@ -29,6 +33,8 @@ from proving.circuit.errors import CircuitError
 log = logging.getLogger("unveto.desk")
 
 LOOK_EVERY_S: Final = 0.1
+AT_ONCE: Final = 8
+"""Commands that are worked on at a time; the others wait in their files."""
 ANSWERED = (NodeError, ChainError, MarketError, ProtocolError, CircuitError, PortError)
 """Refusals that are answered to the operator; anything else is a bug and ends the node."""
 
@@ -41,7 +47,7 @@ class Desk:
         *,
         inbox: Inbox,
         requester: Requester,
-        planner: Planner,
+        planner: TablePlanner,
         store: OrderStore,
         in_thread: InThread,
         chain: Chain,
@@ -64,17 +70,31 @@ class Desk:
         self._account = Address(account)
         self._ticket = ticket
         self._inclusion_list = inclusion_list
+        self._running: set[str] = set()
+        self._taken: set[str] = set()
+        self._auctions = trio.Lock()
 
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled."""
         await trio.to_thread.run_sync(self._inbox.open)
         task_status.started()
-        while True:
-            for command in await trio.to_thread.run_sync(self._inbox.pending):
-                await self._take(command)
-            await trio.sleep(LOOK_EVERY_S)
+        async with trio.open_nursery() as nursery:
+            while True:
+                pending = await trio.to_thread.run_sync(self._inbox.pending)
+                # A list may be older than the answer to a command that is on it: only the next one lacks it.
+                self._taken = self._running | (self._taken & {command.command_id for command in pending})
+                for command in pending:
+                    if len(self._running) < AT_ONCE and command.command_id not in self._taken:
+                        self._taken.add(command.command_id)
+                        self._running.add(command.command_id)
+                        nursery.start_soon(self._take, command)
+                await trio.sleep(LOOK_EVERY_S)
 
     async def _take(self, command: Command) -> None:
+        await self._answer(command)
+        self._running.discard(command.command_id)
+
+    async def _answer(self, command: Command) -> None:
         try:
             answer = await self._perform(command)
         except ANSWERED as error:
@@ -87,6 +107,10 @@ class Desk:
         match command.name:
             case "request":
                 return await self._request(command)
+            case "plan":
+                return await self._explain(command)
+            case "account":
+                return await self._rollup_account(command)
             case "submit":
                 order_id = await self._order_id(command)
                 self._requester.submit(order_id)
@@ -107,16 +131,43 @@ class Desk:
         if known is not None:
             return {"request_id": known.hex()}
         intent = intent_of(command.arguments, self._account)
+        await self._require_ticket()
+        wish = encode_intent(intent)
+        plan = await self._planner.plan(wish)
+        self._check_size(plan)
+        async with self._auctions:  # what was planned first is auctioned first; the ticket pays for one of them
+            await self._require_ticket()
+            order = await self._requester.request(plan, ticket=self._ticket, origin=origin, intent=wish)
+        return {"request_id": order.order_id.hex()}
+
+    async def _require_ticket(self) -> None:
         taken = await self._in_thread(partial(self._store.tickets_in_use, Role.REQUESTER))
         if self._ticket in taken:
             raise UsageError(problem=f"ticket {self._ticket} is taken by another live order")
         if await self._chain.ticket_wei(self._account, self._ticket) is None:
             raise UsageError(problem=f"ticket {self._ticket} is empty, spent or being withdrawn")
-        wish = encode_intent(intent)
-        plan = await self._planner.plan(wish)
-        self._check_size(plan)
-        order = await self._requester.request(plan, ticket=self._ticket, origin=origin, intent=wish)
-        return {"request_id": order.order_id.hex()}
+
+    async def _explain(self, command: Command) -> Mapping[str, Any]:
+        planned = await self._planner.try_out(intent_of(command.arguments, self._account))
+        table = await self._planner.table(planned)
+        lockset = [int(member.rollup_id) for member in planned.plan.core.lockset]
+        peers = self._planner.follower.told_peers(lockset)
+        return explain(planned, table, limits=self._requester.price_limits(table), peers=peers)
+
+    async def _rollup_account(self, command: Command) -> Mapping[str, Any]:
+        """What a transaction of an account of a rollup needs, so that it can be signed where its key is."""
+        try:
+            rollup_id, address = int(command.arguments["rollup_id"]), address_from_text(command.arguments["address"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise UsageError(problem=f"malformed request: {error}") from error
+        nonce, balance_wei = await self._planner.account(rollup_id, address)
+        contracts = self._planner.contracts
+        return {
+            "nonce": nonce,
+            "balance_wei": str(balance_wei),
+            "chain_id": contracts.chain_id,
+            "rollups": "0x" + contracts.rollups.hex(),
+        }
 
     def _check_size(self, plan: PlannedTable) -> None:
         """Said before the auction: afterwards a prover is owed its price whatever the transaction weighs."""
@@ -139,13 +190,15 @@ class Desk:
         return order_id
 
 
-def intent_of(arguments: Mapping[str, Any], account: Address) -> Intent | TransactionIntent:
-    """What a `request` asks for: a call by this node's account, or somebody's signed transaction of a rollup.
+def intent_of(arguments: Mapping[str, Any], account: Address) -> AnyIntent:
+    """What a `request` asks for: a call by this node's account, somebody's signed transaction of a rollup, or a table.
 
     Raises:
         UsageError.
     """
     try:
+        if "core" in arguments:
+            return TableIntent(sender=account, core=bytes.fromhex(str(arguments["core"])))
         data = bytes.fromhex(str(arguments["data"]).removeprefix("0x"))
         rollup_id = int(arguments["rollup_id"])
         if arguments.get("transaction"):

@@ -98,6 +98,10 @@ class Follower:
             if not self._wanted[rollup_id]:
                 del self._wanted[rollup_id]
 
+    def told_peers(self, _rollup_ids: Sequence[int]) -> tuple[str, ...]:
+        """Nothing."""
+        return ("nothing: this node replays all rollups from L1 logs",)
+
     async def change(self) -> Snapshot:
         """Wait until something was read or replayed."""
         await self._moved.wait()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-MAX_COMMAND_BYTES: Final = 32_768
+MAX_COMMAND_BYTES: Final = 1 << 18  # a prepared table in hexadecimal is half of that
 MAX_COMMANDS: Final = 64  # taken in one look
 _FOLDER: Final = "inbox"
 _ASK: Final = ".ask.json"

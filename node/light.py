@@ -67,6 +67,10 @@ class LightRollups:
                 await self._take_over(rollup_id)
         return await self._follower.rollup_at(rollup_id, number)
 
+    def told_peers(self, rollup_ids: Sequence[int]) -> tuple[str, ...]:
+        """Which rollups it takes over, and when."""
+        return tuple(f"those that gave its state: that this node uses rollup {each}" for each in rollup_ids)
+
     async def _take_over(self, rollup_id: int) -> None:
         for _ in range(MAX_STARTS):
             block = await self._block(self._follower.number)

@@ -291,13 +291,13 @@ def _plan_with(
     while True:
         core = table.core(intent.sender)
         core_bytes = _encoded(core)
-        data = load_and_run(core_bytes, _planning_proofs(contexts, lockset), expects, triggers, b"")
+        data = load_and_run(core_bytes, planning_proofs(contexts, lockset), expects, triggers, b"")
         outcome = evm.run(
             Call(sender=intent.sender, to=rollups, value=intent.value_wei, data=data), Overrides(code=code)
         )
         missing = _missing(outcome, rollups)
         if missing is None:
-            _require_unmasked(core, evm)
+            require_unmasked(core, evm)
             break
         action = decode_action(missing.action)
         if action.rollup_id not in lockset:
@@ -326,7 +326,8 @@ def _plan_with(
     )
 
 
-def _require_unmasked(core: Core, evm: Evm) -> None:
+def require_unmasked(core: Core, evm: Evm) -> None:
+    """Raises MissMaskable if a contract that the table calls could have hidden that it missed an entry."""
     called = frozenset(
         bytes(entry.next_action.destination)
         for entry in core.entries
@@ -354,7 +355,8 @@ def expectations(contexts: Mapping[int, RollupContext], lockset: tuple[int, ...]
     )
 
 
-def _planning_proofs(contexts: Mapping[int, RollupContext], lockset: tuple[int, ...]) -> bytes:
+def planning_proofs(contexts: Mapping[int, RollupContext], lockset: tuple[int, ...]) -> bytes:
+    """As many proofs, and as long ones, as the final transaction has."""
     items = [
         ProofItem(rollup_id=r, system=system, proof=PLANNING_PROOF)
         for r in lockset

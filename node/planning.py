@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +14,13 @@ import trio
 from node.chain.callevm import CallEvm
 from node.chain.localevm import LocalEvm
 from node.chain.records import Block
-from node.errors import PlanError, RollupUnknown
-from node.l1 import Contracts, address_from_text
+from node.errors import PlanError, RollupUnknown, StateUnavailable
+from node.intents import AnyIntent, TableIntent, decode_intent
+from node.l1 import Contracts
 from node.l1port import asked
-from node.planner import Intent, Plan, RollupContext, TransactionIntent, Window, plan_call
-from node.ports import PlannedTable, Refused
+from node.planner import Plan, RollupContext, Window, plan_call
+from node.ports import PlannedTable, Refused, TryAgain
+from node.prepared import plan_table
 from node.replay import Followed
 from protocol.constants import MAX_LOCKSET
 from protocol.errors import RuleError
@@ -27,67 +28,12 @@ from protocol.load import lockset_systems_hash
 from protocol.payload import Payload, encode_payload, make_witness, smallest_size_log2
 from protocol.types import Address, Hash32, RollupId
 from protocol.vm.machine import EntryRun
-from protocol.vm.state import VmState
+from protocol.vm.state import VmState, account_key, unpack_account
 from proving.circuit.errors import CircuitError
 from proving.circuit.plan import execute, fits
 from proving.circuit.tiers import SHAPES
 
-MAX_INTENT_BYTES = 8192
 TABLE_LIFETIME_S = 900
-
-
-def encode_intent(intent: Intent | TransactionIntent) -> bytes:
-    """JSON text of an intent, as it is stored."""
-    if isinstance(intent, TransactionIntent):
-        return json.dumps(
-            {
-                "kind": "l2tx",
-                "sender": intent.sender.hex(),
-                "rollup_id": intent.rollup_id,
-                "data": intent.data.hex(),
-                "forced": intent.forced,
-            }
-        ).encode()
-    return json.dumps(
-        {
-            "kind": "l1-call",
-            "sender": intent.sender.hex(),
-            "rollup_id": intent.rollup_id,
-            "destination": intent.destination.hex(),
-            "value_wei": str(intent.value_wei),
-            "data": intent.data.hex(),
-        }
-    ).encode()
-
-
-def decode_intent(raw: bytes) -> Intent | TransactionIntent:
-    """Undo `encode_intent`.
-
-    Raises:
-        PlanError: it is something else.
-    """
-    if len(raw) > MAX_INTENT_BYTES:
-        raise PlanError(reason="intent too long")
-    try:
-        value = json.loads(raw)
-        if value["kind"] == "l2tx":
-            return TransactionIntent(
-                sender=address_from_text(value["sender"]),
-                rollup_id=int(value["rollup_id"]),
-                data=bytes.fromhex(value["data"]),
-                forced=None if value["forced"] is None else int(value["forced"]),
-            )
-        if value["kind"] != "l1-call":
-            raise PlanError(reason=f"unknown kind of intent {value['kind']!r}")
-        return Intent(
-            sender=address_from_text(value["sender"]),
-            rollup_id=int(value["rollup_id"]),
-            destination=address_from_text(value["destination"]),
-            value_wei=int(value["value_wei"]),
-            data=bytes.fromhex(value["data"]),
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise PlanError(reason="malformed intent") from error
 
 
 class Rollups(Protocol):
@@ -95,6 +41,21 @@ class Rollups(Protocol):
 
     async def rollup_at(self, rollup_id: int, number: int) -> Followed | None:
         """A rollup after a recent block; None if it is not followed, or only since a newer one."""
+
+    def told_peers(self, rollup_ids: Sequence[int]) -> tuple[str, ...]:
+        """What peers learned when the states of these rollups were had, for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A plan, and what it stands on."""
+
+    plan: Plan
+    contexts: Mapping[int, RollupContext]
+    block: Block
+    evm: LocalEvm | CallEvm
+    is_proven: bool
+    """Whether what L1 endpoints said was checked against the block's hash."""
 
 
 class _TakenOver(Exception):
@@ -115,35 +76,64 @@ class TablePlanner:
 
         Raises:
             PlanError: with a reason for the user.
+            StateUnavailable: a rollup's state cannot be had.
         """
-        wanted = decode_intent(intent)
+        return await self.table(await self.try_out(decode_intent(intent)))
+
+    async def table(self, planned: Planned) -> PlannedTable:
+        """What is auctioned for a plan.
+
+        Raises:
+            PlanError: no circuit proves it.
+        """
+        return await trio.to_thread.run_sync(partial(_planned, planned.plan, planned.contexts))
+
+    async def try_out(self, wanted: AnyIntent) -> Planned:
+        """Plan for the head of this moment, with all that the plan stands on.
+
+        Raises:
+            as `plan`.
+        """
         for _ in range(1 + MAX_LOCKSET):
             with suppress(_TakenOver):
                 return await self._plan_at(wanted, await self._block())
         raise PlanError(reason="L1 moves while rollups are taken over; try again")
 
-    async def _plan_at(self, wanted: Intent | TransactionIntent, block: Block) -> PlannedTable:
-        window = Window(
-            l2_time=block.timestamp, not_before=block.timestamp, valid_until=block.timestamp + TABLE_LIFETIME_S
-        )
+    async def account(self, rollup_id: int, address: Address) -> tuple[int, int]:
+        """Transactions so far, and wei, of an account of a rollup.
+
+        Raises:
+            as `plan`.
+        """
+        block = await self._block()
+        context = await self._context(rollup_id, block, self.contracts.evm(block))
+        key = account_key(int.from_bytes(address, "big"))
+        return unpack_account(await trio.to_thread.run_sync(lambda: context.state.tree.get(key)[0]))
+
+    async def _plan_at(self, wanted: AnyIntent, block: Block) -> Planned:
         evm = self.contracts.evm(block)
         contexts: dict[int, RollupContext] = {}
         while True:
             try:
-                plan = await trio.to_thread.run_sync(
-                    partial(
-                        plan_call,
-                        wanted,
-                        evm=evm,
-                        rollups=self.contracts.rollups,
-                        contexts=contexts,
-                        window=window,
-                        fee_recipient=self.fee_recipient,
-                    )
-                )
-                return await trio.to_thread.run_sync(partial(_planned, plan, contexts))
+                plan = await trio.to_thread.run_sync(partial(self._tried, wanted, block, evm, contexts))
             except RollupUnknown as unknown:  # only what the flow touches is waited for; at most MAX_LOCKSET times
                 contexts[unknown.rollup_id] = await self._context(unknown.rollup_id, block, evm)
+                continue
+            is_proven = self.contracts.state == "proof"
+            return Planned(plan=plan, contexts=contexts, block=block, evm=evm, is_proven=is_proven)
+
+    def _tried(
+        self, wanted: AnyIntent, block: Block, evm: LocalEvm | CallEvm, contexts: Mapping[int, RollupContext]
+    ) -> Plan:
+        rollups = self.contracts.rollups
+        if isinstance(wanted, TableIntent):
+            return plan_table(wanted, evm=evm, rollups=rollups, contexts=contexts)
+        window = Window(
+            l2_time=block.timestamp, not_before=block.timestamp, valid_until=block.timestamp + TABLE_LIFETIME_S
+        )
+        return plan_call(
+            wanted, evm=evm, rollups=rollups, contexts=contexts, window=window, fee_recipient=self.fee_recipient
+        )
 
     async def plan_again(self, intent: bytes) -> PlannedTable:
         """`plan` for a loop that may ask again.
@@ -154,6 +144,8 @@ class TablePlanner:
         """
         try:
             return await asked(lambda: self.plan(intent))
+        except StateUnavailable as error:
+            raise TryAgain(error.code, str(error)) from error
         except (PlanError, CircuitError) as error:
             raise Refused("NOT_PLANNABLE", str(error)) from error
 

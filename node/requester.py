@@ -324,6 +324,19 @@ class Requester:
         assert started is not None  # nobody else knows the order yet
         return started
 
+    def price_limits(self, plan: PlannedTable) -> tuple[int, int]:
+        """What a first auction of a table would pay at most, by the prices seen lately, and what the last one would."""
+        seen = self._prices.seen((plan.tier, plan.proof_count, plan.work_log2))
+        terms = self._terms
+        first = ceiling(
+            seen,
+            max_price_wei=terms.max_price_wei,
+            attempt=1,
+            last=1 + terms.rounds,
+            bump_permille=terms.bump_permille,
+        )
+        return first, terms.max_price_wei
+
     async def cancel(self, order_id: bytes) -> CancelPrice | None:
         """Withdraws an order, at the price of its stage; None if it is too late for that.
 

@@ -10,10 +10,11 @@ from node.commands.arguments import call_bytes, endpoint_of, wei
 from node.errors import UsageError
 from node.identity import load_or_create_rollup_key
 from node.output import Output
-from protocol.actions import answer_words
+from protocol.actions import Words, answer_words
 from protocol.constants import MAX_WORDS
 from protocol.types import Address, split_endpoint
 from protocol.vm.deployment import deploy_calls, deployed_address
+from protocol.vm.eddsa import SigningKey
 from protocol.vm.isa import U128, Program
 from protocol.vm.transactions import sign_transaction, transaction_domain
 
@@ -37,31 +38,73 @@ def add_sign(sign: argparse.ArgumentParser) -> None:
 
 def run_sign(args: argparse.Namespace, out: Output) -> int:
     """Sign a transaction; the signer's account is shown with it."""
-    data = call_bytes(args.call, args.data)
-    words = answer_words(data[4:])
-    if len(data) % 32 != 4 or len(words) > MAX_WORDS:
-        raise UsageError(problem=f"a transaction carries a selector and at most {MAX_WORDS} words of 32 bytes")
     ranges = ((args.chain_id, 256), (args.rollup, 64), (args.nonce, 64))
     if not all(0 <= value < 1 << bits for value, bits in ranges):
         raise UsageError(problem="--chain-id, --rollup or --nonce is out of range")
+    data = call_bytes(args.call, args.data)
+    transaction_words(data)  # before a key is made
     key = load_or_create_rollup_key(args.key)
-    transaction = sign_transaction(
+    transaction = signed_call(
         key,
+        data,
         domain=transaction_domain(args.chain_id, _account(args.contract)),
         rollup_id=args.rollup,
         nonce=args.nonce,
-        destination=_account(args.to),
-        selector=int.from_bytes(data[:4], "big"),
-        words=words,
-        value=wei(args.value),
-        fee=wei(args.fee),
+        to=args.to,
+        value_wei=wei(args.value),
+        fee_wei=wei(args.fee),
     )
     out.say(f"account 0x{key.address.hex()} of rollup {args.rollup}")
     out.say("0x" + transaction.hex())
-    if len(words) > MAX_FORCED_WORDS:
+    if len(data) > 4 + 32 * MAX_FORCED_WORDS:
         out.say(f"note: with more than {MAX_FORCED_WORDS} words it cannot be forced")
     out.result({"sender": "0x" + key.address.hex(), "transaction": "0x" + transaction.hex()})
     return 0
+
+
+def transaction_words(data: bytes) -> Words:
+    """Argument words of call data.
+
+    Raises:
+        UsageError: a transaction cannot carry them.
+    """
+    words = answer_words(data[4:])
+    if len(data) % 32 != 4 or len(words) > MAX_WORDS:
+        raise UsageError(problem=f"a transaction carries a selector and at most {MAX_WORDS} words of 32 bytes")
+    return words
+
+
+def signed_call(
+    key: SigningKey,
+    data: bytes,
+    *,
+    domain: int,
+    rollup_id: int,
+    nonce: int,
+    to: str,
+    value_wei: int,
+    fee_wei: int,
+) -> bytes:
+    """A transaction that calls an account of a rollup.
+
+    Args:
+        data: a selector and whole words.
+        to: address in hexadecimal.
+
+    Raises:
+        UsageError: a transaction cannot carry these data.
+    """
+    return sign_transaction(
+        key,
+        domain=domain,
+        rollup_id=rollup_id,
+        nonce=nonce,
+        destination=_account(to),
+        selector=int.from_bytes(data[:4], "big"),
+        words=transaction_words(data),
+        value=value_wei,
+        fee=fee_wei,
+    )
 
 
 def deploy(program: Program, caller: str, salt: int, out: Output) -> int:

@@ -19,10 +19,11 @@ from node.chain.localevm import LocalEvm
 from node.chain.records import Tag
 from node.chain.sender import Payload, Sender
 from node.chain.transport import HttpTransport
+from node.intents import encode_intent
 from node.jobs import Machine, TableProver
 from node.l1 import Contracts, ProofConfig, RollupView, claim_with_proof, deposit, load_and_run
 from node.planner import Intent
-from node.planning import TablePlanner, encode_intent
+from node.planning import TablePlanner
 from node.ports import PlannedTable, ProofWork, SystemClock
 from node.proofs import ProofRunner
 from node.verifying import ProofVerifier

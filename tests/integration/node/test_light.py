@@ -12,9 +12,10 @@ from node.chain.launch import L1Process
 from node.chain.transport import HttpTransport
 from node.errors import PlanError, StateUnavailable
 from node.follower import Follower
+from node.intents import encode_intent
 from node.light import LightRollups
 from node.planner import Intent
-from node.planning import TablePlanner, encode_intent
+from node.planning import TablePlanner
 from node.ports import PlannedTable
 from node.replay import Followed
 from protocol.types import ZERO_ADDRESS, Address

@@ -13,11 +13,12 @@ import trio
 from node.chain.launch import L1Process
 from node.chain.sender import Payload, Sender
 from node.chain.transport import HttpTransport
+from node.intents import encode_intent
 from node.jobs import Machine, TableProver
 from node.l1 import deposit, load_and_run
 from node.l1port import L1Port
 from node.planner import Intent
-from node.planning import TablePlanner, encode_intent
+from node.planning import TablePlanner
 from node.ports import ChainCall, Landing, PlannedTable, ProofWork, Refused, SystemClock
 from node.proofs import ProofRunner
 from node.verifying import ProofVerifier

@@ -20,9 +20,12 @@ from node.chain.launch import L1Process
 from node.chain.sender import Payload, Sender
 from node.chain.transport import HttpTransport
 from node.cli import build_parser, main
-from node.config import AuctionSection, ChainSection, NodeConfig, RequesterSection, StandardSection
+from node.commands.request import signed_arguments
+from node.config import AuctionSection, ChainSection, NodeConfig, RequesterSection, StandardSection, load_config
+from node.identity import load_or_create_rollup_key
 from node.l1 import deposit
 from node.launch import NodeProcess
+from protocol.vm.transactions import decode_transaction
 from proving.build_cuda import build_for_host
 from proving.r1cs import write_r1cs
 from proving.wtns import write_wtns
@@ -271,6 +274,17 @@ def test_a_running_node(command: Command, l1: L1Process, tmp_path: Path) -> None
     try:
         trio.run(partial(node.status, "node", timeout_s=120))
         wanted = ("request", "--config", config, "--rollup", str(rollup_id), "--to", "0x" + COUNTER.hex())
+        planned = command(*wanted, "--call", "increment()", "--dry-run")
+        assert [(each["trigger"], each["next"]) for each in planned["entries"]] == [("CALL", "RESULT")]
+        assert planned["seen_by"]["peers"] == ["nothing: this node replays all rollups from L1 logs"]
+        load_or_create_rollup_key(tmp_path / "l2.key")
+        signed = ("--call", "increment()", "--sign", str(tmp_path / "l2.key"))
+        typed = signed_arguments(build_parser().parse_args([*wanted, *signed]), load_config(node.config_path))
+        assert decode_transaction(bytes.fromhex(typed["data"])).nonce == 0
+        command(*wanted, "--call", "increment()", "--sign", str(tmp_path / "absent.key"), status=1)
+        (tmp_path / "junk.uvt").write_bytes(bytes(100))
+        command("request", "--config", config, "--table", str(tmp_path / "junk.uvt"), "--dry-run", status=1)
+        assert command("status", "--config", config)["orders"] == []  # nothing was begun
         assert command(*wanted, "--call", "increment()", status=1)["state"] == "expired"
         ordered = command(*wanted, "--call", "increment()", "--detach")["request_id"]
         command("submit", "--config", config, ordered)

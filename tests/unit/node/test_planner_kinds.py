@@ -10,9 +10,9 @@ from node.chain.callevm import may_call
 from node.chain.evm import Call, InnerRevert, Outcome
 from node.chain.localevm import Overrides
 from node.errors import MissMaskable, PlanError
+from node.intents import decode_intent, encode_intent
 from node.l1 import ProofConfig
 from node.planner import Intent, Plan, RollupContext, TransactionIntent, Window, plan_call
-from node.planning import decode_intent, encode_intent
 from protocol.actions import action_hash, encode_action
 from protocol.constants import FORCE_BOUNTY
 from protocol.contracts.artifacts import call_data
