@@ -15,6 +15,8 @@ from node.desk import AT_ONCE, Desk
 from node.inbox import Inbox
 from node.intents import decode_intent
 from node.planner import Intent
+from node.ports import PlannedTable
+from tests.support.market_ledger import planned_table
 
 ACCOUNT = b"\x33" * 20
 HOSTILE, GOOD = 1, 2
@@ -28,18 +30,19 @@ class Node:
         self.planning = 0
         self.ordered: list[bytes] = []
 
-    async def plan(self, wish: bytes) -> bytes:
+    async def plan(self, wish: bytes) -> PlannedTable:
         """As `TablePlanner`."""
         self.planning += 1
         intent = decode_intent(wish)
         assert isinstance(intent, Intent)
         if intent.rollup_id == HOSTILE:
             await self.end.wait()
-        return wish
+        return planned_table()
 
-    async def request(self, plan: bytes, *, ticket: int, origin: bytes, intent: bytes) -> Any:
+    async def request(self, plan: PlannedTable, *, ticket: int, origin: bytes, intent: bytes) -> Any:
         """As `Requester`; between its look at the tickets and its write, others run."""
-        assert plan == intent
+        assert plan == planned_table()
+        assert intent
         await trio.lowlevel.checkpoint()
         self.ordered.append(origin)
         return SimpleNamespace(order_id=origin * 2)
