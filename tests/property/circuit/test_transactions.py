@@ -5,6 +5,7 @@ A liar here runs a machine in which one rule is not kept, and fills every wire c
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -15,6 +16,7 @@ import pytest
 from protocol.actions import Action, call_words
 from protocol.constants import DEPLOYER, FIELD_ORDER, NONE
 from protocol.errors import DecodeError
+from protocol.payload import make_witness, state_from_witness
 from protocol.statement import TIER_S
 from protocol.types import Address, RollupId, endpoint
 from protocol.vm import babyjub, deployment, machine, transactions
@@ -26,14 +28,17 @@ from protocol.vm.execution import Outcome, Trap
 from protocol.vm.genesis import Genesis, GenesisAccount, state_from_genesis
 from protocol.vm.ledger import Ledger
 from protocol.vm.machine import run_entry
-from protocol.vm.state import DOMAIN_KEY, QUEUE_KEY, VmState, account_key, pack_account, unpack_account
+from protocol.vm.state import DOMAIN_KEY, QUEUE_KEY, Origin, VmState, account_key, pack_account, unpack_account
 from protocol.vm.transactions import Transaction, decode_transaction, sign_transaction
 from proving.circuit import serving, unrolling
 from proving.circuit.errors import TierExceeded
 from proving.circuit.plan import execute, plan
+from proving.circuit.table_vm import table_vm
 from proving.circuit.tiers import SHAPES
+from tests.support.constraints import Constraints
 from tests.support.cores import PROGRAM, call, l2tx
-from tests.support.served import broken, hints_of
+from tests.support.forger import Forger
+from tests.support.served import SHAPE, Z, broken, circuit, hints_of, witness_of
 from tests.support.vmtables import FEE_RECIPIENT, VmTable
 
 KEY, STRANGER = SigningKey(b"\x07" * 32), SigningKey(b"\x08" * 32)
@@ -160,6 +165,15 @@ def test_a_new_account_and_one_that_pays_itself() -> None:
     assert broken(hints_of(table(l2tx(data=signed()), state=replace(state, tree=tree)))) is None
 
 
+def test_a_body_calls_out_and_is_answered() -> None:
+    """In scope [0], with a frame that says who began it; its RESULT goes from nowhere to nowhere."""
+    made = table(l2tx(data=signed(selector=2)))
+    made.answered(0, bytes(32))
+    assert made.entries[0].next_action.scope == (0,)
+    assert made.runs[1].next_action.data[-1] == 42
+    assert broken(hints_of(made)) is None
+
+
 @pytest.mark.parametrize(
     ("data", "outcome"),
     [
@@ -222,6 +236,17 @@ def test_refused_deployments_are_proven(data: bytes, value: int) -> None:
     made = table(deploys(data, value))
     assert (made.runs[0].outcome, made.state(1).root) == (Outcome.REFUSED, made.first[1].root)
     assert broken(hints_of(made)) is None
+
+
+def test_a_prover_needs_no_more_of_the_state_than_the_machine_looked_at() -> None:
+    """What is sent with an order is enough to fill a witness, whatever comes of it."""
+    (data,) = deploy_calls(SEVEN, 9)
+    sent = (l2tx(data=x, gas=1) for x in (signed(), signed(value=99), signed(nonce=9), signed(fee=101), b"junk"))
+    for trigger in (*sent, deploys(data), deploys(data[:-32])):
+        made = table(trigger)
+        part = state_from_witness(make_witness(made.first[1], made.runs))
+        core = made.core()
+        assert broken(plan(SHAPE, core, 1, execute(core, 1, part))) is None
 
 
 # -- limits ------------------------------------------------------------------------------------------------------------
@@ -386,7 +411,7 @@ def test_a_liar_with_a_part_of_another_size_has_no_proof(monkeypatch: pytest.Mon
 
 
 def test_a_liar_about_the_frame_of_a_body_has_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its caller is the signer; its startTree that from after nonce and fee."""
+    """Its caller is the signer; its startTree that from after nonce and fee; its scope [0]."""
     body = machine._body
 
     def another_caller(ledger: Ledger, transaction: Transaction, rollup_id: int) -> Any:
@@ -397,7 +422,12 @@ def test_a_liar_about_the_frame_of_a_body_has_no_proof(monkeypatch: pytest.Monke
         begin = body(ledger, transaction, rollup_id)
         return replace(begin, frame=replace(begin.frame, start_tree=funded().tree))
 
-    for lie, data in ((another_caller, signed(value=0)), (from_before, signed(selector=1))):
+    def from_outside(ledger: Ledger, transaction: Transaction, rollup_id: int) -> Any:
+        begin = body(ledger, transaction, rollup_id)
+        return replace(begin, frame=replace(begin.frame, origin=Origin.CALL, scope=()))
+
+    cases = ((another_caller, signed(value=0)), (from_before, signed(selector=1)), (from_outside, signed(selector=2)))
+    for lie, data in cases:
         monkeypatch.setattr(machine, "_body", lie)
         made = table(l2tx(data=data))
         try:
@@ -406,3 +436,51 @@ def test_a_liar_about_the_frame_of_a_body_has_no_proof(monkeypatch: pytest.Monke
             # The plan has no tree to start from: there is not even a witness to fill.
             found = "no version"
         assert found is not None
+
+
+# -- wires -------------------------------------------------------------------------------------------------------------
+
+
+def may_be_free(wire: int, of: Constraints) -> bool:
+    """Inverses of 0, and wires of steps and integer units, whose list `test_wires.py` has."""
+    numbers = of.touching(wire)
+    if len(numbers) == 1 and [w for w, _ in of.sides(numbers[0])[1]] == [wire]:
+        return True
+    listed = [stamp for stamp in circuit().stamps if stamp.name.startswith(("step", "integer unit"))]
+    return any(stamp.first_wire - 2 <= wire < stamp.first_wire + stamp.wires for stamp in listed)
+
+
+@cache
+def read_back() -> Constraints:
+    """The circuit."""
+    return Constraints(circuit().r1cs_bytes)
+
+
+def deployed_and_sent() -> VmTable:
+    """A deployment, and a forced transaction, the first of the queue."""
+    (data,) = deploy_calls(SEVEN, 9)
+    return table(deploys(data), l2tx(data=signed(value=0, fee=0), gas=1))
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "made",
+    [
+        deployed_and_sent,
+        lambda: table(l2tx(data=b"junk", gas=1), deploys(b"")),
+        lambda: table(l2tx(data=signed(selector=1)), l2tx(data=signed(nonce=1))),
+    ],
+    ids=["deployed and sent", "neither", "two"],
+)
+def test_the_whole_witness_follows_from_what_the_prover_may_choose(made: Callable[[], VmTable]) -> None:
+    """Full rank of the derivative in all wires but statement, programs and openings; and no wire may change alone."""
+    forger, rng, of = Forger(), random.Random(5), read_back()
+    hints = hints_of(made())
+    late = table_vm(forger, SHAPE, replace(hints, public=(0, Z, 0)))
+    values = list(witness_of(hints).values)
+    assert late.h == values[1]
+    loose = of.undetermined(values, {0} | forger.chosen)
+    free = of.free(values, [lambda x: 1 - x, lambda x: x + 1, lambda x: -x, lambda _: rng.randrange(FIELD_ORDER)])
+
+    assert [wire for wire in {*loose, *free} if not may_be_free(wire, of)] == []
