@@ -153,8 +153,12 @@ def close_stretch(
     over = succeeded + failed
     within = b.mul(stretch.inside, over) if earlier else 0
     within_failed = b.mul(stretch.inside, failed) if earlier else 0
-    reverts = b.mul(within_failed, books.called) if earlier else 0
-    pops = within - reverts
+    undoes = b.mul(within_failed, books.called) if earlier else 0
+    pops = within - undoes
+    body_undoes: Expr = 0
+    if stretch.admission.possible and earlier:
+        body_undoes = b.mul(b.mul(stretch.transacted, failed), books.called)
+    reverts = undoes + body_undoes
     if behind is None or not can_revert:
         b.equal(reverts, 0)
     if behind is None:
@@ -164,8 +168,6 @@ def close_stretch(
         b.equal(behind.back, pops)
     if admission.possible:
         b.equal(behind.body if behind else 0, admission.goes)
-        # A body that has called out and fails has to say REVERT, for which there is no unit.
-        b.enforce(b.mul(stretch.transacted, failed), books.called, 0)
 
     following = [plus(b.mul(x, y) for x, y in zip(ends, column, strict=False)) for column in _next_columns(entries)]
     words = len(frame.arguments) // 2
@@ -181,8 +183,8 @@ def close_stretch(
         low=following[7 + words :],
     )
     tries, opaque = b.mul(suspended, last.tries), b.boolean(lambda: value(record.head) >> 9 & 1)
-    # A transaction whose body does not begin has failed, but nothing is undone.
-    denied = admission.admits - admission.goes
+    # A transaction whose body does not begin has failed, but nothing is undone; behind its REVERT it is undone already.
+    denied = admission.admits - admission.goes + stretch.undone - body_undoes
     answer = (over - within + denied) * RESULT + (failed - within_failed + denied) * FAILED
     b.equal(record.head, answer + tries * TRY + opaque * OPAQUE + reverts * REVERT)
     meta, data = _data(b, last, suspended, icalls, record.gas, opaque)
@@ -240,6 +242,8 @@ def _said(b: Builder, stretch: OpenStretch, over: Expr, leaves: Sequence[Expr], 
         ended = b.mul(stretch.transacted, over)
         said[0] = said[0] - b.mul(ended, stretch.frame.caller)
         said[1] = said[1] - b.mul(ended, stretch.frame.address)
+        data = [stretch.came.meta, *stretch.came.words]
+        said[3:] = [x + b.mul(stretch.undone, y) for x, y in zip(said[3:], data, strict=True)]
     if stretch.deployment.possible:
         words = (len(said) - 4) // 2
         high0, low0, high1, low1 = (b.mul(stretch.deployment.deployed, x) for x in stretch.deployment.answer)
@@ -366,6 +370,7 @@ class Reverted:
     ordinal: Expr
     """1 + the place of its entry."""
     scope: Expr
+    transacted: Expr
     start: list[Expr]
     """Tree and nextIndex from before the frame began."""
     meta: Expr
@@ -376,7 +381,7 @@ class Reverted:
 
     def wires(self) -> list[Expr]:
         """All, in a fixed order."""
-        return [self.ordinal, self.scope, *self.start, self.meta, *self.words, *self.number]
+        return [self.ordinal, self.scope, self.transacted, *self.start, self.meta, *self.words, *self.number]
 
 
 def revert_units(b: Builder, units: Sequence[Sequence[Expr]], closed: Sequence[CloseStretch]) -> list[Reverted]:
@@ -398,6 +403,7 @@ def revert_units(b: Builder, units: Sequence[Sequence[Expr]], closed: Sequence[C
         unit = Reverted(
             ordinal=of([weighted(s.opened.place.of) + 1 for s in sources]),
             scope=of([s.scope for s in sources]),
+            transacted=of([s.opened.transacted for s in sources]),
             start=[of([f.start_tree for f in frames]), of([f.start_next for f in frames])],
             meta=of([s.leaves[3] for s in sources]),
             words=[of(column) for column in zip(*(s.leaves[4:] for s in sources), strict=True)],
@@ -427,13 +433,16 @@ def continue_reverted(
         if not units:
             out.append(([0] * said, 0))
             continue
-        ordinal, scope, *rest = (select(b, opened.reverted, x) for x in zip(*(u.wires() for u in units), strict=True))
+        ordinal, scope, transacted, *rest = (
+            select(b, opened.reverted, x) for x in zip(*(u.wires() for u in units), strict=True)
+        )
         words = said - 6
         start, meta, data, number = rest[:2], rest[2], rest[3 : 3 + words], rest[3 + words :]
         b.enforce(opened.unwind, opened.scope - scope, 0)
-        # Its caller goes on: it waits where the frame was begun.
+        # Its caller goes on: it waits where the frame was begun. Behind a transaction's body nothing does.
+        b.equal(opened.undone, transacted)
         for p, resume in enumerate(opened.resumes):
-            b.enforce(opened.unwind, resume - (number[p] if p < len(number) else 0), 0)
+            b.enforce(opened.unwind - opened.undone, resume - (number[p] if p < len(number) else 0), 0)
         # The frame is one of those that waited at the pre-root.
         below: list[list[Expr]] = [[] for _ in number]
         for flag, other in zip(opened.opener, closed, strict=False):

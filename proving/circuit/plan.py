@@ -20,7 +20,7 @@ from protocol.types import RollupId
 from protocol.vm.execution import Outcome
 from protocol.vm.isa import Op, Program
 from protocol.vm.machine import EntryRun, run_entry
-from protocol.vm.state import Origin, VmState, frames_hash
+from protocol.vm.state import VmState, frames_hash
 from proving.circuit.admission import DeploymentHint
 from proving.circuit.entry import EntryHint
 from proving.circuit.errors import ClaimMismatch, TierExceeded, check
@@ -112,8 +112,6 @@ def _programs(pieces: Sequence[Piece]) -> list[Program]:
 def _check_piece(shape: Shape, piece: Piece) -> None:
     limit, outcome = shape.tier.data_words, piece.stretch.outcome
     check("TIER_OUTCOME", f"calls that end as {outcome.value}", int(outcome in _UNPROVEN), 0)
-    undone = piece.reverts and piece.frame.origin is Origin.L2TX
-    check("TIER_OUTCOME", "transactions that are reverted after a call", int(undone), 0)
     check_depth(piece.tree)
     for step in piece.stretch.steps:
         op = Op(step.instruction.op)
@@ -292,4 +290,5 @@ def _stretch_hint(
         succeeded=piece.opening is Opening.BACK and not pieces[at - 1].failed,
         reverted=None if piece.reverted is None else reverted.index(piece.reverted),
         opener=piece.opener,
+        undone=piece.opening is Opening.UNWIND and piece.resumes is None,
     )

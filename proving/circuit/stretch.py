@@ -15,8 +15,8 @@ A stretch that begins a frame at DEPLOYER runs nothing, either.
 `open_stretch` says which, and takes a frame that goes on from the wires of the stretch that suspended it. What comes in
 with it are words of the statement or what the stretch before sent: `close_stretch` reads the last step and ties them.
 
-A stretch that begins a frame by ICALL gives the frame its number; frames that a CALL began have none. The number also
-says where the caller waits: in the stretch before.
+A stretch that begins a frame by ICALL, or as a transaction's body, gives the frame its number; frames that a CALL began
+have none. The number also says where the caller waits: in the stretch before.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ class StretchHint:
     """For UNWIND: the unit that holds the REVERT."""
     opener: int | None
     """For UNWIND: the stretch that waited when the pre-root was made."""
+    undone: bool = False
+    """For UNWIND: whether the frame was a transaction's body, behind which nothing goes on."""
     admission: AdmissionHint | None = None
     """For ADMIT."""
     deployment: DeploymentHint | None = None
@@ -152,6 +154,8 @@ class OpenStretch:
     """1 if a RESULT answers an XTRY; what the earlier stretch did decides that (`close_stretch`)."""
     unwind: Expr
     """1 for a REVERT_CONTINUE."""
+    undone: Expr
+    """1 for one that ends a transaction."""
     scope: Expr
     """The scope of that."""
     reverted: list[Expr]
@@ -161,7 +165,7 @@ class OpenStretch:
     resumes: list[Expr]
     """For each earlier stretch: 1 if the frame that it suspended goes on."""
     number: list[Expr]
-    """For each stretch from the second to this: 1 if it began the frame, by ICALL."""
+    """For each stretch from the second to this: 1 if it began the frame, by ICALL or as a transaction's body."""
     chain: list[Expr]
     """The same for the frame and all below it, down to the one that a CALL began."""
     frames: Expr
@@ -217,7 +221,7 @@ class OpenStretch:
     @property
     def inside(self) -> Expr:
         """1 if the frame was begun by ICALL."""
-        return plus(self.number)
+        return plus(self.number) - self.transacted
 
 
 def at_starts(b: Builder, starts: Sequence[Expr] | None, column: Sequence[Expr]) -> Expr:
@@ -278,7 +282,10 @@ def open_stretch(
     if earlier and reverts:
         b.equal(plus(reverted), unwind)
         b.equal(plus(opener), unwind)
-    resumes, number = _resumed(b, place, answer + unwind, earlier, hint)
+    undone: Expr = 0
+    if earlier and reverts and transacts:
+        undone = b.boolean(lambda: int(hint is not None and hint.undone))
+    resumes, number = _resumed(b, place, answer + unwind - undone, earlier, hint)
     chain = _chain(b, place, resumes, earlier) if reverts else []
 
     admission = NO_ADMISSION
@@ -340,6 +347,7 @@ def open_stretch(
         failed_result=failed - seen,
         good_result=answer - failed,
         unwind=unwind,
+        undone=undone,
         scope=scope,
         reverted=reverted,
         opener=opener,
@@ -353,7 +361,7 @@ def open_stretch(
         next_in=next_in,
         frame=frame,
         no_code=no_code,
-        run=runs - no_code + answer - failed + seen + place.back + unwind,
+        run=runs - no_code + answer - failed + seen + place.back + unwind - undone,
         answers=answers,
         answer_length=answer_length,
         succeeded=succeeded,
@@ -416,7 +424,7 @@ def _resumed(
         )
         for j in range(len(earlier) - 1)
     ]
-    return resumes, [*number, place.inner]
+    return resumes, [*number, place.inner + place.body]
 
 
 def _unwind(b: Builder, place: Place, entries: Sequence[OpenEntry], reverts: int) -> tuple[Expr, Expr]:
@@ -437,7 +445,7 @@ def _chain(b: Builder, place: Place, resumes: Sequence[Expr], earlier: Sequence[
         parts = [b.mul(place.inner, before[j])]
         parts += [b.mul(r, s.chain[j]) for r, s in zip(resumes, earlier, strict=True) if j < len(s.chain)]
         out.append(plus(parts))
-    return [*out, place.inner]
+    return [*out, place.inner + place.body]
 
 
 def _require_other(b: Builder, used: Expr, difference: Expr) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from protocol.actions import ActionKind
+from protocol.actions import ActionKind, action_words
 from protocol.constants import DEPLOYER
 from protocol.statement import own_entries
 from protocol.table import Core
@@ -102,13 +102,13 @@ def unroll(core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> list[Piece]:
             if run.trigger.kind is ActionKind.L2TX and not at and not _goes(pieces[-1]):
                 break  # the signer lacks the value: there is no body
             opening, resumes, opener, reverted = _opening(run, at), None, None, None
-            if stretch.outcome is Outcome.UNDONE:
+            if stretch.outcome is Outcome.UNDONE and len(run.stretches) > 1:
                 continue  # the frame that was reverted; its caller goes on behind it
             if opening is Opening.ANSWER:
                 resumes = last[row.reply_to]
             elif opening is Opening.UNWIND:
                 opener, reverted = last[row.parent], last[row.revert_of]
-                resumes = pieces[reverted].caller
+                resumes = None if stretch.outcome is Outcome.UNDONE else pieces[reverted].caller
             elif opening is Opening.BACK:
                 resumes = pieces[-1].caller
             caller = None if resumes is None else pieces[resumes].caller
@@ -122,7 +122,7 @@ def unroll(core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> list[Piece]:
 
 def _admission(core: Core, entry: int, run: EntryRun) -> Piece:
     """A transaction's first stretch, of which the machine has none: it belongs to no account and runs nothing."""
-    frame = fresh_frame(address=0, caller=0, value=0, meta=0, args=(), start_tree=run.pre.tree)
+    frame = _nobody(run.pre.tree)
     return Piece(
         run=run,
         entry=entry,
@@ -151,12 +151,16 @@ def _admission(core: Core, entry: int, run: EntryRun) -> Piece:
     )
 
 
+def _nobody(tree: StateTree) -> Frame:
+    return fresh_frame(address=0, caller=0, value=0, meta=0, args=(), start_tree=tree)
+
+
 def _goes(piece: Piece) -> bool:
     return piece.admission is not None and piece.admission.hint.goes
 
 
 def _opening(run: EntryRun, at: int) -> Opening:
-    if at == 1 and run.trigger.kind is ActionKind.REVERT_CONTINUE:
+    if run.trigger.kind is ActionKind.REVERT_CONTINUE and (at == 1 or run.stretches[at].outcome is Outcome.UNDONE):
         return Opening.UNWIND
     if at == 0 and run.trigger.kind is ActionKind.L2TX:
         return Opening.BODY
@@ -168,6 +172,9 @@ def _opening(run: EntryRun, at: int) -> Opening:
 def _piece(run: EntryRun, entry: int, at: int, opening: Opening, resumes: int | None, caller: int | None) -> Piece:
     stretch = run.stretches[at]
     frame = stretch.frame
+    if opening is Opening.UNWIND and stretch.outcome is Outcome.UNDONE:
+        # The end of a transaction: no frame goes on.
+        stretch = replace(stretch, frame=_nobody(frame.start_tree), tree=frame.start_tree)
     tree = frame.start_tree if opening in (Opening.TRIGGER, Opening.INNER, Opening.BODY) else stretch.tree
     returned = 0
     if opening is Opening.ANSWER:
@@ -221,6 +228,9 @@ def came(pieces: Sequence[Piece], at: int, rollup_id: int, words: int) -> tuple[
     if piece.opening in (Opening.INNER, Opening.BODY):
         return (_endpoint(rollup_id, frame), source, frame.value, frame.args_meta, *halves(frame.args, words))
     answer = piece.stretch.answer
+    if piece.opening is Opening.UNWIND and answer is None:
+        meta, data = action_words(piece.run.next_action)
+        return (0, 0, 0, meta, *halves(data, words))
     assert answer is not None
     if piece.opening is Opening.UNWIND:
         return (0, 0, 0, answer.meta, *halves(answer.words, words))
