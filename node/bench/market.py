@@ -23,11 +23,10 @@ from protocol.hashing import keccak256
 
 DIALLED: Final = 3
 """Peers that a node dials: the first one, and two of those before it."""
+ORDER_S: Final = 60
+"""After the last request, for what is still open."""
 START_S: Final = 2
 """Between the last node's start and the first request: the mesh forms."""
-READY_S: Final = 120
-ORDER_S: Final = 120
-"""After the last request, for all orders."""
 
 
 @dataclass(slots=True)
@@ -78,12 +77,13 @@ def measure_market(nodes: int, *, rate_milli: int, orders: int) -> dict[str, Any
         began = time.monotonic()
         start_ms = int(time.time() * 1000) + START_S * 1000
         requesters = [node for node in started if node.role == "requester"]
+        seconds = START_S + orders * 1_000 // rate_milli + ORDER_S
         planned = [(number, start_ms + number * 1_000_000 // rate_milli) for number in range(orders)]
         for place, node in enumerate(requesters):
-            node.tell(json.dumps({"requests": planned[place :: len(requesters)]}))
+            node.tell(json.dumps({"seconds": seconds, "requests": planned[place :: len(requesters)]}))
         for node in started:
             if node.role != "requester":
-                node.tell(json.dumps({"requests": []}))
+                node.tell(json.dumps({"seconds": seconds, "requests": []}))
         for node in started:
             node.hear("done")
         for node in started:
@@ -100,20 +100,18 @@ def _started(nodes: int, folder: Path) -> Iterator[list[_Node]]:
     started: list[_Node] = []
     addresses: list[str] = []
     try:
-        for number, role in enumerate(roles_of(nodes)):
-            node = _Node(
-                role,
-                subprocess.Popen(
-                    [sys.executable, "-m", "node.bench.market_node"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    env=environment,
-                ),
+        for role in roles_of(nodes):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "node.bench.market_node"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=environment,
             )
-            started.append(node)
+            started.append(_Node(role, process))
+        for number, node in enumerate(started):
             job = {
-                "role": role,
+                "role": node.role,
                 "folder": str(folder / f"node{number}"),
                 "payments": str(folder / "payments"),
                 "peers": _to_dial(addresses),

@@ -1,9 +1,11 @@
 """One node of a measured market: `python -m node.bench.market_node` reads its job as a line of JSON.
 
-It says `{"event": "ready", "address"}` when its peers hear it, waits for `{"requests": [[number, unix ms], ...]}`, plays
-them if it is a requester, says `{"event": "done"}` when its own orders are over, and after a line `stop` what it saw:
+It says `{"event": "ready", "address"}` when its peers hear it, waits for `{"seconds", "requests": [[number, unix ms], ...]}`,
+plays them if it is a requester, says `{"event": "done"}` when its own orders are over, and after a line `stop` what it saw:
 
     {"event": "seen", "frames": {hash: monotonic ns}, "gossip_bytes", "orders": [...], "cpu_s", "peak_mib"}
+
+`cpu_s` counts from the plan on.
 """
 
 from __future__ import annotations
@@ -148,6 +150,7 @@ def _requester(made: Made) -> Requester:
         chain=made.chain,
         verifier=PaperVerifier(),
         frames=made.frames,
+        faults=made.faults,
         ready=ReadyTables(gossip=made.gossip, direct=made.direct, frames=made.frames, clock=made.clock, sidecars=()),
         terms=Terms(
             lane=Lane.STANDARD,
@@ -264,7 +267,7 @@ def _history(made: Made, order: Order) -> dict[str, Any]:
     }
 
 
-async def _play(made: Made, job: Mapping[str, Any], lines: _Lines) -> list[dict[str, Any]]:
+async def _play(made: Made, job: Mapping[str, Any], lines: _Lines) -> tuple[list[dict[str, Any]], float]:
     node = _requester(made) if job["role"] == "requester" else None
     prover = _prover(made, job["price_wei"]) if job["role"] == "prover" else None
     async with trio.open_nursery() as nursery:
@@ -275,30 +278,39 @@ async def _play(made: Made, job: Mapping[str, Any], lines: _Lines) -> list[dict[
         await _heard(made, job["peers"])
         _say("ready", address=made.host.addresses[0])
         plan = json.loads(await lines.next())
+        began_s = _cpu_s()
         if node is not None:
-            async with trio.open_nursery() as asking:
-                for number, at_ms in plan["requests"]:
-                    asking.start_soon(_ask, node, made, at_ms, number)
+            with trio.move_on_after(plan["seconds"]):  # an order that is not over by then is not completed
+                async with trio.open_nursery() as asking:
+                    for number, at_ms in plan["requests"]:
+                        asking.start_soon(_ask, node, made, at_ms, number)
         _say("done")
         await lines.next()
+        cpu_s = _cpu_s() - began_s
         nursery.cancel_scope.cancel()
-    return [_history(made, order) for order in made.store.recent(10_000) if order.role is Role.REQUESTER]
+    orders = [_history(made, order) for order in made.store.recent(10_000) if order.role is Role.REQUESTER]
+    return orders, cpu_s
+
+
+def _cpu_s() -> float:
+    """Of this process: user and system, all threads."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 async def _run() -> None:
     lines = _Lines()
     job = json.loads(await lines.next())
     async with _made(job) as made:
-        orders = await _play(made, job, lines)
-        used = resource.getrusage(resource.RUSAGE_SELF)
+        orders, cpu_s = await _play(made, job, lines)
         unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
         _say(
             "seen",
             frames=made.seen.at_ns,
             gossip_bytes=made.seen.size,
             orders=orders,
-            cpu_s=used.ru_utime + used.ru_stime,
-            peak_mib=used.ru_maxrss / unit,
+            cpu_s=cpu_s,
+            peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +20,8 @@ from protocol.agreement import Agreement
 from protocol.gossip import MarketId
 from protocol.hashing import keccak256
 from protocol.messages import RollupProof
-from protocol.payload import Payload, encode_payload, make_witness, payload_core_id, smallest_size_log2
-from protocol.table import core_id, encode_core, triggers_hash
+from protocol.payload import Payload, StateWitness, encode_payload, make_witness, payload_core_id, smallest_size_log2
+from protocol.table import Core, core_id, encode_core, triggers_hash
 from protocol.types import Hash32
 from protocol.vm.assembler import assemble
 from protocol.vm.trial import TRIAL_ROLLUP, trial_core, try_program
@@ -33,14 +34,18 @@ TICKET_WEI: Final = 10**18
 TABLE_LIFE_S: Final = 3_600
 
 
+@cache
+def _call() -> tuple[Core, StateWitness]:
+    runs = try_program(assemble("RETURN 0"), l2_time=1)
+    return trial_core(runs, l2_time=1), make_witness(runs[0].pre, runs)
+
+
 def paper_table(number: int, now_s: int) -> PlannedTable:
     """One of as many tables as are wanted: the same call, another salt."""
-    runs = try_program(assemble("RETURN 0"), l2_time=1)
-    core = replace(
-        trial_core(runs, l2_time=1), not_before=0, valid_until=now_s + TABLE_LIFE_S, triggers_hash=triggers_hash((0,))
-    )
+    core, witness = _call()
+    core = replace(core, not_before=0, valid_until=now_s + TABLE_LIFE_S, triggers_hash=triggers_hash((0,)))
     salt = Hash32(keccak256(b"paper" + number.to_bytes(8, "big")))
-    payload = Payload(salt=salt, core=core, witnesses=((TRIAL_ROLLUP, make_witness(runs[0].pre, runs)),))
+    payload = Payload(salt=salt, core=core, witnesses=((TRIAL_ROLLUP, witness),))
     size_log2 = smallest_size_log2(payload)
     packed = encode_core(core)
     return PlannedTable(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from node.bench.machine import cpu_path, machine, release
+from node.bench.market import measure_market
 from node.bench.peers import NAMES, find_peer
 from node.bench.run import BenchFailed, Series, make_files, on_cpus, prove_ours, prove_peer, run_child, summary
 from node.commands import Commands
@@ -20,6 +21,15 @@ from proving.zkey import read_zkey
 
 MAX_LOG2: Final = 24
 MAX_RUNS: Final = 1000
+MAX_NODES: Final = 200
+MAX_ORDERS: Final = 10_000
+MAX_RATE_MILLI: Final = 1_000_000
+MARKET_TIMES: Final = {
+    "gossip ms": "gossip_ms",
+    "close to award": "close_to_award_ms",
+    "award to key": "award_to_key_ms",
+    "request to key": "request_to_key_ms",
+}
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -41,6 +51,13 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     msm.set_defaults(run=run_kernel, work="msm")
     ntt = benches.add_parser("ntt", parents=[shared, size], help="inverse transform, shift and transform")
     ntt.set_defaults(run=run_kernel, work="ntt")
+    market = benches.add_parser(
+        "market", parents=[common], help="auctions between node processes, L1 and proofs on paper"
+    )
+    market.add_argument("--nodes", type=int, action="append", help="processes; may be repeated (default 10, 20 and 40)")
+    market.add_argument("--orders", type=int, default=40, help="requests of one measurement")
+    market.add_argument("--rate", type=int, default=2_000, metavar="MILLI", help="requests in 1,000 seconds")
+    market.set_defaults(run=run_market)
 
 
 def _checked(args: argparse.Namespace, out: Output) -> int:
@@ -128,3 +145,28 @@ def _show(out: Output, title: str, threads: int, results: list[dict[str, Any]]) 
     ]
     columns = ("prover", "CPU s, least", "median", "wall s, least", "median", "peak MiB", "verified")
     out.table(columns, rows, title=title)
+
+
+def run_market(args: argparse.Namespace, out: Output) -> int:
+    """0 if every order was completed."""
+    sizes = args.nodes or [10, 20, 40]
+    if not all(3 <= nodes <= MAX_NODES for nodes in sizes):
+        raise UsageError(problem=f"--nodes is 3 to {MAX_NODES}")
+    if not 1 <= args.orders <= MAX_ORDERS or not 1 <= args.rate <= MAX_RATE_MILLI:
+        raise UsageError(problem=f"--orders is 1 to {MAX_ORDERS}, --rate 1 to {MAX_RATE_MILLI}")
+    results = []
+    for nodes in sizes:
+        with out.progress(f"{nodes} nodes, {args.orders} orders"):
+            results.append(measure_market(nodes, rate_milli=args.rate, orders=args.orders))
+    here = machine()
+    out.say(f"{here['cpu']}, load {here['load_1min']}")
+    columns = ("nodes", "completed", *(f"{name} p50 / p99" for name in MARKET_TIMES), "CPU s an order", "peak MiB")
+    out.table(columns, [_market_row(result) for result in results])
+    out.result({"machine": here, **release(), "results": results})
+    return 0 if all(result["completed"] == args.orders for result in results) else 1
+
+
+def _market_row(result: dict[str, Any]) -> tuple[str, ...]:
+    times = [f"{result[key]['p50']:.0f} / {result[key]['p99']:.0f}" for key in MARKET_TIMES.values()]
+    done = f"{result['completed']} of {result['orders']}"
+    return (str(result["nodes"]), done, *times, f"{result['cpu_s_per_order']:.2f}", f"{result['peak_mib']['max']:.0f}")

@@ -174,6 +174,18 @@ def test_measurements(command: Command) -> None:
     command("bench prove", "--vs", "snarkjs", status=1)  # not installed in this empty folder, nor on the path
 
 
+def test_a_measured_market(command: Command) -> None:
+    """bench market: a relay, a requester and a prover, each a process; and refusals."""
+    (result,) = command("bench market", "--nodes", "3", "--orders", "1")["results"]
+
+    assert (result["completed"], result["bids_per_order"], result["missing"]) == (1, 1, 0)
+    assert result["frames_per_order"] == 3  # request, bid, award
+    assert 2_500 < result["request_to_key_ms"]["max"] < 60_000
+    assert result["peak_mib"]["max"] < 300
+    command("bench market", "--nodes", "2", status=1)
+    command("bench market", "--orders", "0", status=1)
+
+
 def test_the_machine(command: Command, tmp_path: Path) -> None:
     """doctor, for this machine and for a configuration whose L1 does not answer."""
     (tmp_path / "node.toml").write_text(
