@@ -1,7 +1,8 @@
 """One node of a measured market: `python -m node.bench.market_node` reads its job as a line of JSON.
 
-It says `{"event": "ready", "address"}` when its peers hear it, waits for `{"seconds", "requests": [[number, unix ms], ...]}`,
-plays them if it is a requester, says `{"event": "done"}` when its own orders are over, and after a line `stop` what it saw:
+It says `{"event": "ready", "address"}` when its peers hear it and waits for its plan,
+`{"seconds", "requests": [[number, unix ms], ...]}`. A requester plays it. When its orders are over, or the seconds,
+it says `{"event": "done"}`, and after a line `stop` what it saw:
 
     {"event": "seen", "frames": {hash: monotonic ns}, "gossip_bytes", "orders": [...], "cpu_s", "peak_mib"}
 
@@ -32,6 +33,7 @@ from node.bidding import Offer
 from node.config import NetworkSection
 from node.frames import FrameWriter
 from node.identity import load_or_create_account
+from node.keptfile import KeptFiles
 from node.network import MarketDirect, MarketGossip
 from node.p2p.host import Host
 from node.peering import market_host
@@ -85,6 +87,7 @@ class Seen:
 class Made:
     """What every role is made of."""
 
+    folder: Path
     host: Host
     store: OrderStore
     in_thread: WriterThread
@@ -118,6 +121,7 @@ async def _made(job: Mapping[str, Any]) -> AsyncIterator[Made]:
         async with trio.open_nursery() as nursery:
             await nursery.start(host.serve)
             yield Made(
+                folder=folder,
                 host=host,
                 store=OrderStore(database, vault),
                 in_thread=in_thread,
@@ -151,6 +155,7 @@ def _requester(made: Made) -> Requester:
         verifier=PaperVerifier(),
         frames=made.frames,
         faults=made.faults,
+        files=KeptFiles(made.folder),
         ready=ReadyTables(gossip=made.gossip, direct=made.direct, frames=made.frames, clock=made.clock, sidecars=()),
         terms=Terms(
             lane=Lane.STANDARD,

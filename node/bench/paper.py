@@ -111,8 +111,20 @@ class PaperL1:
     async def prepare(self, call: ChainCall) -> Prepared:
         """Nothing reverts on paper."""
         await trio.lowlevel.checkpoint()
-        stored = self._prepared.setdefault(call.purpose, call)
-        raw = self.account + stored.data
+        return self._signed(self._prepared.setdefault(call.purpose, call))
+
+    async def sign_aside(self, call: ChainCall) -> Prepared:
+        """The same bytes as if it were prepared."""
+        await trio.lowlevel.checkpoint()
+        return self._signed(call)
+
+    def latest(self, purpose: str) -> Prepared | None:
+        """Fees are never raised on paper."""
+        stored = self._prepared.get(purpose)
+        return None if stored is None else self._signed(stored)
+
+    def _signed(self, call: ChainCall) -> Prepared:
+        raw = self.account + call.data
         return Prepared(tx_hash=keccak256(raw), raw=raw)
 
     async def send(self, purpose: str) -> None:

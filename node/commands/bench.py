@@ -51,9 +51,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     msm.set_defaults(run=run_kernel, work="msm")
     ntt = benches.add_parser("ntt", parents=[shared, size], help="inverse transform, shift and transform")
     ntt.set_defaults(run=run_kernel, work="ntt")
-    market = benches.add_parser(
-        "market", parents=[common], help="auctions between node processes, L1 and proofs on paper"
-    )
+    market = benches.add_parser("market", parents=[common], help="auctions between processes; L1 and proofs on paper")
     market.add_argument("--nodes", type=int, action="append", help="processes; may be repeated (default 10, 20 and 40)")
     market.add_argument("--orders", type=int, default=40, help="requests of one measurement")
     market.add_argument("--rate", type=int, default=2_000, metavar="MILLI", help="requests in 1,000 seconds")

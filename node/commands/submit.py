@@ -30,9 +30,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("request_id", nargs="?", help="64 hex digits")
     parser.add_argument("--file", type=Path, help="a kept transaction; anybody can hand it in")
     parser.add_argument("--rpc", help="execution client that gets it, with --file")
-    parser.add_argument(
-        "--wait", type=float, default=WAIT_S, help=f"seconds for a block; else {WAIT_S}"
-    )
+    parser.add_argument("--wait", type=float, default=WAIT_S, help=f"seconds for a block; else {WAIT_S}")
     parser.set_defaults(run=run)
 
 
