@@ -22,8 +22,10 @@ from protocol.vm.programs import program
 from protocol.vm.state import FIELD_WORD, INTEGER_WORD
 from proving.circuit.operations import ENVIRONMENT, GROUP_OF, WORD_OPERATIONS
 from proving.circuit.table_vm import PUBLIC, Hints
-from proving.circuit.unrolling import unroll
+from proving.circuit.unrolling import Piece, unroll
 from tests.property.circuit.test_scopes import FAILS, deep
+from tests.property.circuit.test_undone_transactions import SHAPE as TRANSACTIONS
+from tests.property.circuit.test_undone_transactions import hints_of, undone
 from tests.support.bench import FRAMES, Bench, bench
 from tests.support.circuits import circuit
 from tests.support.constraints import Constraints
@@ -131,7 +133,7 @@ class Filled:
     """A story with its honest witness."""
 
     bench: Bench
-    story: Story
+    pieces: list[Piece]
     hints: Hints
     values: tuple[int, ...]
 
@@ -139,10 +141,13 @@ class Filled:
 @cache
 def filled(name: str) -> Filled:
     """Filled once."""
-    made = (STORIES | MORE)[name]()
-    at = bench(FRAMES if name == "frames" else SHAPE)
-    hints = at.hints(made)
-    return Filled(bench=at, story=made, hints=hints, values=tuple(at.fill(hints).values))
+    if name == "transaction":
+        table, at = undone(), bench(TRANSACTIONS)
+        hints, pieces = hints_of(table), unroll(table.core(), 1, table.runs)
+    else:
+        made, at = (STORIES | MORE)[name](), bench(FRAMES if name == "frames" else SHAPE)
+        hints, pieces = at.hints(made), unroll(made.core(), made.rollup_id, made.runs)
+    return Filled(bench=at, pieces=pieces, hints=hints, values=tuple(at.fill(hints).values))
 
 
 def honest() -> tuple[int, ...]:
@@ -156,7 +161,7 @@ def operation(row: int, case: Filled) -> str | None:
     place = case.hints.segments[row // shape.segment_rows]
     if place is None:
         return None
-    steps = unroll(case.story.core(), case.story.rollup_id, case.story.runs)[place].stretch.steps
+    steps = case.pieces[place].stretch.steps
     at = stretch_rows(case.hints, place, shape).index(row)
     return Op(steps[min(at, len(steps) - 1)].instruction.op).name
 
@@ -190,7 +195,9 @@ def may_be_free(wire: int, case: Filled | None = None) -> bool:
     return False
 
 
-@pytest.mark.parametrize("name", [*STORIES, *(pytest.param(name, marks=pytest.mark.campaign) for name in MORE)])
+@pytest.mark.parametrize(
+    "name", [*STORIES, "transaction", *(pytest.param(name, marks=pytest.mark.campaign) for name in MORE)]
+)
 def test_every_changed_wire_is_noticed(name: str) -> None:
     """Each wire of the circuit alone: another bit, a neighbour, the opposite, anything."""
     case = filled(name)
@@ -223,7 +230,7 @@ def test_lies_about_wires_are_noticed_when_all_else_follows_them() -> None:
     assert accepted == []
 
 
-@pytest.mark.parametrize("name", ["suspended", "frames"])
+@pytest.mark.parametrize("name", ["suspended", "frames", "transaction"])
 def test_the_whole_witness_follows_from_what_the_prover_may_choose(name: str) -> None:
     """Given the statement, the program and the openings, no other wire can move, not even together with others.
 
