@@ -26,6 +26,10 @@ class Effect(StrEnum):
     REAUCTION = "reauction"
     TAKE_OVER = "take-over"
     STAND_DOWN = "stand-down"
+    CHASE = "chase"
+    BUILD_RELEASE = "build-release"
+    BUILD_PENALTY = "build-penalty"
+    RECORD_AMEND = "record-amend"
 
     PUBLISH_BID = "publish-bid"
     SIGN_ACCEPTANCE = "sign-acceptance"
@@ -36,3 +40,4 @@ class Effect(StrEnum):
     BUILD_DECLINE = "build-decline"
     BUILD_ACCUSATION = "build-accusation"
     BUILD_CLAIM = "build-claim"
+    LOOK_FOR_VOID = "look-for-void"

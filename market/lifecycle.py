@@ -1,237 +1,21 @@
-"""The life of an order, for its requester and for each prover that saw it, as one table (SPEC §10).
+"""The life of an order as one table (SPEC §10): what is true in each state, `market.states` says.
 
-An order changes only by `advance`, which looks up (state, event) and says what must happen next. What is true in a
-state:
-
-Requester
-- DRAFT: the table is planned and its secrets are stored. Nothing has left this machine.
-- COMMITTED: the request may have been seen; bids are collected. Nobody can claim anything.
-- CLOSED: the set of bids is frozen. Opening and ranking may be repeated and give the same winner.
-- AWARDED: the agreement signed by us is stored and may have been seen. The winner may countersign; it has no payload.
-- ACCEPTED: the winner's countersignature is stored. The payload is still here only.
-- KEYED: the sealed payload is stored and may have left. From here on the winner must be assumed to know the table.
-- PROVING: the winner's signed Ack is stored. No proof by deliverBy costs it the bond.
-- AMENDING: the agreed table cannot load any more; another one is being planned.
-- AMENDED: the amend that we signed and its sealed payload are stored and may have been seen. The prover signs it too,
-  or finishes the agreed table.
-- DELIVERED: proofs are stored, not judged.
-- VERIFIED: the proofs hold for exactly our table; a signed receipt is stored. The price is owed.
-- TX_STORED: the signed raw transaction is stored with its nonce. Only these bytes, or the same call with raised fees
-  at the same nonce, are ever sent for this order.
-- TX_SENT: an execution client has taken the transaction.
-- LANDED: it is in a block and succeeded. Whether the payee is paid is read from the chain.
-- OWING: we have a valid proof, but our transaction did not do it. The prover may claim until claimBy.
-- LAPSED: the winner was silent or declined before its Ack. Nobody is slashed; the ticket is free after claimBy.
-- DEFAULTED: the winner gave its Ack and no valid proof. After claimBy its bond can be taken.
-- WITHDRAWN: its owner gave it up after the award and before an Ack that is known here. No payload is sent any more; who
-  has it may still give its Ack, prove and claim.
-- GIVEN_UP: its owner gave it up after the Ack. The proof is owed the price, by claim; no proof costs the bond.
-- SLASH_DUE: claimBy has passed without payment; the slash transaction is not signed yet.
-- SLASHING: the signed slash transaction is stored.
-- Ends: PAID, REFUNDED (nothing was paid, the ticket is free), SLASHED, EXPIRED (no agreement), CANCELLED.
-
-Standby: the requester's view of one runner-up, which may take the winner's place
-- S_DRAFT: the agreement with its rank is stored.
-- S_AWARDED: the award may have been seen.
-- S_READY: its countersignature is stored. It has no payload and owes nothing.
-- S_CALLED: its time has come, or everybody before it is out. The payload is still here only.
-- S_KEYED, S_PROVING, S_DELIVERED: as KEYED, PROVING, DELIVERED.
-- S_VERIFIED: its proof holds; whether it is the first decides the request's own order.
-- S_MISSED: it gave its Ack, and no valid proof in time. After claimBy its bond can be taken, if nobody was paid or a
-  later rank.
-- S_SLASH_DUE, S_SLASHING: as SLASH_DUE, SLASHING.
-- Ends: S_CHOSEN (its proof is the order's), S_SPARE (nothing is owed), S_SLASHED, S_KEPT (the bond was not taken).
-
-Prover
-- SEEN: the request passed validation.
-- BID: opening, salt and keys of our bid are stored; it may have been seen.
-- WON: an award names us and its signature holds. We owe nothing yet.
-- SIGNED: our countersignature is stored and may have been seen.
-- HOLDING: the payload is stored, encrypted; not checked.
-- ACKED: our signed Ack is stored and may have been seen: non-delivery is slashable now.
-- AT_WORK: a proving process runs; after a restart it is started again.
-- PROVED: the proofs are stored.
-- RECEIPTED: the requester's receipt is stored.
-- OWED: deliverBy has passed and nobody paid; the claim transaction is not signed yet.
-- CLAIMING: the signed claim transaction is stored.
-- DISPUTED: the payload breaks its envelope; our decline is stored, and the requester is asked for the fee of it.
-- FEE_DUE: the decline that both signed is stored.
-- FEE_SENT: the signed transaction that collects the fee is stored.
-- WRONGED: L1 has our proof and the ticket that was promised for it paid another promise; the evidence is stored.
-- ACCUSING: the signed transaction that takes our part of that ticket's bond is stored.
-- MISSED: we have no proof although we gave our Ack. The bond is at risk until the slash window ends.
-- Ends: SKIPPED, LOST, RELEASED (the requester went silent before our Ack), DECLINED, COMPENSATED, EARNED, FORFEITED,
-FORGIVEN, VINDICATED, UNPAID.
+An order changes only by `advance`, which looks up (state, event) and says what must happen next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
 from market.effects import Effect
 from market.errors import InvalidTransition
+from market.states import Event as Event
+from market.states import Role as Role
+from market.states import State as State
 from protocol.constants import SLASH_WINDOW
-
-
-class Role(StrEnum):
-    """Whose view of an order."""
-
-    REQUESTER = "requester"
-    PROVER = "prover"
-    STANDBY = "standby"
-
-
-class State(StrEnum):
-    """See the module's text for what is true in each."""
-
-    DRAFT = "draft"
-    COMMITTED = "committed"
-    CLOSED = "closed"
-    AWARDED = "awarded"
-    ACCEPTED = "accepted"
-    KEYED = "keyed"
-    PROVING = "proving"
-    AMENDING = "amending"
-    AMENDED = "amended"
-    DELIVERED = "delivered"
-    VERIFIED = "verified"
-    TX_STORED = "tx-stored"
-    TX_SENT = "tx-sent"
-    LANDED = "landed"
-    OWING = "owing"
-    LAPSED = "lapsed"
-    DEFAULTED = "defaulted"
-    WITHDRAWN = "withdrawn"
-    GIVEN_UP = "given-up"
-    SLASH_DUE = "slash-due"
-    SLASHING = "slashing"
-    PAID = "paid"
-    REFUNDED = "refunded"
-    SLASHED = "slashed"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-
-    S_DRAFT = "s-draft"
-    S_AWARDED = "s-awarded"
-    S_READY = "s-ready"
-    S_CALLED = "s-called"
-    S_KEYED = "s-keyed"
-    S_PROVING = "s-proving"
-    S_DELIVERED = "s-delivered"
-    S_VERIFIED = "s-verified"
-    S_MISSED = "s-missed"
-    S_SLASH_DUE = "s-slash-due"
-    S_SLASHING = "s-slashing"
-    S_CHOSEN = "s-chosen"
-    S_SPARE = "s-spare"
-    S_SLASHED = "s-slashed"
-    S_KEPT = "s-kept"
-
-    SEEN = "p-seen"
-    BID = "p-bid"
-    WON = "p-won"
-    SIGNED = "p-signed"
-    HOLDING = "p-keyed"
-    ACKED = "p-acked"
-    AT_WORK = "p-proving"
-    PROVED = "p-proved"
-    RECEIPTED = "p-delivered"
-    OWED = "p-owed"
-    CLAIMING = "p-claiming"
-    MISSED = "p-missed"
-    SKIPPED = "p-skipped"
-    LOST = "p-lost"
-    RELEASED = "p-released"
-    DECLINED = "p-declined"
-    DISPUTED = "p-disputed"
-    FEE_DUE = "p-fee-due"
-    FEE_SENT = "p-fee-sent"
-    COMPENSATED = "p-compensated"
-    WRONGED = "p-wronged"
-    ACCUSING = "p-accusing"
-    VINDICATED = "p-vindicated"
-    EARNED = "p-paid"
-    FORFEITED = "p-slashed"
-    FORGIVEN = "p-forgiven"
-    UNPAID = "p-unpaid"
-
-    @property
-    def role(self) -> Role:
-        """Whose state it is."""
-        return {"p-": Role.PROVER, "s-": Role.STANDBY}.get(self.value[:2], Role.REQUESTER)
-
-
-class Event(StrEnum):
-    """What can happen to an order. Events carry no data: what they bring is stored in the same transaction."""
-
-    COMMIT = "commit"
-    CANCEL = "cancel"
-    BIDS_CLOSED = "bids-closed"
-    WINNER_CHOSEN = "winner-chosen"
-    NO_BIDS = "no-bids"
-    ACCEPT_RECEIVED = "accept-received"
-    ACCEPT_TIMEOUT = "accept-timeout"
-    PAYLOAD_SEALED = "payload-sealed"
-    ACK_RECEIVED = "ack-received"
-    DECLINE_RECEIVED = "decline-received"
-    ACK_TIMEOUT = "ack-timeout"
-    PROOF_RECEIVED = "proof-received"
-    PROOF_VALID = "proof-valid"
-    PROOF_INVALID = "proof-invalid"
-    PROOF_TIMEOUT = "proof-timeout"
-    TX_SIGNED = "tx-signed"
-    TX_ACCEPTED = "tx-accepted"
-    TX_LANDED = "tx-landed"
-    TX_FAILED = "tx-failed"
-    TABLE_EXPIRED = "table-expired"
-    PAYMENT_SEEN = "payment-seen"
-    CLAIMS_OVER = "claims-over"
-    SLASH_SIGNED = "slash-signed"
-    SLASH_SEEN = "slash-seen"
-    SLASH_FAILED = "slash-failed"
-    TAKEN_OVER = "taken-over"
-    PLAN_STALE = "plan-stale"
-    AMEND_SIGNED = "amend-signed"
-    AMEND_ACCEPTED = "amend-accepted"
-    AMEND_REFUSED = "amend-refused"
-    CALLED = "called"
-    CHOSEN = "chosen"
-    NOT_NEEDED = "not-needed"
-
-    BID_MADE = "bid-made"
-    SKIP = "skip"
-    AWARDED_US = "awarded-us"
-    AWARDED_OTHER = "awarded-other"
-    NO_AWARD = "no-award"
-    REQUEST_CANCELLED = "request-cancelled"
-    ACCEPT_SIGNED = "accept-signed"
-    PAYLOAD_RECEIVED = "payload-received"
-    PAYLOAD_MISSING = "payload-missing"
-    PAYLOAD_GOOD = "payload-good"
-    PAYLOAD_BAD = "payload-bad"
-    PROOF_STARTED = "proof-started"
-    PROOF_MADE = "proof-made"
-    PROOF_FAILED = "proof-failed"
-    RECEIPT_RECEIVED = "receipt-received"
-    CLAIM_DUE = "claim-due"
-    CLAIM_SIGNED = "claim-signed"
-    CLAIM_FAILED = "claim-failed"
-    OUTRUN = "outrun"
-    TABLE_AMENDED = "table-amended"
-    PAYLOAD_BREAKS = "payload-breaks"
-    FEE_GRANTED = "fee-granted"
-    FEE_REFUSED = "fee-refused"
-    DECLINE_SIGNED = "decline-signed"
-    FEE_SEEN = "fee-seen"
-    FEE_FAILED = "fee-failed"
-    PROMISE_BROKEN = "promise-broken"
-    EQUIVOCATION_SIGNED = "equivocation-signed"
-    EQUIVOCATION_SEEN = "equivocation-seen"
-    EQUIVOCATION_FAILED = "equivocation-failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +42,7 @@ def _table() -> Iterator[tuple[tuple[State, Event], Step]]:
         (s.ACCEPTED, e.ACK_TIMEOUT, s.LAPSED, (f.REAUCTION,)),
         (s.KEYED, e.ACK_RECEIVED, s.PROVING, ()),
         (s.KEYED, e.DECLINE_RECEIVED, s.LAPSED, (f.REAUCTION,)),
-        (s.KEYED, e.ACK_TIMEOUT, s.LAPSED, (f.REAUCTION,)),
+        (s.KEYED, e.ACK_TIMEOUT, s.LAPSED, (f.CHASE, f.REAUCTION)),
         (s.PROVING, e.PROOF_RECEIVED, s.DELIVERED, (f.VERIFY_DELIVERY,)),
         (s.PROVING, e.PROOF_TIMEOUT, s.DEFAULTED, (f.REAUCTION,)),
         (s.PROVING, e.PLAN_STALE, s.AMENDING, (f.REPLAN,)),
@@ -266,7 +50,7 @@ def _table() -> Iterator[tuple[tuple[State, Event], Step]]:
         (s.AMENDING, e.AMEND_REFUSED, s.PROVING, ()),
         (s.AMENDING, e.PROOF_RECEIVED, s.DELIVERED, (f.VERIFY_DELIVERY,)),
         (s.AMENDING, e.PROOF_TIMEOUT, s.DEFAULTED, (f.REAUCTION,)),
-        (s.AMENDED, e.AMEND_ACCEPTED, s.PROVING, ()),
+        (s.AMENDED, e.AMEND_ACCEPTED, s.PROVING, (f.RECORD_AMEND,)),
         (s.AMENDED, e.AMEND_REFUSED, s.PROVING, ()),
         (s.AMENDED, e.PROOF_RECEIVED, s.DELIVERED, (f.VERIFY_DELIVERY,)),
         (s.AMENDED, e.PROOF_TIMEOUT, s.DEFAULTED, (f.REAUCTION,)),
@@ -317,8 +101,22 @@ def _table() -> Iterator[tuple[tuple[State, Event], Step]]:
         (s.S_CALLED, e.NOT_NEEDED, s.S_SPARE, (f.STAND_DOWN,)),
         (s.S_KEYED, e.ACK_RECEIVED, s.S_PROVING, ()),
         (s.S_KEYED, e.DECLINE_RECEIVED, s.S_SPARE, ()),
-        (s.S_KEYED, e.ACK_TIMEOUT, s.S_SPARE, ()),
+        (s.S_KEYED, e.ACK_TIMEOUT, s.S_SILENT, ()),
         (s.S_KEYED, e.NOT_NEEDED, s.S_SPARE, (f.STAND_DOWN,)),
+        (s.S_SILENT, e.FORCE_DUE, s.S_FORCE_DUE, (f.BUILD_RELEASE,)),
+        *((state, e.NOT_NEEDED, s.S_SPARE, ()) for state in (s.S_SILENT, s.S_FORCE_DUE, s.S_FORCED, s.S_PEEKED)),
+        (s.S_FORCE_DUE, e.NOT_FORCED, s.S_SPARE, ()),
+        (s.S_FORCE_DUE, e.RELEASE_SIGNED, s.S_FORCING, (f.SEND_TRANSACTION,)),
+        (s.S_FORCING, e.RELEASE_SEEN, s.S_FORCED, ()),
+        (s.S_FORCING, e.RELEASE_FAILED, s.S_SPARE, ()),
+        (s.S_FORCED, e.ACK_RECEIVED, s.S_PROVING, ()),
+        (s.S_FORCED, e.RELEASE_DECLINED, s.S_SPARE, ()),
+        (s.S_FORCED, e.RESPONSE_OVER, s.S_PEEKED, (f.BUILD_PENALTY,)),
+        (s.S_PEEKED, e.PENALTY_SIGNED, s.S_FINING, (f.SEND_TRANSACTION,)),
+        (s.S_PEEKED, e.PENALTY_SEEN, s.S_FINED, ()),
+        (s.S_PEEKED, e.PENALTY_FAILED, s.S_KEPT, ()),
+        (s.S_FINING, e.PENALTY_SEEN, s.S_FINED, ()),
+        (s.S_FINING, e.PENALTY_FAILED, s.S_KEPT, ()),
         (s.S_PROVING, e.PROOF_RECEIVED, s.S_DELIVERED, (f.VERIFY_DELIVERY,)),
         (s.S_PROVING, e.PROOF_TIMEOUT, s.S_MISSED, ()),
         (s.S_PROVING, e.NOT_NEEDED, s.S_SPARE, ()),
@@ -360,8 +158,14 @@ def _table() -> Iterator[tuple[tuple[State, Event], Step]]:
         (s.ACKED, e.PROOF_STARTED, s.AT_WORK, ()),
         (s.AT_WORK, e.TABLE_AMENDED, s.ACKED, (f.START_PROOF,)),
         (s.AT_WORK, e.PROOF_MADE, s.PROVED, (f.DELIVER_PROOF,)),
-        (s.AT_WORK, e.PROOF_FAILED, s.MISSED, ()),
-        (s.ACKED, e.PROOF_FAILED, s.MISSED, ()),
+        (s.AT_WORK, e.PROOF_FAILED, s.MISSED, (f.LOOK_FOR_VOID,)),
+        (s.ACKED, e.PROOF_FAILED, s.MISSED, (f.LOOK_FOR_VOID,)),
+        (s.MISSED, e.VOID_SIGNED, s.VOIDING, (f.SEND_TRANSACTION,)),
+        (s.VOIDING, e.VOID_SEEN, s.FORGIVEN, ()),
+        (s.VOIDING, e.VOID_FAILED, s.MISSED, ()),
+        (s.VOIDING, e.SLASH_SEEN, s.FORFEITED, ()),
+        (s.VOIDING, e.CLAIMS_OVER, s.FORGIVEN, ()),
+        (s.VOIDING, e.OUTRUN, s.FORGIVEN, ()),
         (s.PROVED, e.RECEIPT_RECEIVED, s.RECEIPTED, ()),
         (s.PROVED, e.PAYMENT_SEEN, s.EARNED, ()),
         (s.PROVED, e.CLAIM_DUE, s.OWED, (f.BUILD_CLAIM,)),
@@ -486,6 +290,16 @@ def deadline(order: Order) -> tuple[int, Event, str] | None:
             return order.claim_by * 1000 + GRACE_MS, e.CLAIMS_OVER, ""
         case s.S_SLASH_DUE | s.S_SLASHING:
             return (order.claim_by + SLASH_WINDOW) * 1000 + GRACE_MS, e.SLASH_FAILED, "SLASH_WINDOW_OVER"
+        case s.S_SILENT:
+            return order.ack_by * 1000 + GRACE_MS, e.FORCE_DUE, "NO_ACK"
+        case s.S_FORCE_DUE:
+            return order.deliver_by * 1000, e.NOT_FORCED, "FORCE_TOO_LATE"
+        case s.S_FORCING:
+            return order.deliver_by * 1000 + INCLUSION_MS, e.RELEASE_FAILED, "FORCE_TOO_LATE"
+        case s.S_FORCED:
+            return order.ack_by * 1000 + GRACE_MS, e.RESPONSE_OVER, "PEEKED"
+        case s.S_PEEKED | s.S_FINING:
+            return (order.claim_by + SLASH_WINDOW) * 1000 + GRACE_MS, e.PENALTY_FAILED, "SLASH_WINDOW_OVER"
         case s.SEEN:
             return order.bid_close_ms, e.SKIP, "CLOSED"
         case s.BID:
@@ -504,7 +318,7 @@ def deadline(order: Order) -> tuple[int, Event, str] | None:
             return order.claim_by * 1000 + GRACE_MS, e.CLAIM_FAILED, "CLAIMS_OVER"
         case s.WRONGED | s.ACCUSING:  # the bond of a ticket that was used stays longer
             return (order.claim_by + SLASH_WINDOW) * 1000 + GRACE_MS, e.EQUIVOCATION_FAILED, "BOND_OVER"
-        case s.MISSED:
+        case s.MISSED | s.VOIDING:
             return (order.claim_by + SLASH_WINDOW) * 1000 + GRACE_MS, e.CLAIMS_OVER, ""
         case _:
             return None

@@ -8,12 +8,14 @@ from typing import Final
 
 from market.lanes import AMENDS, Lane
 from market.lifecycle import Event, Order
+from market.pricing import PERMILLE
 from node import market_state as kept
 from node.broker import OrderLoop
 from node.engagement import Engagement
 from node.frames import FrameWriter
+from node.l1 import record
 from node.market_state import pack_plan, unpack_plan
-from node.ports import Chain, Clock, Direct, Refused
+from node.ports import Chain, ChainCall, Clock, Direct, Refused
 from node.rounds import Replan
 from node.statements import countersigned, digest_of, fitted, signed_offer
 from protocol.codec import decode_body, encode_body
@@ -111,6 +113,24 @@ class Amending:
             secret={kept.PLAN: plan},
             due={"valid_until": unpack_plan(plan).valid_until},
         )
+
+    async def record(self, order: Order, at_most_permille: int) -> None:
+        """Makes L1 keep the amend, so that the table before it can be neither claimed nor drawn the ticket with.
+
+        Best effort: the transaction is sent once, by a purpose of its own.
+        """
+        if not at_most_permille:
+            return
+        deal, plan = await self._engaged.deal(order), await self._engaged.plan(order)
+        call = ChainCall(
+            purpose=f"record {await self._tried(order)} {order.order_id.hex()}",
+            to=self._frames.market.contract,
+            data=record(await self._engaged.settlement(order, plan.salt)),
+        )
+        if await self._chain.cost_wei(call) * PERMILLE > deal.opening.price_wei * at_most_permille:
+            return
+        await self._chain.prepare(call)
+        await self._chain.send(call.purpose)
 
     async def _give_up(self, order: Order, reason: str) -> None:
         """The agreed table it is: the prover finishes it and is owed its price."""

@@ -355,6 +355,8 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
             spare_tickets=section.spare_tickets,
             max_price_wei=auction.max_price_wei,
             bond_min_wei=auction.bond_wei,
+            force=auction.force_release,
+            record_permille=auction.record_permille,
             ready_wait_ms=auction.ready_wait_ms,
             is_submitted=auction.submit,
         ),

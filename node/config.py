@@ -145,6 +145,11 @@ class AuctionSection:
     """The most that is paid. An auction begins at twice what others paid lately, the last one allows this."""
     bond_wei: int = 10**15
     """Bond that the winner's ticket must cover."""
+    force_release: Literal["worth", "always", "never"] = "worth"
+    """Publish the sealed payload of a winner that is silent about it, for it to answer or pay the peek penalty; worth:
+    if that is more than what publishing costs."""
+    record_permille: int = 100
+    """Record an amend on L1 if that costs at most this part of the price; 0 for never."""
     ready_wait_ms: int = 3000
     """How long a proposer has to pull the ready table before the transaction is sent."""
     submit: bool = True

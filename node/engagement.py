@@ -22,6 +22,7 @@ from node.l1 import slash
 from node.market_state import Deal, pack_plan, settlement_of, unpack_plan
 from node.order_part import OrderCall
 from node.ports import (
+    AgreementView,
     Chain,
     Clock,
     Direct,
@@ -70,6 +71,7 @@ PAID_VERDICTS: Final = frozenset({AckVerdict.OVERSIZE, AckVerdict.INVALID})
 WAIT_FOR_PROOF: Final = frozenset({State.PROVING, State.AMENDING, State.AMENDED, State.S_PROVING})
 BEFORE_ACK: Final = frozenset({State.ACCEPTED, State.KEYED, State.S_CALLED, State.S_KEYED})
 BEING_JUDGED: Final = frozenset({State.DELIVERED, State.S_DELIVERED, State.S_VERIFIED})
+SLASH_UNSIGNED: Final = frozenset({State.SLASH_DUE, State.S_SLASH_DUE})
 SLASH_UNDER_WAY: Final = frozenset({State.SLASH_DUE, State.SLASHING, State.S_SLASH_DUE, State.S_SLASHING})
 
 
@@ -334,7 +336,8 @@ class Engagement:
             TryAgain: not now; the slash window ends by itself.
         """
         ack = decode_body(ProverAck, await self.document(order, kept.ACK))
-        packed_ack = pack_dated(ack.ack_at, by_key(ack.ack_signature))
+        # An Ack that L1 was shown is not shown again.
+        packed_ack = pack_dated(ack.ack_at, by_key(ack.ack_signature)) if ack.ack_signature else b""
         settlement = await self.settlement(order, (await self.plan(order)).salt)
         data = slash(settlement, packed_ack, failover)
         await self._slash.prepare(order, data)
@@ -349,6 +352,8 @@ class Engagement:
         deal = await self.deal(order)
         if await self._chain.is_slashed(deal.agreement_hash):
             await self.loop.happen(order.order_id, Event.SLASH_SEEN)
+        elif (freed := _freed(await self._chain.agreement(deal.agreement_hash))) and order.state in SLASH_UNSIGNED:
+            await self.loop.happen(order.order_id, Event.SLASH_FAILED, reason=freed)
         elif order.state in (State.SLASHING, State.S_SLASHING):
             if await self._slash.landing(order) is Landing.FAILED:
                 await self.loop.happen(order.order_id, Event.SLASH_FAILED, reason="SLASH_REVERTED")
@@ -392,6 +397,13 @@ class Engagement:
             raise Refused(error.reason, "a malformed answer") from error
         assert isinstance(message, kind)
         return message
+
+
+def _freed(view: AgreementView) -> str:
+    """Why a prover owes nothing under an agreement, as L1 says; empty if it may."""
+    if view.is_delivered:
+        return "DELIVERED_UNPAID"
+    return "RELIEVED" if view.is_relieved else ""
 
 
 def _require_order(proofs: tuple[RollupProof, ...]) -> None:

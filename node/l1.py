@@ -18,6 +18,7 @@ from node.chain.localevm import LocalEvm
 from node.chain.records import Block, Log, Tag
 from node.chain.rpc import Rpc
 from node.config import StateMode
+from node.ports import AgreementView
 from protocol.agreement import Agreement, ticket_cap_wei
 from protocol.contracts.artifacts import AbiItem, abi_type, artifact, call_data, decode_output, decode_revert, signature
 from protocol.hashing import keccak256
@@ -159,6 +160,21 @@ class Contracts:
         assert isinstance(paid, bool)
         return paid
 
+    async def agreement(self, agreement_hash: bytes) -> AgreementView:
+        """What the market knows of an agreement."""
+        (view,) = await self._view(self.market, "IProofMarket", "stateOf", agreement_hash)
+        _recorded, delivered, slashed, cancelled, relieved, voided, answered, penalised, _counter, respond_by, _ = view
+        return AgreementView(
+            is_delivered=delivered,
+            is_slashed=slashed,
+            is_cancelled=cancelled,
+            is_relieved=relieved,
+            is_void=voided,
+            is_answered=answered,
+            is_penalised=penalised,
+            respond_by=respond_by,
+        )
+
     async def payout_of(self, account: bytes) -> int:
         """Credit that `collect` would send, wei."""
         (amount,) = await self._view(self.market, "IProofMarket", "payoutOf", account)
@@ -225,6 +241,51 @@ def settlement_in(data: bytes) -> bytes | None:
 
 _SETTLING: Final = {("IRollups", "loadAndRun", 4): 5, ("IProofMarket", "claimWithProof", 2): 4}
 """Contract, function, place of the settlement among its arguments, all of them bytes: how many."""
+
+
+def force_release(settlement: bytes, box: bytes) -> bytes:
+    """Calldata of ProofMarket.forceRelease."""
+    return call_data("IProofMarket", "forceRelease", settlement, box)
+
+
+def answer_release(settlement: bytes, ack: bytes) -> bytes:
+    """Calldata of ProofMarket.answerRelease."""
+    return call_data("IProofMarket", "answerRelease", settlement, ack)
+
+
+def take_peek_penalty(settlement: bytes) -> bytes:
+    """Calldata of ProofMarket.takePeekPenalty."""
+    return call_data("IProofMarket", "takePeekPenalty", settlement)
+
+
+def cancel_agreement(settlement: bytes) -> bytes:
+    """Calldata of ProofMarket.cancelAgreement."""
+    return call_data("IProofMarket", "cancelAgreement", settlement)
+
+
+def record(settlement: bytes) -> bytes:
+    """Calldata of ProofMarket.record."""
+    return call_data("IProofMarket", "record", settlement)
+
+
+def void_agreement(settlement: bytes, ack: bytes, core: bytes, rollup_id: int, epoch: int) -> bytes:
+    """Calldata of ProofMarket.voidAgreement."""
+    return call_data("IProofMarket", "voidAgreement", settlement, ack, core, rollup_id, epoch)
+
+
+def collect(account: bytes) -> bytes:
+    """Calldata of ProofMarket.collect."""
+    return call_data("IProofMarket", "collect", "0x" + account.hex())
+
+
+def request_withdraw(ticket: int) -> bytes:
+    """Calldata of ProofMarket.requestWithdraw."""
+    return call_data("IProofMarket", "requestWithdraw", ticket)
+
+
+def withdraw(ticket: int) -> bytes:
+    """Calldata of ProofMarket.withdraw."""
+    return call_data("IProofMarket", "withdraw", ticket)
 
 
 def decline(settlement: bytes, declined: bytes) -> bytes:

@@ -21,7 +21,7 @@ from node.chain.evm import Call, Outcome
 from node.chain.localevm import Overrides
 from node.chain.sender import Payload, Sender, SignedTransaction
 from node.l1 import Contracts, event_values, settlement_in
-from node.ports import ChainCall, Landing, Prepared, Refused, TryAgain
+from node.ports import AgreementView, ChainCall, ForcedRelease, Landing, Prepared, Refused, TryAgain
 from node.txwatch import ReleaseBook
 from protocol.agreement import Agreement
 from protocol.constants import MAX_CLOCK_SKEW_MS
@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 WOULD_FAIL = "WOULD_FAIL"
 GAS_MARGIN_PERCENT = 20  # the state may have moved a little when the transaction lands
+FORCED_BLOCKS = 10_000  # more than a term has, with blocks of a second
 SETTLE_GAS = 400_000  # Rollups demands this much to be left for the market, although it uses far less
 
 
@@ -105,6 +106,49 @@ class L1Port:
                 return None if settlement is None else (bytes(values["coreId"]), settlement)
         return None
 
+    async def agreement(self, agreement_hash: bytes) -> AgreementView:
+        """What has become of an agreement."""
+        return await asked(lambda: self.contracts.agreement(agreement_hash))
+
+    async def forced_releases(self, prover: bytes) -> tuple[ForcedRelease, ...]:
+        """Those of a prover's agreements in the blocks of the last term."""
+        topics = [frozenset({_topic("IProofMarket", "ReleaseForced")}), None, frozenset({prover.rjust(32, b"\0")})]
+        head = await asked(self.contracts.rpc.head)
+        logs = await asked(
+            lambda: self.contracts.rpc.logs(
+                max(self.start_block, head.number - FORCED_BLOCKS), head.number, [self.contracts.market], topics
+            )
+        )
+        found = [event_values("IProofMarket", log)[1] for log in logs]
+        return tuple(
+            ForcedRelease(
+                agreement_hash=bytes(values["agreementHash"]), respond_by=values["respondBy"], box=bytes(values["box"])
+            )
+            for values in found
+        )
+
+    async def changed_config(self, core: bytes, after: int, until: int) -> tuple[int, int] | None:
+        """The first epoch of a member that took effect in (after, until]."""
+        for member in decode_core(core).lockset:
+            view = await asked(partial(self.contracts.rollup, member.rollup_id))
+            for epoch in range(view.epoch, -1, -1):
+                config = await asked(partial(self.contracts.config, member.rollup_id, epoch))
+                if config.effective_from <= after:
+                    break
+                if config.effective_from <= until:
+                    return member.rollup_id, epoch
+        return None
+
+    async def cost_wei(self, call: ChainCall) -> int:
+        """Its gas at the head, with the margin that `prepare` adds, at twice the base fee.
+
+        Raises:
+            Refused: it would fail; the text names the contract's error.
+        """
+        gas = _gas(await self._trial(call)) - SETTLE_GAS  # which is kept back for a load, and never used up
+        head = await asked(self.contracts.rpc.head)
+        return gas * 2 * max(head.base_fee_wei, 1)
+
     async def is_slashed(self, agreement_hash: bytes) -> bool:
         """Whether the market has logged the slash of an agreement."""
         topics = [frozenset({_topic("IProofMarket", "AgreementSlashed")}), frozenset({agreement_hash})]
@@ -137,11 +181,14 @@ class L1Port:
         return _prepared(known[-1]) if known else None
 
     async def _payload(self, call: ChainCall) -> Payload:
+        gas = _gas(await self._trial(call))
+        return Payload(to=call.to, data=call.data, value=call.value_wei, gas=gas)
+
+    async def _trial(self, call: ChainCall) -> Outcome:
         outcome = await self.simulate(call)
         if not outcome.succeeded:
             raise Refused(WOULD_FAIL, outcome.halt or decode_revert(outcome.output).name or outcome.output.hex())
-        gas = (outcome.gas_used + outcome.gas_refund) * (100 + GAS_MARGIN_PERCENT) // 100 + SETTLE_GAS
-        return Payload(to=call.to, data=call.data, value=call.value_wei, gas=gas)
+        return outcome
 
     async def simulate(self, call: ChainCall, *, sender: bytes | None = None) -> Outcome:
         """What a call would do on the head's state, computed here: the L1 node sees only which state is read.
@@ -190,6 +237,10 @@ class L1Port:
         except Recoverable as error:
             raise TryAgain(error.code, str(error)) from error
         return Landing.SUCCEEDED
+
+
+def _gas(outcome: Outcome) -> int:
+    return (outcome.gas_used + outcome.gas_refund) * (100 + GAS_MARGIN_PERCENT) // 100 + SETTLE_GAS
 
 
 def _prepared(transaction: SignedTransaction) -> Prepared:

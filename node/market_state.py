@@ -17,6 +17,7 @@ from protocol.payload import payload_commit
 # documents
 REQUEST: Final = "request"  # 20 bytes of the requester's address, then the body of its REQUEST_COMMIT
 AWARD: Final = "award"  # body of AWARD
+AGREED: Final = "agreed"  # hash of the agreement that we countersigned
 ACCEPT: Final = "accept"  # the prover's signature of the agreement
 BOX: Final = "box"  # the sealed payload
 ACK: Final = "ack"  # body of PROVER_ACK

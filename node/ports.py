@@ -129,6 +129,35 @@ class Landing(StrEnum):
     FAILED = "failed"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementView:
+    """What L1 knows of an agreement (SPEC §8.2)."""
+
+    is_delivered: bool = False
+    """A valid proof was shown and not paid for."""
+    is_slashed: bool = False
+    is_cancelled: bool = False
+    """Its prover gave it up."""
+    is_relieved: bool = False
+    """Both declined."""
+    is_void: bool = False
+    is_answered: bool = False
+    """L1 has the prover's Ack."""
+    is_penalised: bool = False
+    respond_by: int = 0
+    """Unix seconds until which a forced release can be answered; 0 if none was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForcedRelease:
+    """A sealed payload that was published on L1."""
+
+    agreement_hash: bytes
+    respond_by: int
+    """Unix seconds."""
+    box: bytes
+
+
 class Chain(Protocol):
     """L1 as the loops need it. All raise TryAgain when L1 cannot be asked."""
 
@@ -146,6 +175,27 @@ class Chain(Protocol):
 
     async def spent_for(self, owner: bytes, ticket: int) -> tuple[bytes, bytes] | None:
         """Core id and packed settlement that a ticket paid, as far as L1's calldata shows them; None else."""
+        ...
+
+    async def agreement(self, agreement_hash: bytes) -> AgreementView:
+        """What has become of an agreement."""
+        ...
+
+    async def forced_releases(self, prover: bytes) -> tuple[ForcedRelease, ...]:
+        """Those of a prover's agreements, open or over, as far back as one can still be open."""
+        ...
+
+    async def changed_config(self, core: bytes, after: int, until: int) -> tuple[int, int] | None:
+        """(rollup, epoch) of a member of a packed core whose configuration was replaced in (after, until], unix
+        seconds."""
+        ...
+
+    async def cost_wei(self, call: ChainCall) -> int:
+        """What sending a call now would cost in gas, without its value.
+
+        Raises:
+            Refused: it would revert.
+        """
         ...
 
     async def is_slashed(self, agreement_hash: bytes) -> bool:

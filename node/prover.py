@@ -40,10 +40,13 @@ from node.ports import (
     RunningProof,
     TryAgain,
 )
+from node.releases import Releases
 from node.rework import Rework
 from node.standings import Standings
 from node.store.faults import FaultStore
 from node.store.orders import OrderStore
+from node.voiding import WATCHED as VOIDED
+from node.voiding import Voiding
 from protocol.agreement import (
     Ack,
     agreement_of,
@@ -129,6 +132,8 @@ class ProvingNode:
         self._accusations = Accusations(chain=chain, clock=clock, frames=frames, accuse=accuse)
         self._earnings = Earnings(chain=chain, clock=clock, direct=direct, frames=frames, unpaid=self._accusations.look)
         self._disputes = Disputes(chain=chain, clock=clock, direct=direct, frames=frames, worth_wei=offer.collect_wei)
+        self._voiding = Voiding(chain=chain, clock=clock, market=frames.market.contract)
+        self._releases = Releases(store=store, in_thread=in_thread, chain=chain, clock=clock, frames=frames)
         self._working: set[bytes] = set()
         self.loop = OrderLoop(
             Role.PROVER,
@@ -146,12 +151,21 @@ class ProvingNode:
                 Effect.ASK_FEE: self._disputes.ask_fee,
                 Effect.BUILD_DECLINE: self._disputes.build_decline,
                 Effect.BUILD_ACCUSATION: self._accusations.build,
+                Effect.LOOK_FOR_VOID: self._voiding.look,
             },
             observe=self._observe,
-            watched=WATCHED | DISPUTED | ACCUSED,
+            watched=WATCHED | DISPUTED | ACCUSED | VOIDED,
             poll_ms=poll_ms,
         )
-        for part in (self._bidding, self._earnings, self._disputes, self._accusations, self._rework):
+        for part in (
+            self._bidding,
+            self._earnings,
+            self._disputes,
+            self._accusations,
+            self._rework,
+            self._voiding,
+            self._releases,
+        ):
             part.attach(self.loop)
 
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -169,6 +183,7 @@ class ProvingNode:
             self._direct.serve(AMEND_EXCHANGE, self._rework.answer)
             nursery.start_soon(self._bidding.read_requests, nursery)
             nursery.start_soon(self._read_awards)
+            nursery.start_soon(self._releases.serve)
             task_status.started()
 
     def adopt(self, offer: Offer) -> None:
@@ -185,6 +200,8 @@ class ProvingNode:
             await self._disputes.send(order)
         elif order.state in ACCUSED:
             await self._accusations.send(order)
+        elif order.state in VOIDED:
+            await self._voiding.send(order)
         else:
             await self._earnings.send_claim(order)
 
@@ -193,6 +210,8 @@ class ProvingNode:
             await self._disputes.observe(order)
         elif order.state in ACCUSED:
             await self._accusations.observe(order)
+        elif order.state in VOIDED:
+            await self._voiding.observe(order)
         else:
             await self._earnings.observe(order)
 
@@ -263,7 +282,9 @@ class ProvingNode:
         if held_wei is None or held_wei < deal.opening.price_wei:
             raise Refused("TICKET_GONE", "the requester's ticket does not cover the price any more")
         signature = self._frames.key.sign_digest(deal.agreement_hash)
-        await self.loop.happen(order.order_id, Event.ACCEPT_SIGNED, document={kept.ACCEPT: signature})
+        await self.loop.happen(
+            order.order_id, Event.ACCEPT_SIGNED, document={kept.ACCEPT: signature, kept.AGREED: deal.agreement_hash}
+        )
 
     async def _answer_award(self, data: bytes) -> bytes:
         received = self._frames.read(data, Award, signer=None)

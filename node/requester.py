@@ -27,6 +27,7 @@ from node import market_state as kept
 from node.amending import Amending
 from node.churn import ChurnOf
 from node.engagement import Engagement
+from node.forcing import Force
 from node.frames import FrameWriter
 from node.keptfile import KeptFiles
 from node.market_state import Deal, pack_plan, pack_request, unpack_request
@@ -100,6 +101,10 @@ class Terms:
     """Pay for a further auction while the first ticket is still promised."""
     max_price_wei: int
     bond_min_wei: int
+    force: Force
+    """Whether a silent winner's payload is published on L1, for it to answer or pay."""
+    record_permille: int
+    """An amend is recorded on L1 if that costs at most this part of the price; 0 for never."""
     ready_wait_ms: int
     """How long proposers have to pull the ready table before the transaction is sent."""
     is_submitted: bool
@@ -176,7 +181,14 @@ class Requester:
             poll_ms=poll_ms,
         )
         self._standbys = Standbys(
-            store=store, in_thread=in_thread, gossip=gossip, chain=chain, frames=frames, engage=engage
+            store=store,
+            in_thread=in_thread,
+            gossip=gossip,
+            chain=chain,
+            frames=frames,
+            engage=engage,
+            clock=clock,
+            force=terms.force,
         )
         self._engaged = engage(
             Role.REQUESTER,
@@ -191,6 +203,8 @@ class Requester:
                 Effect.BUILD_SLASH: self._build_slash,
                 Effect.PUBLISH_CANCEL: self._publish_cancel,
                 Effect.REAUCTION: self._reauction,
+                Effect.CHASE: self._standbys.chase,
+                Effect.RECORD_AMEND: self._record_amend,
                 Effect.REPLAN: self._replan_order,
                 Effect.SEND_AMEND: self._send_amend,
             },
@@ -485,6 +499,9 @@ class Requester:
         intent = await self.loop.secret(order.order_id, kept.INTENT)
         plan = await (self._replan(intent) if intent else self._engaged.plan(order))
         return fitted(deal.request, plan)
+
+    async def _record_amend(self, order: Order) -> None:
+        await self._amending.record(order, self._terms.record_permille)
 
     async def _replan_order(self, order: Order) -> None:
         await self._amending.replan(order)

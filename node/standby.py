@@ -7,6 +7,7 @@ its bond is neither forgotten nor taken from it when it delivers in time after a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -18,10 +19,11 @@ from market.lifecycle import Event, Order, Role, State
 from node import market_state as kept
 from node.broker import OrderLoop
 from node.engagement import SLASH_UNDER_WAY, Engagement
+from node.forcing import CHASED, IN_FLIGHT, Force, Forcing
 from node.frames import FrameWriter
 from node.l1port import WOULD_FAIL
-from node.market_state import Deal, pack_request
-from node.ports import Chain, Gossip, InThread, PlannedTable, TryAgain
+from node.market_state import Deal, pack_plan, pack_request
+from node.ports import Chain, Clock, Gossip, InThread, PlannedTable, TryAgain
 from node.store.errors import OrderExists
 from node.store.orders import OrderStore
 from protocol.agreement import rank_times
@@ -43,6 +45,7 @@ WATCHED: Final = SLASH_UNDER_WAY | {
     State.S_KEYED,
     State.S_PROVING,
     State.S_MISSED,
+    *CHASED,
 }
 
 
@@ -63,9 +66,12 @@ class Standbys:
         chain: Chain,
         frames: FrameWriter,
         engage: partial[Engagement],
+        clock: Clock,
+        force: Force,
     ) -> None:
         """
         Args:
+            force: whether the payload of a silent prover is published (`node.forcing`).
             engage: makes an Engagement with all that does not depend on the role.
         """
         self._store = store
@@ -82,10 +88,15 @@ class Standbys:
                 Effect.TAKE_OVER: self._take_over,
                 Effect.STAND_DOWN: self._stand_down,
                 Effect.BUILD_SLASH: self._build_slash,
+                Effect.BUILD_RELEASE: self._build_release,
+                Effect.BUILD_PENALTY: self._build_penalty,
                 Effect.SEND_TRANSACTION: self._engaged_send,
             },
             observe=self._observe,
             watched=WATCHED,
+        )
+        self._forcing = Forcing(
+            engaged=self._engaged, chain=chain, clock=clock, market=frames.market.contract, force=force
         )
 
     @property
@@ -127,8 +138,8 @@ class Standbys:
 
     def may_still_prove(self, request_id: bytes) -> bool:
         """Whether a runner-up of a request is neither out nor over."""
-        ranks = [self.find(request_id, rank) for rank in range(2, MAX_OPENINGS + 1)]
-        return any(order is not None and not order.is_over and order.state not in MISSED for order in ranks)
+        ranks = [self.find(request_id, rank) for rank in range(1, MAX_OPENINGS + 1)]
+        return any(order is not None and not order.is_over and order.state not in MISSED | CHASED for order in ranks)
 
     async def answer_delivery(self, request_id: bytes, delivery: ProofDelivery, signer: bytes) -> bytes | None:
         """The receipt for a delivery under the agreement of one of our ranks; None if it is of none.
@@ -213,22 +224,16 @@ class Standbys:
         assert self._main is not None
         ack = await self._main.document(main, kept.ACK)
         accept = await self._main.document(main, kept.ACCEPT)
-        aside = Order(
-            order_id=standby_id(main.order_id, deal.award.rank),
-            role=Role.STANDBY,
-            state=State.S_PROVING,
-            bid_close_ms=main.bid_close_ms,
-            award_by_ms=main.award_by_ms,
-            accept_by_ms=main.accept_by_ms,
-            ack_by=main.ack_by,
-            deliver_by=main.deliver_by,
-            claim_by=main.claim_by,
-            valid_until=main.valid_until,
-            reason="OUTRUN",
-        )
+        aside = self._aside(main, deal.award.rank, State.S_PROVING, "OUTRUN")
         amend = await self._main.optional(main, kept.AMEND) or b""
         documents = {kept.ACK: ack, kept.ACCEPT: accept, kept.AMEND: amend}
         await self._open(aside, deal, deal.award, documents, await self._main.secret(main, kept.PLAN))
+
+    @staticmethod
+    def _aside(main: Order, rank: int, state: State, reason: str) -> Order:
+        return replace(
+            main, order_id=standby_id(main.order_id, rank), role=Role.STANDBY, state=state, reason=reason, call_ms=0
+        )
 
     async def _first_table(self, order: Order, deal: Deal) -> PlannedTable:
         """Of a request that named none: what a rank before this one was told, since all ranks answer for one table; if
@@ -242,6 +247,17 @@ class Standbys:
             if told is not None:
                 return told
         return await self._main.first_table(main, deal)
+
+    async def chase(self, main: Order) -> None:
+        """The winner of `main` has the payload and was silent: an order of its own asks it on L1; again is harmless."""
+        assert self._main is not None
+        box, accept = await self._main.optional(main, kept.BOX), await self._main.optional(main, kept.ACCEPT)
+        if self._forcing.is_off or box is None or accept is None:
+            return
+        deal = await self._main.deal(main)
+        aside = self._aside(main, deal.award.rank, State.S_SILENT, "NO_ACK")
+        plan = await self._main.told(main) or await self._main.plan(main)
+        await self._open(aside, deal, deal.award, {kept.ACCEPT: accept, kept.BOX: box}, pack_plan(plan))
 
     async def _build_slash(self, order: Order) -> None:
         """A rank is slashable while nobody was paid, or when a later rank was after its time (SPEC §8.2)."""
@@ -260,8 +276,17 @@ class Standbys:
             # What L1 says of evidence does not change any more: it was overtaken in time, or has shown its proof.
             await self.loop.happen(order.order_id, Event.SLASH_FAILED, reason="OVERTAKEN")
 
+    async def _build_release(self, order: Order) -> None:
+        await self._forcing.build_release(order)
+
+    async def _build_penalty(self, order: Order) -> None:
+        await self._forcing.build_penalty(order)
+
     async def _engaged_send(self, order: Order) -> None:
-        await self._engaged.send_slash(order)
+        if order.state in IN_FLIGHT:
+            await self._forcing.send(order)
+        else:
+            await self._engaged.send_slash(order)
 
     # -- what others do --------------------------------------------------------------------------------------------
 
@@ -274,7 +299,12 @@ class Standbys:
         deal = await self._engaged.deal(order)
         main = await self._request(deal.request.request_id)
         rank = deal.award.rank
-        if main.state in PROVEN and (await self._main.deal(main)).award.rank <= rank:
+        if order.state in CHASED:
+            if main.state in PROVEN and order.state not in IN_FLIGHT:
+                await self._not_needed(order)  # its ticket is about to pay, and then takes no penalty
+            else:
+                await self._forcing.observe(order)
+        elif main.state in PROVEN and (await self._main.deal(main)).award.rank <= rank:
             await self._not_needed(order)
         elif order.state in NOT_AT_WORK and main.state in GONE:
             await self._not_needed(order)
@@ -284,7 +314,7 @@ class Standbys:
     def _failed_below(self, main: Order, rank: int) -> bool:
         """Whether every runner-up between the winner and this rank is out."""
         between = [self.find(main.order_id, lower) for lower in range(2, rank)]
-        return all(each is None or each.is_over or each.state is State.S_MISSED for each in between)
+        return all(each is None or each.is_over or each.state in CHASED | {State.S_MISSED} for each in between)
 
     async def _not_needed(self, order: Order) -> None:
         deal, plan = await self._engaged.deal(order), await self._engaged.plan(order)

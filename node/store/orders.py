@@ -284,7 +284,11 @@ class OrderStore:
 
     def order_of_origin(self, origin: bytes) -> bytes | None:
         """Id of the requester's order that a command made, or None."""
-        made = and_(documents.c.role == Role.REQUESTER.value, documents.c.name == "origin", documents.c.data == origin)
+        return self.order_of_document(Role.REQUESTER, "origin", origin)
+
+    def order_of_document(self, role: Role, name: str, data: bytes) -> bytes | None:
+        """Id of the order that has this document, or None."""
+        made = and_(documents.c.role == role.value, documents.c.name == name, documents.c.data == data)
         return self._database.read(lambda connection: connection.scalar(select(documents.c.order_id).where(made)))
 
     def secret(self, order_id: bytes, role: Role, name: str) -> bytes | None:

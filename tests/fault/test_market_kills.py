@@ -65,6 +65,7 @@ PROVER_POINTS = (
 )
 FAILOVER_POINTS = (
     "requester ack-timeout",
+    "requester done chase",
     "requester done reauction",
     "standby create",
     "standby commit",

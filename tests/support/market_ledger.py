@@ -10,7 +10,7 @@ from functools import cache
 import trio
 from eth_abi.abi import decode
 
-from node.ports import ChainCall, Landing, PlannedTable, Prepared, ProofWork, Refused
+from node.ports import AgreementView, ChainCall, ForcedRelease, Landing, PlannedTable, Prepared, ProofWork, Refused
 from protocol.agreement import (
     Ack,
     Agreement,
@@ -23,6 +23,7 @@ from protocol.agreement import (
     pack_settlement,
     unpack_settlement,
 )
+from protocol.constants import PEEK_DIVISOR, RELEASE_WINDOW, SLASH_WINDOW
 from protocol.faults import promised_twice
 from protocol.gossip import MarketId
 from protocol.hashing import keccak256, selector
@@ -43,6 +44,19 @@ SALT = Hash32(keccak256(b"a salt of thirty-two random bytes"))
 TICKET_WEI = 10**16
 BOND_WEI = 10**15
 PROVE_S = 8
+
+
+_OF_SETTLEMENTS = {
+    selector(f"{name}({','.join(kinds)})"): (name, kinds)
+    for name, kinds in (
+        ("forceRelease", ["bytes", "bytes"]),
+        ("answerRelease", ["bytes", "bytes"]),
+        ("takePeekPenalty", ["bytes"]),
+        ("cancelAgreement", ["bytes"]),
+        ("record", ["bytes"]),
+        ("voidAgreement", ["bytes", "bytes", "bytes", "uint64", "uint64"]),
+    )
+}
 
 
 class TestClock:
@@ -117,6 +131,20 @@ class Ledger:
     """(owner, ticket) -> core id and settlement that it paid."""
     taken: set[tuple[bytes, int]] = field(default_factory=set)
     """Tickets that lost their bond by a broken promise."""
+    forced: dict[bytes, tuple[bytes, ForcedRelease]] = field(default_factory=dict)
+    """Agreement -> its prover, and the payload that was published for it."""
+    answered: set[bytes] = field(default_factory=set)
+    cancelled: set[bytes] = field(default_factory=set)
+    penalised: set[bytes] = field(default_factory=set)
+    voided: set[bytes] = field(default_factory=set)
+    recorded: dict[bytes, int] = field(default_factory=dict)
+    """Agreement -> counter of its recorded amend, 0 for none."""
+    ignored: set[bytes] = field(default_factory=set)
+    """Accounts whose transactions never come through."""
+    gas_wei: int = 0
+    """What every transaction costs."""
+    replaced: dict[bytes, int] = field(default_factory=dict)
+    """Packed core -> when the configuration of its rollup was replaced, unix seconds."""
     moved: set[bytes] = field(default_factory=set)
     """Packed cores whose rollups stand elsewhere by now."""
     forgets: int = 0
@@ -128,6 +156,8 @@ class Ledger:
         if called == selector("slash(bytes,bytes,bytes)"):
             packed, ack, failover = decode(["bytes"] * 3, data[4:])
             return self._slash(unpack_settlement(packed), ack, failover, now_s)
+        if called in _OF_SETTLEMENTS:
+            return self._about(called, data[4:], now_s)
         if called == selector("decline(bytes,bytes)"):
             packed, declined = decode(["bytes"] * 2, data[4:])
             return self._decline(unpack_settlement(packed), declined, now_s)
@@ -177,20 +207,83 @@ class Ledger:
         self.payments.append(digest)
         return True
 
+    def _about(self, called: int, packed: bytes, now_s: int) -> bool:
+        """The calls that say something about an agreement and move no price."""
+        name, kinds = _OF_SETTLEMENTS[called]
+        first, *rest = decode(kinds, packed)
+        settlement = unpack_settlement(first)
+        agreement = settlement.agreement
+        digest = agreement_digest(MARKET.chain_id, MARKET.contract, agreement)
+        over = self.relieved | self.voided
+        if not _signed(digest, settlement) or digest in over:
+            return False
+        match name:
+            case "forceRelease":
+                if digest in self.forced or digest in self.cancelled | self.delivered:
+                    return False
+                if not agreement.open_from <= now_s <= agreement.deliver_by:
+                    return False
+                release = ForcedRelease(agreement_hash=digest, respond_by=now_s + RELEASE_WINDOW, box=rest[0])
+                self.forced[digest] = (agreement.prover, release)
+            case "answerRelease":
+                until = self.forced[digest][1].respond_by if digest in self.forced else agreement.claim_by
+                if digest in self.answered or now_s > until or not _acked(digest, agreement, rest[0]):
+                    return False
+                self.answered.add(digest)
+            case "cancelAgreement":
+                if digest in self.cancelled:
+                    return False
+                self.cancelled.add(digest)
+            case "takePeekPenalty":
+                forced = self.forced.get(digest)
+                held_wei = self.tickets.get((agreement.prover, agreement.prover_ticket), 0)
+                if forced is None or now_s <= forced[1].respond_by or now_s > agreement.claim_by + SLASH_WINDOW:
+                    return False
+                if digest in self.answered | self.cancelled | self.penalised | self.delivered or not held_wei:
+                    return False
+                if self.tickets.get((agreement.requester, agreement.requester_ticket), 0) < agreement.price_wei:
+                    return False
+                self.tickets.pop((agreement.prover, agreement.prover_ticket))
+                self._credit(agreement.requester, held_wei // PEEK_DIVISOR)
+                self._credit(agreement.prover, held_wei - held_wei // PEEK_DIVISOR)
+                self.penalised.add(digest)
+            case "record":
+                counter = 0 if settlement.amend is None else settlement.amend.counter
+                if now_s > agreement.deliver_by or self.recorded.get(digest, -1) >= counter:
+                    return False
+                self.recorded[digest] = counter
+            case _:
+                ack, core, rollup_id, _epoch = rest
+                at_s = self.replaced.get(core, 0)
+                if not agreement.open_from < at_s <= int.from_bytes(ack[:8], "big") or rollup_id != 1:
+                    return False
+                if digest in self.slashed | self.delivered or not _acked(digest, agreement, ack):
+                    return False
+                self.voided.add(digest)
+        return True
+
+    def view(self, digest: bytes) -> AgreementView:
+        """As stateOf."""
+        return AgreementView(
+            is_delivered=digest in self.delivered,
+            is_slashed=digest in self.slashed,
+            is_cancelled=digest in self.cancelled,
+            is_relieved=digest in self.relieved,
+            is_void=digest in self.voided,
+            is_answered=digest in self.answered,
+            is_penalised=digest in self.penalised,
+            respond_by=self.forced[digest][1].respond_by if digest in self.forced else 0,
+        )
+
     def _slash(self, settlement: Settlement, ack: bytes, failover: bytes, now_s: int) -> bool:
         agreement = settlement.agreement
         digest = agreement_digest(MARKET.chain_id, MARKET.contract, agreement)
-        signed = Ack(
-            agreement_hash=digest,
-            payload_commit=agreement.payload_commit,
-            ack_at=int.from_bytes(ack[:8], "big"),
-        )
         if (
             now_s <= agreement.claim_by
-            or digest in self.delivered | self.relieved
+            or digest in self.delivered | self.relieved | self.voided
             or not self._may_slash(agreement, failover)
             or not _signed(digest, settlement)
-            or not _by(agreement.prover, ack_digest(MARKET.chain_id, MARKET.contract, signed), ack[8:])
+            or not (digest in self.answered and ack == b"" or _acked(digest, agreement, ack))
         ):
             return False
         held_wei = self.tickets.pop((agreement.prover, agreement.prover_ticket), 0)
@@ -251,6 +344,15 @@ class Ledger:
 
     def _credit(self, account: bytes, wei: int) -> None:
         self.credit_wei[account] = self.credit_wei.get(account, 0) + wei
+
+
+def _acked(digest: bytes, agreement: Agreement, ack: bytes) -> bool:
+    """A timely Ack by the agreement's prover."""
+    at_s = int.from_bytes(ack[:8], "big")
+    signed = Ack(agreement_hash=digest, payload_commit=agreement.payload_commit, ack_at=at_s)
+    return at_s <= agreement.ack_by and _by(
+        agreement.prover, ack_digest(MARKET.chain_id, MARKET.contract, signed), ack[8:]
+    )
 
 
 def _by(account: bytes, digest: bytes, signature: bytes) -> bool:
@@ -320,6 +422,26 @@ class LedgerChain:
         await trio.lowlevel.checkpoint()
         return self._ledger.spent.get((owner, ticket))
 
+    async def agreement(self, agreement_hash: bytes) -> AgreementView:
+        """What has become of it."""
+        await trio.lowlevel.checkpoint()
+        return self._ledger.view(agreement_hash)
+
+    async def forced_releases(self, prover: bytes) -> tuple[ForcedRelease, ...]:
+        """Of one prover."""
+        await trio.lowlevel.checkpoint()
+        return tuple(release for owner, release in self._ledger.forced.values() if owner == prover)
+
+    async def changed_config(self, core: bytes, after: int, until: int) -> tuple[int, int] | None:
+        """The rollup of every toy table is number 1."""
+        await trio.lowlevel.checkpoint()
+        return (1, 1) if after < self._ledger.replaced.get(core, 0) <= until else None
+
+    async def cost_wei(self, call: ChainCall) -> int:
+        """The same for all."""
+        await trio.lowlevel.checkpoint()
+        return self._ledger.gas_wei
+
     async def is_slashed(self, agreement_hash: bytes) -> bool:
         """Whether the bond is gone."""
         await trio.lowlevel.checkpoint()
@@ -350,6 +472,8 @@ class LedgerChain:
         """Executes at once; a second time it is known already."""
         await trio.lowlevel.checkpoint()
         key = (self._account, purpose)
+        if self._account in self._ledger.ignored:
+            return
         if self._ledger.forgets:
             self._ledger.forgets -= 1
         elif key not in self._ledger.sent:

@@ -80,6 +80,8 @@ TERMS = Terms(
     spare_tickets=(),
     max_price_wei=10**16,
     bond_min_wei=BOND_WEI,
+    force="never",
+    record_permille=0,
     ready_wait_ms=3_000,
     is_submitted=True,
 )
@@ -102,6 +104,8 @@ class Network:
     def __init__(self) -> None:
         self.links: dict[bytes, Link] = {}
         self.frames: list[tuple[str, bytes]] = []
+        self.deaf_answers: set[str] = set()
+        """Protocol ids whose answers get lost."""
 
     async def ask(self, peer: Peer, exchange: Exchange, request: bytes) -> bytes:
         """Asks whoever listens under the peer id."""
@@ -122,6 +126,8 @@ class Network:
             if isinstance(answer, Exception):
                 raise Refused("REFUSED", str(answer)) from answer
             assert len(answer) <= exchange.max_answer_bytes
+            if exchange.protocol_id in self.deaf_answers:
+                raise TryAgain("LOST")
             return answer
         raise TryAgain("TIMEOUT")
 
