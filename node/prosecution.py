@@ -88,6 +88,8 @@ class Prosecution:
         if ack_body is None or settlement is None:
             return None
         ack = decode_body(ProverAck, ack_body)
+        if not ack.ack_signature:
+            return None  # only L1 was shown it, by `answerRelease`
         dated = pack_dated(ack.ack_at, by_key(ack.ack_signature))
         return Fault(kind=int(FaultKind.NO_PROOF), pieces=(settlement, dated))
 

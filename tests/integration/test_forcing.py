@@ -36,7 +36,7 @@ def silent_world(folder: Path, *, force: str = "worth") -> World:
     """The winner countersigns, gets the payload, and is never heard of again; L1 gives it time for an answer."""
     world = World(folder)
     terms = replace(world.requester.terms, force=force)  # type: ignore[arg-type]
-    world.requester.terms = timed(terms, claim_s=1_200)
+    world.requester.terms = terms
     world.winner.deaf_to = frozenset({KEY_EXCHANGE.protocol_id})
     return patient(world)
 
@@ -168,7 +168,7 @@ async def test_a_prover_that_still_waits_takes_the_published_payload_and_proves(
 ) -> None:
     """L1 gets its Ack, the requester the proof, the prover its price."""
     world = silent_world(folder)
-    world.requester.terms = timed(world.requester.terms, ack_ms=60_000, prove_ms=120_000, claim_s=1_200)
+    world.requester.terms = timed(world.requester.terms, ack_ms=60_000, prove_ms=120_000)
     async with asked(world) as order:
         with trio.fail_after(LONG_S):
             while world.requester.node is None or not any(
@@ -192,7 +192,7 @@ async def test_an_ack_that_only_l1_heard_brings_the_proof_back_and_the_order_lan
     """The direct answer was lost; the release shows the Ack, and the delivery is welcome."""
     world = patient(World(folder))
     terms = replace(world.requester.terms, force="always")
-    world.requester.terms = timed(terms, prove_ms=300_000, claim_s=1_200)
+    world.requester.terms = timed(terms, prove_ms=300_000)
     world.winner.prover.prove_s = 100
     async with asked(world):
         with trio.fail_after(LONG_S):
@@ -212,7 +212,7 @@ async def test_an_ack_that_only_l1_heard_and_no_proof_costs_the_bond(folder: Pat
     """The slash needs no Ack of its own: L1 kept it."""
     world = patient(World(folder))
     terms = replace(world.requester.terms, force="always")
-    world.requester.terms = timed(terms, prove_ms=300_000, claim_s=1_200)
+    world.requester.terms = timed(terms, prove_ms=300_000)
     world.winner.prover.hangs = True
     async with asked(world):
         with trio.fail_after(LONG_S):
@@ -287,7 +287,7 @@ async def test_capacity_is_given_up_when_it_is_forced(folder: Path, autojump_clo
 async def test_a_failover_pays_the_runner_up_and_lets_the_chase_be(folder: Path, autojump_clock: object) -> None:
     """The ticket pays, so it takes no penalty any more."""
     world = silent_world(folder)
-    world.requester.terms = replace(world.requester.terms, standbys=1)
+    world.requester.terms = timed(replace(world.requester.terms, standbys=1), claim_s=450)
     world.ledger.ignored.add(world.winner.key.address)
     async with asked(world):
         await until_over(world.requester)
