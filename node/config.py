@@ -160,9 +160,12 @@ class AuctionSection:
 class RequesterSection:
     """The light client."""
 
-    sync: Literal["logs", "snapshot"] = "logs"
+    sync: Literal["logs", "snapshot", "buckets"] = "logs"
     """How states of rollups are had: replayed from all L1 logs, which tells nobody which one is used; or each taken
-    over from peers when it is first used, checked against its root on L1."""
+    over from peers when it is first used, checked against its root on L1; or, for large ones, only the parts that are
+    touched, in wide buckets among decoys."""
+    decoys: int = 7
+    """Buckets that are asked for beside each one that is meant; only with sync = buckets."""
     ticket: int = 0
     """Number of the escrow ticket that pays."""
     spare_tickets: tuple[int, ...] = ()

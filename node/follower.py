@@ -22,6 +22,7 @@ from node.chain.rpc import Rpc
 from node.l1 import TABLE_LOADED
 from node.replay import MAX_WAITING, Followed, Loaded, RollupLog, Snapshot, Turn, read_events
 from protocol.types import Address, Hash32
+from protocol.vm.state import VmState
 
 WORKERS: Final = 4
 """Threads that replay. One of them is for rollups that somebody waits for."""
@@ -97,6 +98,10 @@ class Follower:
             self._wanted[rollup_id] -= 1
             if not self._wanted[rollup_id]:
                 del self._wanted[rollup_id]
+
+    async def widen(self, _rollup_id: int, _state: VmState, _key: int) -> VmState | None:
+        """States are whole."""
+        return None
 
     def told_peers(self, _rollup_ids: Sequence[int]) -> tuple[str, ...]:
         """Nothing."""

@@ -21,6 +21,7 @@ from node.errors import StateUnavailable
 from node.follower import Follower
 from node.l1 import Contracts
 from node.replay import Followed, RollupLog
+from node.rollupsync import patiently
 from protocol.types import Hash32
 from protocol.vm.state import VmState
 
@@ -67,6 +68,10 @@ class LightRollups:
                 await self._take_over(rollup_id)
         return await self._follower.rollup_at(rollup_id, number)
 
+    async def widen(self, _rollup_id: int, _state: VmState, _key: int) -> VmState | None:
+        """States are whole."""
+        return None
+
     def told_peers(self, rollup_ids: Sequence[int]) -> tuple[str, ...]:
         """Which rollups it takes over, and when."""
         return tuple(f"those that gave its state: that this node uses rollup {each}" for each in rollup_ids)
@@ -77,7 +82,7 @@ class LightRollups:
             root = await self._root(rollup_id, block)
             if root is None:
                 return
-            state = await self._fetcher.fetch(rollup_id, root)
+            state = await patiently(partial(self._fetcher.fetch, rollup_id, root))
             if await self._catch_up(rollup_id, block, Followed(state=state)):
                 log.info("rollup %d taken over at block %d", rollup_id, block.number)
                 return

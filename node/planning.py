@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -23,7 +23,7 @@ from node.ports import PlannedTable, Refused, TryAgain
 from node.prepared import plan_table
 from node.replay import Followed
 from protocol.constants import MAX_LOCKSET
-from protocol.errors import RuleError
+from protocol.errors import RuleError, StateError
 from protocol.load import lockset_systems_hash
 from protocol.payload import Payload, encode_payload, make_witness, smallest_size_log2
 from protocol.types import Address, Hash32, RollupId
@@ -41,6 +41,9 @@ class Rollups(Protocol):
 
     async def rollup_at(self, rollup_id: int, number: int) -> Followed | None:
         """A rollup after a recent block; None if it is not followed, or only since a newer one."""
+
+    async def widen(self, rollup_id: int, state: VmState, key: int) -> VmState | None:
+        """The state with what a missing key holds, where states are partial; None if that changes nothing."""
 
     def told_peers(self, rollup_ids: Sequence[int]) -> tuple[str, ...]:
         """What peers learned when the states of these rollups were had, for people."""
@@ -106,9 +109,10 @@ class TablePlanner:
             as `plan`.
         """
         block = await self._block()
-        context = await self._context(rollup_id, block, self.contracts.evm(block))
+        state = (await self._context(rollup_id, block, self.contracts.evm(block))).state
         key = account_key(int.from_bytes(address, "big"))
-        return unpack_account(await trio.to_thread.run_sync(lambda: context.state.tree.get(key)[0]))
+        state = await self.follower.widen(rollup_id, state, key) or state
+        return unpack_account(state.tree.get(key)[0])
 
     async def _plan_at(self, wanted: AnyIntent, block: Block) -> Planned:
         evm = self.contracts.evm(block)
@@ -119,8 +123,24 @@ class TablePlanner:
             except RollupUnknown as unknown:  # only what the flow touches is waited for; at most MAX_LOCKSET times
                 contexts[unknown.rollup_id] = await self._context(unknown.rollup_id, block, evm)
                 continue
+            except StateError as missing:
+                if not await self._widened(contexts, missing):
+                    raise
+                continue
             is_proven = self.contracts.state == "proof"
             return Planned(plan=plan, contexts=contexts, block=block, evm=evm, is_proven=is_proven)
+
+    async def _widened(self, contexts: dict[int, RollupContext], missing: StateError) -> bool:
+        """Whether some state has more than before: of whichever rollup the missing key is."""
+        key, is_wider = missing.values.get("key"), False
+        if missing.reason != "NODE_MISSING" or not isinstance(key, int):
+            return False
+        for rollup_id, context in list(contexts.items()):
+            wider = await self.follower.widen(rollup_id, context.state, key)
+            if wider is not None:
+                contexts[rollup_id] = replace(context, state=wider)
+                is_wider = True
+        return is_wider
 
     def _tried(
         self, wanted: AnyIntent, block: Block, evm: LocalEvm | CallEvm, contexts: Mapping[int, RollupContext]

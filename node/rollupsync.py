@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, Protocol, TypeVar
@@ -47,6 +48,7 @@ MAX_PEERS: Final = 8  # asked for one state
 PER_PEER: Final = 2  # questions in flight
 MAX_FAILURES: Final = 3  # unanswered questions after which the last peer is given up; others are at the first
 RETRY_S: Final = 0.2
+PATIENCE: Final = 3
 MAX_PROGRAMS: Final = 1 << 12  # of one rollup that is taken over; 512 MiB at most
 NODE_SIZES: Final = {Part.OUTLINE: 8 + 32 * (MAX_SNAPSHOT_LEAVES >> 8)}
 
@@ -71,10 +73,25 @@ class StatePeers(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted(Generic[T]):
+class Wanted(Generic[T]):
+    """A part, and how its bytes are checked."""
+
     question: Question
     check: Callable[[bytes], T]
     """Blocks; raises ProtocolError."""
+
+
+async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again after a moment if nobody had it: peers may see a block a little later than this node.
+
+    Raises:
+        StateUnavailable: still nobody.
+    """
+    for _ in range(PATIENCE):
+        with suppress(StateUnavailable):
+            return await ask()
+        await trio.sleep(RETRY_S)
+    return await ask()
 
 
 class RollupSync:
@@ -97,9 +114,9 @@ class RollupSync:
             StateUnavailable: too few peers have it, or it is larger than what is taken over as a whole. What came is
                 kept.
         """
-        asking = _Download(self._peers, rollup_id, root)
+        asking = Download(self._peers, rollup_id)
         ask = partial(Question, rollup_id=rollup_id, root=root)
-        outline = (await asking.gather([_Wanted(ask(part=Part.OUTLINE), partial(read_outline, root))]))[0]
+        outline = (await asking.gather([Wanted(ask(part=Part.OUTLINE), partial(read_outline, root))]))[0]
         chunks = await self._chunks(asking, ask, outline)
         leaves = [leaf for chunk in chunks for leaf in chunk.leaves]
         programs = await self._programs(asking, ask, leaves)
@@ -108,7 +125,7 @@ class RollupSync:
         self.taken.update(asking.taken)
         return await trio.to_thread.run_sync(state_of_chunks, outline, chunks, programs, drafts)
 
-    async def _chunks(self, asking: _Download, ask: Callable[..., Question], outline: Outline) -> tuple[Chunk, ...]:
+    async def _chunks(self, asking: Download, ask: Callable[..., Question], outline: Outline) -> tuple[Chunk, ...]:
         found: dict[int, Chunk] = {}
         wanted = []
         for index, chunk_hash in enumerate(outline.hashes):
@@ -118,7 +135,7 @@ class RollupSync:
                 self.taken["disk"] += 1
                 continue
             check = partial(self._check_chunk, asking.rollup_id, chunk_hash, outline, index)
-            wanted.append((index, _Wanted(ask(part=Part.CHUNK, which=index), check)))
+            wanted.append((index, Wanted(ask(part=Part.CHUNK, which=index), check)))
         got = await asking.gather([each for _, each in wanted])
         found |= {index: chunk for (index, _), chunk in zip(wanted, got, strict=True)}
         return tuple(found[index] for index in range(len(outline.hashes)))
@@ -138,22 +155,22 @@ class RollupSync:
         return chunk
 
     async def _programs(
-        self, asking: _Download, ask: Callable[..., Question], leaves: Sequence[Leaf]
+        self, asking: Download, ask: Callable[..., Question], leaves: Sequence[Leaf]
     ) -> Mapping[int, Program]:
         hashes = sorted(needed_programs(leaves))
         if len(hashes) > MAX_PROGRAMS:
             raise StateUnavailable(rollup_id=asking.rollup_id, why=f"more than {MAX_PROGRAMS} programs")
-        wanted = [_Wanted(ask(part=Part.PROGRAM, which=each), partial(read_program, each)) for each in hashes]
+        wanted = [Wanted(ask(part=Part.PROGRAM, which=each), partial(read_program, each)) for each in hashes]
         return dict(zip(hashes, await asking.gather(wanted), strict=True))
 
     async def _drafts(
-        self, asking: _Download, ask: Callable[..., Question], running: Mapping[int, int]
+        self, asking: Download, ask: Callable[..., Question], running: Mapping[int, int]
     ) -> Mapping[int, Draft]:
         """Back from each running hash until the instructions that it says are there are."""
         found: dict[int, Draft] = {}
         while running:
             hashes = sorted(running)
-            wanted = [_Wanted(ask(part=Part.DRAFT, which=each), partial(read_draft, each)) for each in hashes]
+            wanted = [Wanted(ask(part=Part.DRAFT, which=each), partial(read_draft, each)) for each in hashes]
             got = dict(zip(hashes, await asking.gather(wanted), strict=True))
             found |= got
             left = {got[each][0]: running[each] - len(got[each][1]) for each in hashes}
@@ -161,19 +178,19 @@ class RollupSync:
         return found
 
 
-class _Download:
+class Download:
     """Peers that are asked for one state, and how they do."""
 
-    def __init__(self, peers: StatePeers, rollup_id: int, root: int) -> None:
+    def __init__(self, peers: StatePeers, rollup_id: int) -> None:
+        """Whoever is connected may be asked."""
         self._peers = peers
         self.rollup_id = rollup_id
-        self._root = root
         self._usable = list(peers.connected())[:MAX_PEERS]
         self._failures: Counter[str] = Counter()
         self.taken: Counter[str] = Counter()
         self._why = "no peer is connected"
 
-    async def gather(self, wanted: Sequence[_Wanted[T]]) -> list[T]:
+    async def gather(self, wanted: Sequence[Wanted[T]]) -> list[T]:
         """The checked answers, in order.
 
         Raises:
@@ -190,7 +207,7 @@ class _Download:
                         nursery.start_soon(self._work, peer_id, wanted, todo, found)
         return [found[index] for index in range(len(wanted))]
 
-    async def _work(self, peer_id: str, wanted: Sequence[_Wanted[T]], todo: deque[int], found: dict[int, T]) -> None:
+    async def _work(self, peer_id: str, wanted: Sequence[Wanted[T]], todo: deque[int], found: dict[int, T]) -> None:
         """Ask one peer for one part after the other, while it does well and something is left."""
         while todo and peer_id in self._usable:
             index = todo.popleft()
@@ -212,7 +229,7 @@ class _Download:
                 continue
             todo.append(index)
 
-    async def _part(self, peer_id: str, wanted: _Wanted[T]) -> T:
+    async def _part(self, peer_id: str, wanted: Wanted[T]) -> T:
         limit = NODE_SIZES.get(wanted.question.part, MAX_PART_BYTES)
         raw = await self._peers.ask(peer_id, encode_question(wanted.question), limit)
         try:

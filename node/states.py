@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from random import SystemRandom
 
+from node.bucketsync import BucketRollups
 from node.chunkstore import ChunkStore
 from node.config import NodeConfig
 from node.follower import Follower
+from node.identity import load_or_create_host_key
 from node.l1 import Contracts
 from node.light import LightRollups
 from node.network import RollupPeers, serve_rollups
@@ -54,5 +56,10 @@ def rollups_of(
     """What the planner asks."""
     if not is_light(config):
         return follower
+    random = SystemRandom()
+    peers = RollupPeers(host, random.shuffle)
+    if config.requester.sync == "buckets":
+        secret = load_or_create_host_key(config.path("decoys.key")).seed
+        return BucketRollups(contracts, peers, secret=secret, decoys=config.requester.decoys, shuffle=random.shuffle)
     store = ChunkStore(Path(config.path("states")), on_write=on_write)
-    return LightRollups(follower, contracts, RollupSync(RollupPeers(host, SystemRandom().shuffle), store))
+    return LightRollups(follower, contracts, RollupSync(peers, store))
