@@ -213,10 +213,13 @@ def test_a_program_is_deployed_and_called() -> None:
 
 
 @pytest.mark.parametrize("good", [True, False])
-def test_a_program_deploys_another(good: bool) -> None:
-    """By ICALL; a refusal comes back as RETOK 0."""
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_program_deploys_another(sent: bool, good: bool) -> None:
+    """By ICALL, called from L1 or by a transaction; a refusal comes back as RETOK 0."""
     (data,) = deploy_calls(assemble("RETURN 0"), salt=3)
-    made = table(call(value=0, data=data[:-1] + bytes([data[-1] if good else 17])), state=funded(DEPLOYS))
+    data = data[:-1] + bytes([data[-1] if good else 17])
+    transaction = signed(words=call_words(data)[1], value=0)
+    made = table(l2tx(data=transaction) if sent else call(value=0, data=data), state=funded(DEPLOYS))
     assert made.runs[0].next_action.data == int(good).to_bytes(16, "big") + int(good).to_bytes(16, "big")
     assert broken(hints_of(made)) is None
 
