@@ -17,7 +17,7 @@ from protocol.actions import Action, call_words
 from protocol.constants import DEPLOYER, FIELD_ORDER, NONE
 from protocol.errors import DecodeError
 from protocol.payload import make_witness, state_from_witness
-from protocol.statement import TIER_S
+from protocol.statement import TIER_M, TIER_S
 from protocol.types import Address, RollupId, endpoint
 from protocol.vm import babyjub, deployment, machine, transactions
 from protocol.vm.assembler import assemble
@@ -32,7 +32,7 @@ from protocol.vm.state import DOMAIN_KEY, QUEUE_KEY, Origin, VmState, account_ke
 from protocol.vm.transactions import Transaction, decode_transaction, sign_transaction
 from proving.circuit import serving, unrolling
 from proving.circuit.errors import TierExceeded
-from proving.circuit.plan import execute, plan
+from proving.circuit.plan import execute, plan, smallest_that_fits
 from proving.circuit.table_vm import table_vm
 from proving.circuit.tiers import SHAPES
 from tests.support.constraints import Constraints
@@ -271,6 +271,7 @@ def test_what_has_no_place_is_refused_by_name() -> None:
         runs = execute(core, 1, made.first[1])
         with pytest.raises(TierExceeded, match=reason):
             plan(SHAPES[TIER_S.number], core, 1, runs)
+        assert smallest_that_fits(core, 1, runs) == TIER_M.number
 
 
 # -- liars -------------------------------------------------------------------------------------------------------------
