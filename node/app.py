@@ -10,7 +10,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -60,6 +60,7 @@ from node.proposing import duties_of, execution_client, ready_keeper
 from node.prover import ProvingNode
 from node.ready import ReadyTables
 from node.readypool import ReadyKeeper
+from node.readyrelay import Hearing, ReadyRelay
 from node.replay import Snapshot
 from node.requester import Requester, Terms
 from node.sidecar import Sidecar
@@ -117,6 +118,7 @@ class Parts:
     frames: FrameWriter
     memory: GossipMemory
     slots: SlotStore
+    hearing: Hearing
     status: StatusFile
 
     @property
@@ -206,10 +208,11 @@ async def _parts(config: NodeConfig, source: Path | None, folder: Path) -> Async
     frames = FrameWriter(
         market=market, key=key, sequences=Sequences(database, key.address), clock=clock, in_thread=in_thread
     )
+    hearing = Hearing()
     with ExitStack() as closing:
         closing.callback(database.close)
         host = closing.enter_context(
-            market_host(config.network, folder, market=market, clock=clock, memory=memory, view=book)
+            market_host(config.network, folder, market=market, clock=clock, memory=memory, view=book, unchecked=hearing)
         )
         server = state_server(config, follower, host)
         gossip = MarketGossip(host, market, memory)
@@ -256,6 +259,7 @@ async def _parts(config: NodeConfig, source: Path | None, folder: Path) -> Async
                 frames=frames,
                 memory=memory,
                 slots=SlotStore(database, vault),
+                hearing=hearing,
                 status=StatusFile(folder),
             )
             nursery.cancel_scope.cancel()
@@ -345,6 +349,7 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
             frames=parts.frames,
             clock=parts.clock,
             sidecars=[bytes.fromhex(key) for key in section.sidecars],
+            vouch=partial(parts.memory.remember_table, is_good=True),
         ),
         terms=Terms(
             lane=None if auction.lane == "auto" else Lane(auction.lane),
@@ -359,6 +364,7 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
             record_permille=auction.record_permille,
             ready_wait_ms=auction.ready_wait_ms,
             is_submitted=auction.submit,
+            publish_after_ms=section.publish_after_ms if section.publish else None,
         ),
         prices=ClearingPrices(parts.gossip, parts.memory.request),
         replan=planner.plan_again,
@@ -509,6 +515,7 @@ async def _serve_proposer(parts: Parts, *, task_status: TaskStatus[None] = trio.
             )
             await nursery.start(injector.serve)
         await nursery.start(sidecar.serve)
+        await nursery.start(_ready_relay(parts, keeper, sidecar.show).serve)
         await _serve_api(parts, keeper, nursery)
         task_status.started()
 
@@ -546,4 +553,24 @@ def _vigilance(parts: Parts) -> Vigilance:
 
 async def _serve_relay(parts: Parts, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
     """A relay's work is the host's: judging, passing on, keeping; and telling what it can prove."""
-    await _vigilance(parts).serve(task_status=task_status)
+    keeper = ready_keeper(parts.contracts, parts.proof_system, parts.clock)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_vigilance(parts).serve)
+        await nursery.start(_ready_relay(parts, keeper).serve)
+        await _serve_api(parts, keeper, nursery)
+        task_status.started()
+
+
+def _ready_relay(parts: Parts, keeper: ReadyKeeper, on_change: Callable[[], None] = lambda: None) -> ReadyRelay:
+    relay = ReadyRelay(
+        gossip=parts.gossip,
+        direct=parts.direct,
+        frames=parts.frames,
+        keeper=keeper,
+        memory=parts.memory,
+        clock=parts.clock,
+        blame=parts.host.strike,
+        on_change=on_change,
+    )
+    parts.hearing.hear = relay.hear
+    return relay

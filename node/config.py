@@ -172,6 +172,10 @@ class RequesterSection:
     """Tickets for a further auction while the first one's is still promised to a prover that failed."""
     sidecars: tuple[str, ...] = ()
     """X25519 public keys (hex) of proposers' sidecars that ready tables are sealed to."""
+    publish: bool = False
+    """Announce the signed transaction to everybody as a public ready table, so that any proposer can take it."""
+    publish_after_ms: int = 0
+    """How long after it was signed."""
     auction: AuctionSection = field(default_factory=AuctionSection)
 
 

@@ -58,11 +58,25 @@ def joined_shards(channel: str, shards: Collection[int]) -> tuple[int | None, ..
     return tuple(shard for shard in shards_of(channel) if not shards or shard is None or shard in shards)
 
 
-def market_topics(market: MarketId, judge: Judge, shards: Collection[int] = ()) -> tuple[Topic, ...]:
+Unchecked = Callable[[bytes, str], None]
+"""`unchecked(frame, from_peer)`: a public ready table was announced whose content was not judged here yet. Sync."""
+
+
+def market_topics(
+    market: MarketId, judge: Judge, shards: Collection[int] = (), unchecked: Unchecked = lambda frame, peer: None
+) -> tuple[Topic, ...]:
     """Every gossip topic of a market, or of some of its shards."""
 
     def validate(channel: str, shard: int | None) -> Callable[[bytes, str], None]:
-        return lambda frame, _from_peer: judge(channel, frame, shard)
+        def check(frame: bytes, from_peer: str) -> None:
+            try:
+                judge(channel, frame, shard)
+            except Ignore as refusal:
+                if refusal.reason == WireCode.UNCHECKED_TABLE:
+                    unchecked(frame, from_peer)
+                raise
+
+        return check
 
     return tuple(
         Topic(

@@ -13,7 +13,7 @@ from node.config import NetworkSection
 from node.framejournal import FrameJournal, JournaledStore, Kept
 from node.frames import gossip_judge
 from node.identity import load_or_create_host_key
-from node.network import market_topics, topic_channel, topic_name
+from node.network import Unchecked, market_topics, topic_channel, topic_name
 from node.p2p.config import P2PConfig
 from node.p2p.host import Host
 from node.ports import Clock
@@ -25,13 +25,21 @@ from protocol.messages import GOSSIP_CHANNELS, SHARDED
 
 @contextmanager
 def market_host(
-    section: NetworkSection, folder: Path, *, market: MarketId, clock: Clock, memory: GossipMemory, view: TicketView
+    section: NetworkSection,
+    folder: Path,
+    *,
+    market: MarketId,
+    clock: Clock,
+    memory: GossipMemory,
+    view: TicketView,
+    unchecked: Unchecked = lambda frame, peer: None,
 ) -> Iterator[Host]:
     """A host with a market's topics; it does not serve yet.
 
     Args:
         folder: of the node: its host key, and the journal of what it accepts.
         memory: the validator's; what the journal holds is put into it.
+        unchecked: told of public ready tables that nobody has looked at here.
     """
     settings = P2PConfig(
         listen=(section.listen,),
@@ -53,7 +61,7 @@ def market_host(
         )
         store.recall(kept, clock.now_ms())
         judge = gossip_judge(market=market, clock=clock, memory=memory, view=view)
-        topics = market_topics(market, judge, section.shards)
+        topics = market_topics(market, judge, section.shards, unchecked)
         host = Host(settings, load_or_create_host_key(folder / "host.key"), topics, store=store)
         _recall(kept, market, memory, host, clock.now_ms())
         yield host

@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from node.frames import FrameWriter
 from node.ports import Clock, Direct, Gossip, Peer, Refused
+from protocol.codec import encode_body
 from protocol.errors import Ignore, Reject
 from protocol.gossip import MAX_TABLE_LOG2
 from protocol.hashing import keccak256
 from protocol.messages import PullStatus, ReadyTable, ReleasePolicy, TablePull, TableReply
 from protocol.reqresp import MAX_SEALED_TABLE, TABLE_EXCHANGE
 from protocol.sealing import SealError, SealKeyPair, seal, table_info
+from protocol.table import Core
+from protocol.types import Hash32
 
 MIN_TABLE_LOG2: Final = 10
 MAX_OFFERED: Final = 32  # tables kept for pulling; the oldest goes first
@@ -48,12 +51,21 @@ class ReadyTables:
     """Offers the node's own ready tables."""
 
     def __init__(
-        self, *, gossip: Gossip, direct: Direct, frames: FrameWriter, clock: Clock, sidecars: Sequence[bytes]
+        self,
+        *,
+        gossip: Gossip,
+        direct: Direct,
+        frames: FrameWriter,
+        clock: Clock,
+        sidecars: Sequence[bytes],
+        vouch: Callable[[bytes], None] = lambda body: None,
     ) -> None:
         """
         Args:
-            sidecars: X25519 public keys; without any, tables are announced to nobody.
+            sidecars: X25519 public keys; without any, tables are sealed to nobody.
+            vouch: tells our own validator that a public announcement, by its body, is as it says.
         """
+        self._vouch = vouch
         self._gossip = gossip
         self._direct = direct
         self._frames = frames
@@ -99,6 +111,34 @@ class ReadyTables:
             )
             await self._gossip.publish("ready", await self._frames.frame(message))
 
+    async def publish(self, table: bytes, core: Core, *, ticket: int) -> None:
+        """Announces a table to everybody: from now on any proposer can land it.
+
+        Args:
+            table: as for `announce`.
+            core: the table in it.
+            ticket: a live escrow ticket of ours.
+        """
+        content, size_log2 = padded_table(table)
+        table_id = keccak256(content)
+        self._offer(table_id, content)
+        message = ReadyTable(
+            table_id=table_id,
+            policy=int(ReleasePolicy.PUBLIC),
+            seal_key=b"",
+            size_log2=size_log2,
+            not_before=core.not_before,
+            valid_until=core.valid_until,
+            rollup_ids=tuple(member.rollup_id for member in core.lockset),
+            pre_roots=tuple(Hash32(member.pre_root.to_bytes(32, "big")) for member in core.lockset),
+            post_roots=tuple(Hash32(root.to_bytes(32, "big")) for root in core.roots_after(len(core.entries) - 1)),
+            ticket=ticket,
+            peer_id=self._direct.own.peer_id,
+            addresses=self._direct.own.addresses,
+        )
+        self._vouch(encode_body(message))  # our own transaction was run through before it was signed
+        await self._gossip.publish("ready", await self._frames.frame(message))
+
     def serve(self) -> None:
         """Answers pulls from now on."""
         self._direct.serve(TABLE_EXCHANGE, self._answer)
@@ -109,16 +149,46 @@ class ReadyTables:
             del self._offered[next(iter(self._offered))]
 
     async def _answer(self, data: bytes) -> bytes:
-        pull = self._frames.read(data, TablePull, signer=None).message
-        assert isinstance(pull, TablePull)
-        box = self._offered.get(pull.table_id, b"")
-        reply = TableReply(
-            table_id=pull.table_id,
-            status=int(PullStatus.HERE if box else PullStatus.UNKNOWN),
-            content_bytes=len(box),
-            content_hash=keccak256(box) if box else bytes(32),
-        )
-        return await self._frames.frame(reply) + box
+        return await answer_pull(data, self._frames, lambda table_id: self._offered.get(table_id, b""))
+
+
+async def answer_pull(data: bytes, frames: FrameWriter, content_of: Callable[[bytes], bytes]) -> bytes:
+    """The answer to a TABLE_PULL; the same question gets the same content again.
+
+    Args:
+        content_of: sealed or plain content by table id, empty if there is none.
+
+    Raises:
+        Reject, Ignore: it is no such question.
+    """
+    pull = frames.read(data, TablePull, signer=None).message
+    assert isinstance(pull, TablePull)
+    content = content_of(pull.table_id)
+    reply = TableReply(
+        table_id=pull.table_id,
+        status=int(PullStatus.HERE if content else PullStatus.UNKNOWN),
+        content_bytes=len(content),
+        content_hash=keccak256(content) if content else bytes(32),
+    )
+    return await frames.frame(reply) + content
+
+
+async def fetch_table(announcement: ReadyTable, peer: Peer, *, direct: Direct, frames: FrameWriter) -> bytes:
+    """Pulls the content of a public table from anybody who has it: its name is its hash.
+
+    Raises:
+        TryAgain: the peer cannot be reached.
+        Refused: it does not have it, or gave something else.
+    """
+    raw = await direct.ask(peer, TABLE_EXCHANGE, await frames.frame(TablePull(table_id=announcement.table_id)))
+    try:
+        answer = frames.read(raw, TableReply, max_attachment=MAX_SEALED_TABLE, signer=None)
+    except (Reject, Ignore) as error:
+        raise Refused(error.reason) from error
+    content = answer.attachment
+    if len(content) != 1 << announcement.size_log2 or keccak256(content) != announcement.table_id:
+        raise Refused("TABLE_NOT_HERE")
+    return content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

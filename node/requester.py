@@ -109,6 +109,8 @@ class Terms:
     """How long proposers have to pull the ready table before the transaction is sent."""
     is_submitted: bool
     """Whether the transaction is signed and sent when the proof is verified; else that waits for `submit`."""
+    publish_after_ms: int | None = None
+    """How long after signing it is announced to everybody; None: never."""
 
 
 class Requester:
@@ -166,7 +168,11 @@ class Requester:
             clock=clock,
             ready=ready,
             rollups=rollups,
-            terms=SubmissionTerms(ready_wait_ms=terms.ready_wait_ms, is_submitted=terms.is_submitted),
+            terms=SubmissionTerms(
+                ready_wait_ms=terms.ready_wait_ms,
+                is_submitted=terms.is_submitted,
+                publish_after_ms=terms.publish_after_ms,
+            ),
             files=files,
         )
         engage = partial(

@@ -23,6 +23,7 @@ from node.store.orders import OrderStore
 from protocol.codec import decode_body
 from protocol.hashing import keccak256
 from protocol.messages import ProofDelivery
+from protocol.table import decode_core
 
 log = logging.getLogger("unveto.requester")
 
@@ -37,6 +38,8 @@ class SubmissionTerms:
     """How long proposers have to pull the ready table before the transaction is sent."""
     is_submitted: bool
     """Whether it is signed and sent when the proof is verified; else that waits for `submit`."""
+    publish_after_ms: int | None = None
+    """How long after it was signed it is announced to everybody as a public ready table; None: never."""
 
 
 class Submission:
@@ -112,12 +115,14 @@ class Submission:
         table = await self._engaged.secret(order, kept.TABLE)
         await self._show(order, table)
         self._announced[order.order_id] = keccak256(table[36:])
+        if self._terms.publish_after_ms is not None:
+            await self._clock.sleep_until(await self._signed_ms(order) + self._terms.publish_after_ms)
+            if await self._landing(order) is Landing.UNKNOWN:
+                await self._publish(order, table)
 
     async def send(self, order: Order) -> None:
         """SEND_TRANSACTION."""
-        history = await self._in_thread(lambda: self._store.history(order.order_id, Role.REQUESTER))
-        signed_ms = next(line.at_ms for line in reversed(history) if line.target is State.TX_STORED)
-        until_ms = signed_ms + self._ready.wait_ms(self._terms.ready_wait_ms)
+        until_ms = await self._signed_ms(order) + self._ready.wait_ms(self._terms.ready_wait_ms)
         while (now_ms := self._clock.now_ms()) < until_ms:
             if await self._landing(order) is not Landing.UNKNOWN:
                 break  # a proposer was faster
@@ -167,14 +172,26 @@ class Submission:
         announced = self._announced.get(order.order_id)
         if newest is None or announced is None or newest.tx_hash == announced:
             return
-        table = await self._engaged.secret(order, kept.TABLE)
-        await self._show(order, _table(keccak256(table[:32] + newest.tx_hash), newest.raw))
+        first = await self._engaged.secret(order, kept.TABLE)
+        table = _table(keccak256(first[:32] + newest.tx_hash), newest.raw)
+        await self._show(order, table)
+        if self._terms.publish_after_ms is not None:
+            await self._publish(order, table)
         await self._keep(order, newest)
         self._announced[order.order_id] = newest.tx_hash
 
     async def _show(self, order: Order, table: bytes) -> None:
         _, request = unpack_request(await self._engaged.document(order, kept.REQUEST))
         await self._ready.announce(table, ticket=request.requester_ticket, valid_until=order.valid_until)
+
+    async def _publish(self, order: Order, table: bytes) -> None:
+        _, request = unpack_request(await self._engaged.document(order, kept.REQUEST))
+        plan = await self._engaged.plan(order)
+        await self._ready.publish(table, decode_core(plan.core), ticket=request.requester_ticket)
+
+    async def _signed_ms(self, order: Order) -> int:
+        history = await self._in_thread(lambda: self._store.history(order.order_id, Role.REQUESTER))
+        return next(line.at_ms for line in reversed(history) if line.target is State.TX_STORED)
 
     async def _keep_aside(self, order: Order) -> None:
         try:

@@ -430,6 +430,11 @@ def _check_ready(
         raise Ignore(WireCode.LATE, valid_until=message.valid_until, now_ms=now_ms)
     # [IGNORE] the signer has a live ticket
     _check_ticket(view, frame.header.signer, message.ticket)
+    if not is_sealed:
+        # [REJECT] the signer signed: whoever announces is asked for the content
+        verify_frame(frame)
+        # [IGNORE] the content has been checked here; [REJECT] and it was what the announcement says
+        memory.check_table(frame.body)
     return message, _nothing_more
 
 

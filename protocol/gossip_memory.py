@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from protocol.agreement import rank_times
-from protocol.errors import Ignore
+from protocol.errors import Ignore, Reject
+from protocol.hashing import keccak256
 from protocol.messages import MAX_BIDS, AwardedBid, BidOpening, RequestCommit
 from protocol.verdicts import WireCode
 
@@ -20,6 +21,7 @@ MAX_LIVE_FRAMES: Final = 128  # unexpired frames per account
 MAX_LIVE_REQUESTS: Final = 1024
 MAX_WITNESSES: Final = 16  # lists of seen bids per request
 MAX_FAULTS: Final = 4096
+MAX_TABLES: Final = 1024  # announcements of public tables whose content was judged
 MAX_EVIDENCE: Final = 64  # pieces that wait to be published
 AFTERLIFE_MS: Final = 60_000  # how long after the accept deadline, or the last runner-up's ackBy, a request is known
 
@@ -75,11 +77,26 @@ class GossipMemory:
         """Evidence that this node saw itself and has not published."""
         self.passed_over: list[PassedOver] = []
         """Awards that ignored a better bid which this node had seen in time."""
+        self._tables: dict[bytes, bool] = {}  # keccak of an announcement's body -> whether its content is as it says
         self._ads: dict[bytes, int] = {}  # signer -> created_ms of its last advertisement
 
     def request(self, request_id: bytes) -> KnownRequest | None:
         """A live request, or None."""
         return self._requests.get(request_id)
+
+    def check_table(self, body: bytes) -> None:
+        """Raises Ignore while nobody has judged the content of a public table here, Reject if it was found wrong."""
+        verdict = self._tables.get(keccak256(body))
+        if verdict is None:
+            raise Ignore(WireCode.UNCHECKED_TABLE)
+        if not verdict:
+            raise Reject(WireCode.BAD_TABLE)
+
+    def remember_table(self, body: bytes, *, is_good: bool) -> None:
+        """Records what the content of an announced table was found to be; the oldest verdict goes first."""
+        self._tables[keccak256(body)] = is_good
+        while len(self._tables) > MAX_TABLES:
+            del self._tables[next(iter(self._tables))]
 
     def check_frame(self, signer: bytes, sequence: int, now_ms: int) -> None:
         """Raises Ignore if the sequence was seen or the signer has too many unexpired frames."""

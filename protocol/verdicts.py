@@ -53,3 +53,5 @@ class WireCode(StrEnum):
     EARLY_FAULT = "WIRE-051"
     WITNESSES_FULL = "WIRE-052"
     BAD_LIST = "WIRE-053"
+    UNCHECKED_TABLE = "WIRE-060"
+    BAD_TABLE = "WIRE-061"

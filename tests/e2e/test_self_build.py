@@ -25,7 +25,7 @@ from node.duties import SlotTimes
 from node.keptfile import KeptFiles, read_kept
 from node.landing import estimated_bytes
 from node.ports import SystemClock
-from tests.support.builders import Builders, reported
+from tests.support.builders import Builders, listed, reported
 from tests.support.forks import ForkedNode, Forks
 from tests.support.nodeworld import AUCTION, UP_TIMEOUT_S, World, raise_world
 from tests.support.schemas import check_output
@@ -69,7 +69,7 @@ async def with_proposer(world: World, times: SlotTimes) -> ForkedNode:
     key = load_or_create_seal_key(folder / "sidecar.key").public.hex()
     proposer = ForkedNode(name="self-builder", config=config, forks=world.user.forks)
     proposer.start()
-    world.user.config = replace(user, requester=replace(user.requester, sidecars=(key,)))
+    world.user.config = replace(user, requester=replace(user.requester, sidecars=(key,), publish=True))
     await world.restart(world.user)
     await proposer.status("connected", timeout_s=UP_TIMEOUT_S)
     return proposer
@@ -95,6 +95,9 @@ async def test_a_censored_table_lands_in_the_self_builders_slot(world: World) ->
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(builders.run)
+            pooled: list[str] = []
+            relay = (await world.relay.status("api", timeout_s=UP_TIMEOUT_S))["url"]
+            nursery.start_soon(listed, relay, pooled)
             order = await world.end(await world.wish(option), timeout_s=ORDER_TIMEOUT_S)
             assert State.PAID is order.state, order.reason
             landed = world.view.landing(order.order_id)
@@ -115,6 +118,7 @@ async def test_a_censored_table_lands_in_the_self_builders_slot(world: World) ->
     assert (landed.raw, plan.core) == (kept.raw, kept.core)  # anybody with this file could have landed it
     assert abs(estimated_bytes(plan) - len(landed.raw)) < 256
     assert "0x" + landed.tx_hash.hex() in builders.left_out  # the other builder had it, and left it out
+    assert ["0x" + landed.tx_hash.hex()] == pooled  # announced to everybody, too: the relay has checked and pooled it
     assert receipt.block_number in builders.ours
     assert receipt.block_number not in builders.theirs
     assert REMAINDER == slot % PERIOD

@@ -12,6 +12,7 @@ from typing import Any
 import trio
 
 from node.chain.rpc import Rpc
+from node.commands.ready import ask
 from node.duties import SlotTimes
 from node.launch import NodeProcess
 from node.ports import SystemClock
@@ -74,3 +75,11 @@ async def reported(proposer: NodeProcess, slot: int) -> dict[str, Any]:
         await trio.sleep(0.1)
     assert isinstance(found, dict)
     return found
+
+
+async def listed(url: str, found: list[str]) -> None:
+    """Asks a node's API until its pool holds something, and puts down the hashes."""
+    while not found:
+        told = await trio.to_thread.run_sync(ask, url, {})
+        found += [transaction["tx_hash"] for transaction in told["transactions"]]
+        await trio.sleep(0.2)

@@ -10,11 +10,12 @@ import pytest
 
 import protocol.gossip as gossip
 from protocol.agreement import awarded_agreement
+from protocol.codec import encode_body
 from protocol.commitments import rank_key
 from protocol.constants import FIELD_ORDER, MAX_CLOCK_SKEW_MS, MAX_LIFETIME_MS
 from protocol.errors import Ignore, Reject
 from protocol.gossip import AD_INTERVAL_MS, Accepted, MarketId, validate
-from protocol.gossip_memory import AFTERLIFE_MS, MAX_BIDS, MAX_LIVE_FRAMES, GossipMemory
+from protocol.gossip_memory import AFTERLIFE_MS, MAX_BIDS, MAX_LIVE_FRAMES, MAX_TABLES, GossipMemory
 from protocol.messages import Cancel, Message, ProverAd, ReleasePolicy, StandDown, topic
 from protocol.signing import AccountKey
 from protocol.verdicts import WireCode
@@ -368,9 +369,32 @@ def test_a_ready_table_that_says_too_much_or_too_little_is_rejected(changes: dic
     expect_refusal(WireCode.BAD_ROOTS, Reject, lambda: judge("ready", framed(ready_table(**changes))))
 
 
+def test_a_public_table_is_passed_on_once_its_content_was_found_to_be_as_it_says() -> None:
+    """Before: ignored, if it is signed; afterwards accepted or rejected. Other claims are another announcement."""
+    memory = GossipMemory()
+    public, other = ready_table(**PUBLIC), ready_table(**PUBLIC, ticket=8)
+    forged = framed(public)[:-65] + bytes(65)
+    expect_refusal(WireCode.BAD_SIGNATURE, Reject, lambda: judge("ready", forged, memory))
+    expect_refusal(WireCode.UNCHECKED_TABLE, Ignore, lambda: judge("ready", framed(public), memory))
+    memory.remember_table(encode_body(public), is_good=True)
+    assert public == judge("ready", framed(public), memory).message
+    expect_refusal(WireCode.REPLAYED, Ignore, lambda: judge("ready", framed(public), memory))
+    expect_refusal(WireCode.UNCHECKED_TABLE, Ignore, lambda: judge("ready", framed(other, sequence=2), memory))
+    memory.remember_table(encode_body(other), is_good=False)
+    expect_refusal(WireCode.BAD_TABLE, Reject, lambda: judge("ready", framed(other, sequence=2), memory))
+
+
+def test_the_oldest_verdicts_on_tables_are_forgotten() -> None:
+    """A bound, whatever is announced."""
+    memory = GossipMemory()
+    for number in range(MAX_TABLES + 1):
+        memory.remember_table(b"%d" % number, is_good=True)
+    memory.check_table(b"1")
+    expect_refusal(WireCode.UNCHECKED_TABLE, Ignore, lambda: memory.check_table(b"0"))
+
+
 def test_ready_tables_and_ads_need_a_ticket_and_a_live_window() -> None:
     """Announcing in many names costs deposits."""
-    assert ready_table(**PUBLIC) == judge("ready", framed(ready_table(**PUBLIC))).message
     expect_refusal(WireCode.UNKNOWN_TICKET, Ignore, lambda: judge("ready", framed(ready_table(ticket=100))))
     expect_refusal(WireCode.BAD_BUCKET, Reject, lambda: judge("ready", framed(ready_table(size_log2=18))))
     expect_refusal(WireCode.BAD_TIMES, Reject, lambda: judge("ready", framed(ready_table(valid_until=NOW_S - 1))))
