@@ -168,6 +168,8 @@ def _requester(made: Made) -> Requester:
             bond_min_wei=10**15,
             ready_wait_ms=0,
             is_submitted=True,
+            force="never",
+            record_permille=0,
         ),
         prices=ClearingPrices(made.gossip, made.memory.request),
         replan=_never,

@@ -15,7 +15,7 @@ from typing import Final
 
 import trio
 
-from node.ports import ChainCall, Landing, PlannedTable, Prepared, ProofWork, Refused
+from node.ports import AgreementView, ChainCall, ForcedRelease, Landing, PlannedTable, Prepared, ProofWork, Refused
 from protocol.agreement import Agreement
 from protocol.gossip import MarketId
 from protocol.hashing import keccak256
@@ -102,6 +102,26 @@ class PaperL1:
         """Nobody looks for broken promises here."""
         await trio.lowlevel.checkpoint()
         return None
+
+    async def agreement(self, agreement_hash: bytes) -> AgreementView:
+        """Nothing becomes of one but payment."""
+        await trio.lowlevel.checkpoint()
+        return AgreementView()
+
+    async def forced_releases(self, prover: bytes) -> tuple[ForcedRelease, ...]:
+        """Nobody asks for one."""
+        await trio.lowlevel.checkpoint()
+        return ()
+
+    async def changed_config(self, core: bytes, after: int, until: int) -> tuple[int, int] | None:
+        """No configuration changes on paper."""
+        await trio.lowlevel.checkpoint()
+        return None
+
+    async def cost_wei(self, call: ChainCall) -> int:
+        """Gas is free."""
+        await trio.lowlevel.checkpoint()
+        return 0
 
     async def is_slashed(self, agreement_hash: bytes) -> bool:
         """Nobody is."""
