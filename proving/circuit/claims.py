@@ -60,8 +60,8 @@ def tie_claims(b: Builder, claims: Sequence[Claim], units: Sequence[Unit]) -> No
 
 def order_claims(b: Builder, group: Sequence[int], units: Sequence[Unit]) -> None:
     """Of claims of one stretch, by their numbers, those that insert do it one behind the other."""
-    inserting = [i for i, unit in enumerate(units) if unit.role is Role.FIRST]
-    inserts = [[b.mul(units[i].claims[c], units[i].low) for i in inserting] for c in group]
+    inserting = [i for i, unit in enumerate(units) if unit.role is Role.INSERT]
+    inserts = [[b.mul(units[i].claims[c], units[i].new) for i in inserting] for c in group]
     for one, other in combinations(inserts, 2):
         both = b.mul(plus(one), plus(other))
         places = [total(zip(inserting, flags, strict=True)) for flags in (one, other)]

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from protocol.constants import MIN_TREE_DEPTH
-from proving.circuit.bits import to_bits
 from proving.circuit.builder import Builder, Expr, value
 from proving.circuit.poseidon import poseidon
 
@@ -94,6 +92,8 @@ class OpenEntry:
     """RESULT that failed."""
     unwind: Expr
     """REVERT_CONTINUE."""
+    count: Expr
+    """nextIndex of the pre-root, how many leaves its tree has."""
     tree: Expr
     next: Expr
     """The tree that the first stretch starts from: the pre-root's, 0 for a REVERT_CONTINUE, which restores another."""
@@ -139,8 +139,6 @@ def open_entry(
     )
     (root,) = b.stamp(poseidon(3), [tree, following, frames])
     b.enforce(enabled, root - words.pre_root, 0)
-    # The tree has depth 8. In a deeper one a node could pass for a leaf.
-    to_bits(b, b.mul(enabled, following - 1), 2 * MIN_TREE_DEPTH)
     return OpenEntry(
         words=words,
         enabled=enabled,
@@ -149,6 +147,7 @@ def open_entry(
         answer=result + failure,
         failed=failure,
         unwind=unwind,
+        count=following,
         tree=b.mul(1 - unwind, tree) if unwinds and not first else tree,
         next=b.mul(1 - unwind, following) if unwinds and not first else following,
         frames=frames,

@@ -73,12 +73,12 @@ def lookup_wires(z: int, entries: Sequence[int], table: Sequence[int], counts: S
         z: the challenge.
         entries, table, counts: field elements.
     """
-    inverses = _inverses([(z - x) % R for x in (*entries, *table)])
-    shares = (count * x % R for count, x in zip(counts, inverses[len(entries) :], strict=True))
-    return [*inverses[: len(entries)], *shares]
+    turned = inverses([(z - x) % R for x in (*entries, *table)])
+    shares = (count * x % R for count, x in zip(counts, turned[len(entries) :], strict=True))
+    return [*turned[: len(entries)], *shares]
 
 
-def _inverses(xs: Sequence[int]) -> list[int]:
+def inverses(xs: Sequence[int]) -> list[int]:
     """Inverses of field elements by one inversion (Montgomery's trick); 0 for 0."""
     products, product = [], 1
     for x in xs:

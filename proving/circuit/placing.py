@@ -2,28 +2,27 @@
 
 API:
     touched(place, piece) -> cells of one stretch;  needs_account(piece), pays(piece)
-    allot(shape, cells) -> for each unit its cell
-    unit_hints(shape, allotted, pieces) -> (UnitHint of each unit, TreeHint)
+    allot(shape, cells, pieces) -> for each unit its cell, and which unit opens which leaf
+    unit_hints(shape, allotted, leaves, pieces) -> (UnitHint of each unit, TreeHint)
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from protocol.constants import ADDRESS_BITS, MIN_TREE_DEPTH
+from protocol.constants import ADDRESS_BITS
 from protocol.vm.isa import Op
-from protocol.vm.poseidon import P
 from protocol.vm.state import account_key, storage_key
-from protocol.vm.state_tree import Leaf, StateTree
+from protocol.vm.state_tree import Insertion, StateTree
+from proving.circuit.climbing import Batch, climb
 from proving.circuit.errors import check
-from proving.circuit.merkle import PathHint
 from proving.circuit.serving import Access
 from proving.circuit.stretch import Opening
 from proving.circuit.tiers import Shape
-from proving.circuit.tree_unit import Kind, Role, TreeHint, UnitHint
+from proving.circuit.tree_unit import SHOWN_BITS, Kind, Role, TreeHint, UnitHint
 from proving.circuit.unrolling import Piece
 
 VALUED_OPS: Final = (Op.XCALLV, Op.XTRYV, Op.ICALL)
@@ -39,9 +38,8 @@ class Cell:
     slot: int
     key: int
     kind: Kind
-    """HIT, ABSENT or LOW (an insertion)."""
     last: tuple[int, int]
-    """v0, v1 in the tree after the stretch; meaningful for HIT and LOW."""
+    """v0, v1 in the tree after the stretch; meaningful for HIT and NEW."""
     writes: bool
     claim: int | None = None
     """Number of the claim among all; None for an account or a slot."""
@@ -64,7 +62,7 @@ def claimed(stretch: int, first: int, accesses: Sequence[Access], tree: StateTre
                 is_payer=False,
                 slot=0,
                 key=access.key,
-                kind=Kind.HIT if found else Kind.ABSENT if access.after is None else Kind.LOW,
+                kind=Kind.HIT if found else Kind.ABSENT if access.after is None else Kind.NEW,
                 last=access.found if access.after is None else access.after,
                 writes=access.after is not None,
                 claim=first + access.claim,
@@ -111,7 +109,7 @@ def _account_cell(place: int, piece: Piece, *, payer: bool) -> Cell:
     called = piece.opening in (Opening.INNER, Opening.BODY)
     came = 0 if called and not pays(piece) else frame.value if piece.fresh else piece.returned
     change = -frame.value if payer else came - piece.sent
-    kind = Kind.HIT if before.found else Kind.LOW if came else Kind.ABSENT
+    kind = Kind.HIT if before.found else Kind.NEW if came and not piece.failed else Kind.ABSENT
     v0, v1 = before.values
     return Cell(
         stretch=place,
@@ -142,7 +140,7 @@ def _storage_cells(place: int, piece: Piece) -> list[Cell]:
     for slot in (*inserted, *(slot for slot in first if slot not in inserted)):
         key = storage_key(piece.frame.address, slot)
         changed = slot in inserted or last[slot] != piece.tree.get(key)
-        kind = Kind.HIT if first[slot] else Kind.LOW if slot in inserted and not piece.failed else Kind.ABSENT
+        kind = Kind.HIT if first[slot] else Kind.NEW if slot in inserted and not piece.failed else Kind.ABSENT
         cells.append(
             Cell(
                 stretch=place,
@@ -158,135 +156,150 @@ def _storage_cells(place: int, piece: Piece) -> list[Cell]:
     return cells
 
 
-def path_of(tree: StateTree, index: int, levels: range) -> PathHint:
-    """The way from the node above a leaf at the first level to the root behind the last."""
-    siblings, children = tree.siblings(index), []
-    for level in levels:
-        digit = index >> 2 * level & 3
-        own = tree.node_hash(level, index >> 2 * level)
-        children.append((*siblings[level][:digit], own, *siblings[level][digit:]))
-    return PathHint(index=(index >> 2 * levels.start) % 4 ** len(levels), children=children)
+@dataclass(slots=True, kw_only=True)
+class _Leaves:
+    """Which unit opens which leaf of a stretch, while units are given out."""
+
+    pieces: Sequence[Piece]
+    units: dict[tuple[int, int], int] = field(default_factory=dict)
+    """(stretch, index) -> unit."""
+    shown: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """How many absent keys each of them shows its gap to."""
+    linked: set[tuple[int, int]] = field(default_factory=set)
+    """Those whose link changes: a key is inserted behind them."""
+
+    def below(self, cell: Cell) -> tuple[int, int]:
+        """The leaf of the cell's key, or the one before it."""
+        return cell.stretch, self.pieces[cell.stretch].tree.open(cell.key).index
 
 
-@cache
-def _idle_path(levels: int) -> PathHint:
-    """A path for unused units: an all-zero leaf alone."""
-    node, children = P(4, (0, 0, 0, 0)), []
-    for _ in range(levels):
-        children.append((node, 0, 0, 0))
-        node = P(4, children[-1])
-    return PathHint(index=0, children=children)
+def allot(shape: Shape, cells: Sequence[Cell], pieces: Sequence[Piece]) -> tuple[list[Cell | None], _Leaves]:
+    """Give each cell a unit, and each leaf that the table opens.
 
+    Insertions of one stretch keep their order. A leaf that an absent key lies behind is opened by whatever unit needs
+    it otherwise, or by the absent key's own.
 
-def _content(leaf: Leaf) -> tuple[int, int, int, int]:
-    return leaf.key, leaf.next_key, leaf.v0, leaf.v1
-
-
-def allot(shape: Shape, cells: Sequence[Cell]) -> list[Cell | None]:
-    """Give each cell a unit. An insertion takes a pair: it stands at the first, None at the second.
-
-    Insertions of one stretch keep their order. Absent keys fit first and reading units only, so they choose before
-    present ones, and rewrites prefer second units.
+    Raises:
+        TierExceeded: TIER_WRITES, TIER_READS.
     """
     roles = shape.roles
     units: list[Cell | None] = [None] * len(roles)
-    insertions = [cell for cell in cells if cell.writes and cell.kind is Kind.LOW]
-    rewrites = [cell for cell in cells if cell.writes and cell.kind is Kind.HIT]
-    absent = [cell for cell in cells if not cell.writes and cell.kind is Kind.ABSENT]
-    present = [cell for cell in cells if not cell.writes and cell.kind is Kind.HIT]
-    needed = 2 * len(insertions) + len(rewrites)
-    check("TIER_WRITES", "tree updates (an insertion is two)", needed, 2 * shape.pairs)
-    for pair, cell in enumerate(insertions):
-        units[2 * pair] = cell
-    free = {
-        role: [i for i, r in enumerate(roles) if r is role and (i >= 2 * len(insertions) or r is Role.READ)]
-        for role in Role
-    }
+    leaves = _Leaves(pieces=pieces)
+    free = {role: [i for i, r in enumerate(roles) if r is role] for role in Role}
 
-    def place(what: str, group: Sequence[Cell], order: Sequence[Role]) -> None:
-        check("TIER_READS", what, len(group), sum(len(free[role]) for role in order))
-        for cell in group:
-            role = next(role for role in order if free[role])
-            units[free[role].pop(0)] = cell
+    def take(what: str, reason: str, order: Sequence[Role], count: int) -> list[int]:
+        check(reason, what, count, sum(len(free[role]) for role in order))
+        return [free[next(role for role in order if free[role])].pop(0) for _ in range(count)]
 
-    place("rewrites", rewrites, (Role.SECOND, Role.FIRST))
-    place("reads of absent keys beside the writes", absent, (Role.READ, Role.FIRST))
-    place("reads of present keys beside all else", present, (Role.READ, Role.SECOND, Role.FIRST))
-    return units
+    def place(what: str, reason: str, group: Sequence[Cell], order: Sequence[Role]) -> None:
+        for cell, unit in zip(group, take(what, reason, order, len(group)), strict=True):
+            units[unit] = cell
+            if cell.kind is Kind.HIT:
+                leaves.units[leaves.below(cell)] = unit
+
+    new = [cell for cell in cells if cell.kind is Kind.NEW]
+    leaves.linked = {leaves.below(cell) for cell in new}
+    present = [cell for cell in cells if cell.kind is Kind.HIT]
+    changed = [cell for cell in present if cell.writes or leaves.below(cell) in leaves.linked]
+    absent = [cell for cell in cells if cell.kind is Kind.ABSENT]
+    place("insertions", "TIER_WRITES", new, (Role.INSERT,))
+    place("leaves that change, beside insertions", "TIER_WRITES", changed, (Role.UPDATE, Role.INSERT))
+    place("reads of absent keys beside the writes", "TIER_READS", absent, (Role.SEEK, Role.INSERT))
+    others = [cell for cell in present if cell not in changed]
+    order: tuple[Role, ...] = (Role.READ, Role.SEEK, Role.UPDATE, Role.INSERT)
+    place("reads of present keys beside all else", "TIER_READS", others, order)
+
+    for number, cell in enumerate(units):
+        if cell is None or cell.kind is not Kind.ABSENT:
+            continue
+        leaf = leaves.below(cell)
+        if leaf not in leaves.units and (leaf not in leaves.linked or roles[number].writes):
+            leaves.units[leaf] = number
+    rest = sorted(leaves.linked - leaves.units.keys())
+    order = (Role.LINK, Role.UPDATE, Role.INSERT)
+    what = "leaves before inserted keys, beside all else"
+    leaves.units.update(zip(rest, take(what, "TIER_WRITES", order, len(rest)), strict=True))
+    leaves.shown.update(leaves.below(cell) for cell in absent)
+    check("TIER_READS", "absent keys behind one leaf", max(leaves.shown.values(), default=0), (1 << SHOWN_BITS) - 1)
+    return units, leaves
 
 
 def unit_hints(
-    shape: Shape, allotted: Sequence[Cell | None], pieces: Sequence[Piece]
+    shape: Shape, allotted: Sequence[Cell | None], leaves: _Leaves, pieces: Sequence[Piece]
 ) -> tuple[list[UnitHint | None], TreeHint]:
-    trees = [piece.tree for piece in pieces]
+    """What each unit holds, and how its leaf is linked to the roots.
+
+    Raises:
+        TierExceeded: TIER_DEPTH, TIER_NODES.
+    """
+    depth = pieces[0].tree.depth
+    after: list[StateTree] = []
+    gaps: dict[int, Insertion] = {}
+    for at, piece in enumerate(pieces):
+        tree = piece.tree
+        for number, cell in enumerate(allotted):
+            if cell is None or cell.stretch != at or piece.failed:
+                continue
+            if cell.kind is Kind.NEW:
+                tree, gaps[number] = tree.insert(cell.key, *cell.last)
+            elif cell.kind is Kind.HIT and cell.writes:
+                tree, _ = tree.update(cell.key, *cell.last)
+        check("TIER_DEPTH", "depths of the tree", len({depth, piece.tree.depth, tree.depth}), 1)
+        after.append(tree)
+
+    opened: dict[int, tuple[int, int]] = {unit: leaf for leaf, unit in leaves.units.items()}
+    opened |= {number: (_stretch(allotted[number]), insertion.new.index) for number, insertion in gaps.items()}
     hints: list[UnitHint | None] = []
-    paths: list[PathHint] = []
-    leaves: list[int] = []
-    low_levels, high_levels = range(shape.block_levels), range(shape.block_levels, MIN_TREE_DEPTH)
-
-    def put(hint: UnitHint, tree: StateTree, index: int) -> None:
-        hints.append(hint)
-        paths.append(path_of(tree, index, low_levels))
-        leaves.append(index)
-
     for number, cell in enumerate(allotted):
-        if len(hints) > number:
-            continue  # the second half of an insertion
-        if cell is None:
-            hints.append(None)
-            paths.append(_idle_path(shape.block_levels))
-            continue
-        reads = shape.roles[number] is Role.READ
-        tree = pieces[cell.stretch].tree if reads else trees[cell.stretch]
-        opening = tree.open(cell.key)
-        hint = UnitHint(
-            kind=cell.kind,
-            stretch=cell.stretch,
-            is_account=cell.is_account,
-            is_payer=cell.is_payer,
-            slot=cell.slot,
-            leaf=_content(opening.leaf),
-            claim=cell.claim,
-        )
-        put(hint, tree, opening.index)
-        if reads or cell.kind is Kind.ABSENT:
-            continue
-        if cell.kind is Kind.HIT:
-            # Also where nothing is kept: a writing unit always puts the cell's last value there.
-            trees[cell.stretch], _ = tree.update(cell.key, *cell.last)
-            continue
-        trees[cell.stretch], insertion = tree.insert(cell.key, *cell.last)
-        check_depth(trees[cell.stretch])
-        new = insertion.new
-        fill = replace(
-            hint, kind=Kind.NEW, is_account=False, is_payer=False, slot=0, leaf=_content(new.new), claim=None
-        )
-        put(fill, new.before, new.index)
+        hint = None if cell is None else _cell_hint(cell, pieces, gaps.get(number))
+        if number in opened:
+            stretch, index = opened[number]
+            last = after[stretch].leaf(index)
+            is_new = number in gaps
+            first = last if is_new else pieces[stretch].tree.leaf(index)
+            leaf = (first.key, first.next_key, 0, 0) if is_new else (first.key, first.next_key, first.v0, first.v1)
+            hint = replace(
+                hint or UnitHint(kind=None, stretch=stretch),
+                index=index,
+                leaf=leaf,
+                following=last.next_key,
+                linked=is_new or opened[number] in leaves.linked,
+                shown=leaves.shown[opened[number]],
+            )
+        hints.append(hint)
 
-    blocks = {leaf >> 2 * shape.block_levels for leaf in leaves} or {0}
-    check("TIER_BLOCK", f"blocks of {4**shape.block_levels} leaves", len(blocks), 1)
-    (block,) = blocks
-
-    def block_root(tree: StateTree) -> int:
-        return tree.node_hash(shape.block_levels, block)
-
-    # Each stretch starts from the first tree or from what an earlier one made of its own.
-    made = [pieces[0].tree.root, *(tree.root for tree in trees)]
-    versions: list[int | None] = [made.index(piece.tree.root) for piece in pieces]
+    batches = [
+        Batch(before=piece.tree, after=tree, leaves={index for stretch, index in opened.values() if stretch == at})
+        for at, (piece, tree) in enumerate(zip(pieces, after, strict=True))
+    ]
     unused = shape.stretches - len(pieces)
-    start = block_root(pieces[0].tree)
     return hints, TreeHint(
-        paths=paths,
-        block=path_of(pieces[0].tree, block << 2 * shape.block_levels, high_levels),
-        blocks_in=[*(block_root(piece.tree) for piece in pieces), *[start] * unused],
-        versions=[*versions, *[None] * unused],
+        depth=depth,
+        roots=[*(tree.root for tree in after), *[0] * unused],
+        opened=[*(bool(batch.leaves) for batch in batches), *[False] * unused],
+        nodes=climb(batches, depth, numbers=shape.stretches, available=shape.nodes),
     )
 
 
-def check_depth(tree: StateTree) -> None:
-    """Require a tree that is no deeper than the tier's.
+def _stretch(cell: Cell | None) -> int:
+    assert cell is not None
+    return cell.stretch
 
-    Raises:
-        TierExceeded: TIER_DEPTH.
-    """
-    check("TIER_DEPTH", "levels of the tree", tree.depth, MIN_TREE_DEPTH)
+
+def _cell_hint(cell: Cell, pieces: Sequence[Piece], insertion: Insertion | None) -> UnitHint:
+    gap = (0, 0)
+    if insertion is not None:
+        assert insertion.low.old is not None
+        gap = insertion.low.old.key, insertion.low.old.next_key
+    elif cell.kind is Kind.ABSENT:
+        before = pieces[cell.stretch].tree.open(cell.key).leaf
+        gap = before.key, before.next_key
+    return UnitHint(
+        kind=cell.kind,
+        stretch=cell.stretch,
+        is_account=cell.is_account,
+        is_payer=cell.is_payer,
+        slot=cell.slot,
+        gap=gap,
+        claim=cell.claim,
+    )

@@ -26,7 +26,7 @@ from proving.circuit.entry import EntryHint
 from proving.circuit.errors import ClaimMismatch, TierExceeded, check
 from proving.circuit.list_hash import CHUNK
 from proving.circuit.operations import CODES, GROUP_OF, GROUPS
-from proving.circuit.placing import Cell, allot, check_depth, claimed, needs_account, pays, touched, unit_hints
+from proving.circuit.placing import Cell, allot, claimed, needs_account, pays, touched, unit_hints
 from proving.circuit.services import DEPLOYMENT_CLAIMS, TRANSACTION_CLAIMS, ServiceHint
 from proving.circuit.serving import arrived
 from proving.circuit.stretch import Opening, StretchHint
@@ -112,7 +112,6 @@ def _programs(pieces: Sequence[Piece]) -> list[Program]:
 def _check_piece(shape: Shape, piece: Piece) -> None:
     limit, outcome = shape.tier.data_words, piece.stretch.outcome
     check("TIER_OUTCOME", f"calls that end as {outcome.value}", int(outcome in _UNPROVEN), 0)
-    check_depth(piece.tree)
     for step in piece.stretch.steps:
         op = Op(step.instruction.op)
         check("TIER_OPERATION", f"operations {op.name}", int(op.name not in CODES), 0)
@@ -153,7 +152,7 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
 
     Raises:
         TierExceeded: TIER_ENTRIES, TIER_KIND, TIER_SCOPE, TIER_DATA, TIER_ROWS, TIER_PROGRAMS, TIER_PROGRAM,
-            TIER_HASHES, TIER_INTEGERS, TIER_WRITES, TIER_READS, TIER_BLOCK, TIER_DEPTH, TIER_SUSPENDED, TIER_OPERATION,
+            TIER_HASHES, TIER_INTEGERS, TIER_WRITES, TIER_READS, TIER_NODES, TIER_DEPTH, TIER_SUSPENDED, TIER_OPERATION,
             TIER_OUTCOME, TIER_STRETCHES, TIER_FRAMES, TIER_REVERTS, TIER_TRANSACTIONS, TIER_DEPLOYMENTS.
     """
     try:
@@ -192,8 +191,8 @@ def plan(shape: Shape, core: Core, rollup_id: int, runs: Sequence[EntryRun]) -> 
     cells = [cell for at, piece in enumerate(pieces) for cell in touched(at, piece)]
     services, deployments, served = _services(shape, pieces)
     cells += served
-    allotted = allot(shape, cells)
-    units, tree = unit_hints(shape, allotted, pieces)
+    allotted, leaves = allot(shape, cells, pieces)
+    units, tree = unit_hints(shape, allotted, leaves, pieces)
     slots: list[dict[int, int]] = [{} for _ in range(shape.stretches)]
     for number, cell in enumerate(allotted):
         if cell is not None and not cell.is_account and not cell.is_payer and cell.claim is None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
-from protocol.constants import ADDRESS_BITS, INT_BITS, MIN_TREE_DEPTH, TAG_STATEMENT
+from protocol.constants import ADDRESS_BITS, INT_BITS, TAG_STATEMENT
 from protocol.constants import FIELD_ORDER as R
 from proving.circuit.bits import flags, from_bits, raw_bits, select, to_bits, weighted
 from proving.circuit.builder import Builder, CompiledCircuit, Expr, compile_circuit, plus, total, value
@@ -32,6 +32,7 @@ from proving.circuit.ending import (
 )
 from proving.circuit.entry import EntryHint, EntryWords, OpenEntry, close_entry, open_entry, read_record
 from proving.circuit.integers import INTEGER_UNIT, OPERATIONS
+from proving.circuit.links import Links
 from proving.circuit.list_hash import list_hash
 from proving.circuit.lookup import count_entries, lookup, lookup_wires
 from proving.circuit.operations import CODES, unit_tag
@@ -47,12 +48,14 @@ from proving.circuit.tree_unit import (
     Role,
     StretchView,
     TreeHint,
+    Trees,
     Unit,
     UnitHint,
     close_units,
     insertion_orders,
     keep_cells_apart,
     open_unit,
+    tree_depths,
 )
 
 PUBLIC = 3
@@ -118,26 +121,28 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> Late:
     units = _open_units(b, shape, opened, claims, hints)
 
     zero = b.define(0)
+    keyed = [unit for unit in units if unit.role.kinds]
     cells = Machine(
         pc=zero,
         registers=[zero] * REGISTERS,
         out=[zero] * (2 * shape.tier.data_words),
-        values=[unit.start[0] for unit in units],
-        types=[unit.start[1] for unit in units],
-        present=[unit.hit for unit in units],
+        values=[unit.start[0] for unit in keyed],
+        types=[unit.start[1] for unit in keyed],
+        present=[unit.hit for unit in keyed],
     )
     pool = RowPool(
         b,
         step_shape(shape),
         segments=shape.segments,
         segment_rows=shape.segment_rows,
-        reads=[_read(b, stretch, numbers[at], units, at, rollup_id) for at, stretch in enumerate(opened)],
-        common=Common(time=time, hashes=hashes, integers=integers, slots=[unit.slot for unit in units]),
+        reads=[_read(b, stretch, numbers[at], keyed, at, rollup_id) for at, stretch in enumerate(opened)],
+        common=Common(time=time, hashes=hashes, integers=integers, slots=[unit.slot for unit in keyed]),
         hint=_rows_hint(hints),
     )
     rows, cells = pool.run(cells, zero)
     closed, reverted = _close_stretches(b, shape, entries, opened, rows, rollup_id, hints)
-    kept = _close_trees(b, shape, entries, units, claims, cells, closed, hints)
+    links = Links()
+    trees, kept = _close_trees(b, shape, links, entries, units, claims, cells, closed, hints)
     for at in range(1, len(closed)):
         # What the statement does not say came from the stretch before, or from the REVERT.
         stretch = opened[at]
@@ -145,7 +150,7 @@ def table_vm(b: Builder, shape: Shape, hints: Hints | None) -> Late:
         came = [stretch.tree_in, stretch.next_in, *stretch.came.wires()]
         for x, stated, undone, before in zip(came, stretch.stated, reverted[at], sent, strict=True):
             b.enforce(stretch.place.goes_on, before, x - stated - undone)
-    return _close_lookup(b, code, pool.fetched, words, h, z)
+    return _close_late(b, code, pool.fetched, words, trees, links, h, z)
 
 
 def _open_stretches(
@@ -210,18 +215,19 @@ def _open_units(
         for i, role in enumerate(shape.roles)
     ]
     keep_cells_apart(b, units)
-    tie_claims(b, claims, units)
+    keyed = [unit for unit in units if unit.role.kinds]
+    tie_claims(b, claims, keyed)
     for group in orders(shape.transactions, shape.deployments):
-        order_claims(b, group, units)
+        order_claims(b, group, keyed)
     for at, stretch in enumerate(opened):
-        b.equal(plus(unit.accounts[at] for unit in units), stretch.account)
+        b.equal(plus(unit.accounts[at] for unit in keyed), stretch.account)
         if at:
-            b.equal(plus(unit.payers[at - 1] for unit in units if unit.payers), stretch.pays)
-        before = select(b, [unit.accounts[at] for unit in units], [unit.start[0] for unit in units])
+            b.equal(plus(unit.payers[at - 1] for unit in keyed if unit.payers), stretch.pays)
+        before = select(b, [unit.accounts[at] for unit in keyed], [unit.start[0] for unit in keyed])
         stretch.balance = _balance(b, before + stretch.credit)
         # A credit that would reach 2^128 fails, instead of making the nonce grow: the balance before is not negative.
         to_bits(b, stretch.balance - stretch.credit, INT_BITS)
-        for unit in units:
+        for unit in keyed:
             # A frame's code hash is what the account says when it begins.
             b.enforce(unit.accounts[at], unit.start[1] - stretch.frame.code_hash, 0)
     return units
@@ -276,14 +282,15 @@ def _close_stretches(
 def _close_trees(
     b: Builder,
     shape: Shape,
+    links: Links,
     entries: Sequence[OpenEntry],
     units: Sequence[Unit],
     claims: Sequence[Claim],
     cells: Machine,
     closed: Sequence[CloseStretch],
     hints: Hints | None,
-) -> list[tuple[Expr, Expr]]:
-    """Rewrite leaves and make new roots; returns the tree and nextIndex that each stretch leaves."""
+) -> tuple[Trees, list[tuple[Expr, Expr]]]:
+    """Rewrite leaves and make new roots; also the tree and nextIndex that each stretch leaves."""
     views = [
         StretchView(
             used=end.opened.used,
@@ -296,18 +303,21 @@ def _close_trees(
         )
         for end in closed
     ]
+    keyed = [unit for unit in units if unit.role.kinds]
     states = zip(cells.values, cells.types, cells.present, strict=True)
+    depths = tree_depths(b, [(x.enabled, x.count) for x in entries], hints.tree.depth if hints else None)
     trees = close_units(
         b,
+        links,
         units,
-        claimed_ends(b, claims, units, [CellEnd(value=v, type=t, present=p) for v, t, p in states]),
+        claimed_ends(b, claims, keyed, [CellEnd(value=v, type=t, present=p) for v, t, p in states]),
         views,
-        block_levels=shape.block_levels,
-        tree_levels=MIN_TREE_DEPTH,
+        depths=depths,
+        nodes=shape.nodes,
         hint=hints.tree if hints else None,
     )
     kept: list[tuple[Expr, Expr]] = []
-    for end, left in zip(closed, trees, strict=True):
+    for end, left in zip(closed, trees.after, strict=True):
         # A failed frame leaves the tree from before it began (SPEC §4.6).
         start = (end.opened.frame.start_tree, end.opened.frame.start_next)
         tree, following = (b.mul_add(end.failed, x - y, y) for x, y in zip(start, left, strict=True))
@@ -316,7 +326,7 @@ def _close_trees(
         parts = [chosen_end(b, closed, column, e) for column in zip(*kept, strict=True)]
         frames = chosen_end(b, closed, [end.frames for end in closed], e)
         close_entry(b, entry, tree=parts[0], following=parts[1], frames=frames)
-    return kept
+    return trees, kept
 
 
 @dataclass(slots=True, kw_only=True)
@@ -327,13 +337,23 @@ class Late:
     fetched: list[Expr]
     table: list[Expr]
     counts: list[Expr]
+    links: Links
 
 
-def _close_lookup(b: Builder, code: Programs, fetched: Sequence[Expr], words: Sequence[Expr], h: Expr, z: Expr) -> Late:
-    """Every row's instruction is one of the table's.
+def _close_late(
+    b: Builder,
+    code: Programs,
+    fetched: Sequence[Expr],
+    words: Sequence[Expr],
+    trees: Trees,
+    links: Links,
+    h: Expr,
+    z: Expr,
+) -> Late:
+    """Every row's instruction is one of the table's, and leaves and nodes are linked.
 
-    h commits to all that the lookup reads, so that z comes after it: to the rows' words, to hashes and structure of the
-    programs, and so to the table, and to the counts.
+    h commits to all that both arguments read, so that z comes after it: to the rows' words, to hashes and structure of
+    the programs, and so to the table, to the counts, and to what links leaves and nodes.
     """
     table = [*code.table, b.define(0)]  # what a row looks up that runs nothing
 
@@ -350,14 +370,17 @@ def _close_lookup(b: Builder, code: Programs, fetched: Sequence[Expr], words: Se
         b.define(total((1 << width * i, x) for i, x in enumerate(counts[at : at + per])))
         for at in range(0, len(counts), per)
     ]
-    made = list_hash(b, TAG_STATEMENT, [*words, *fetched, *code.hashes, *code.structure, *packed])
+    choices = [bit for bits in trees.bits for bit in bits]
+    packed += [b.define(from_bits(choices[at : at + PACKED])) for at in range(0, len(choices), PACKED)]
+    made = list_hash(b, TAG_STATEMENT, [*words, *fetched, *code.hashes, *code.structure, *trees.words, *packed])
     b.equal(made, h)
     lookup(b, z, fetched, table, counts)
-    return Late(h=made, fetched=list(fetched), table=table, counts=counts)
+    links.close(b, z)
+    return Late(h=made, fetched=list(fetched), table=table, counts=counts, links=links)
 
 
 def _fold_statement(b: Builder, words: Sequence[Expr], z: Expr, y: Expr) -> None:
-    # Horner's rule comes first and the lookup last: both are filled once z is known (`finish_public`).
+    # Horner's rule comes first, lookup and links come last: all are filled once z is known (`finish_public`).
     folded: Expr = words[-1]
     for word in reversed(words[:-1]):
         folded = b.mul_add(folded, z, word)
@@ -373,8 +396,8 @@ def finish_public(values: list[int], words: Sequence[int], late: Late, z: int) -
         values[at + i] = folded
     values[1:4] = value(late.h), z, folded * z % R
     looked = [[value(x) for x in xs] for xs in (late.fetched, late.table, late.counts)]
-    inverses = lookup_wires(z, *looked)
-    values[len(values) - len(inverses) :] = inverses
+    last = [*lookup_wires(z, *looked), *late.links.wires(z)]
+    values[len(values) - len(last) :] = last
 
 
 def _enabled(b: Builder, count: Expr, entries: int) -> list[Expr]:
@@ -429,8 +452,8 @@ def step_shape(shape: Shape) -> StepShape:
         data_words=shape.tier.data_words,
         hashes=shape.hashes,
         integers=shape.integers,
-        cells=len(shape.roles),
-        inserting=tuple(i for i, role in enumerate(shape.roles) if role is Role.FIRST),
+        cells=sum(bool(role.kinds) for role in shape.roles),
+        inserting=tuple(i for i, role in enumerate(shape.roles) if role is Role.INSERT),
     )
 
 

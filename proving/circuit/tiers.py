@@ -32,21 +32,28 @@ class Shape:
     """HASH inputs that differ, in one table."""
     integers: int
     """Operations of integer units that differ, in one table."""
-    pairs: int
-    """Pairs of tree units that can write: a pair for each insertion, one unit for each rewritten key."""
-    readers: int
-    """Tree units that only read; a spare writing unit can also read."""
+    inserts: int
+    """Tree units that can do everything: insert a key, rewrite one, read one, find one absent."""
+    updates: int
+    """Tree units that rewrite or read a key that is present."""
+    seeks: int
+    """Tree units that read a key, or find it absent."""
+    reads: int
+    """Tree units that read a key that is present."""
+    links: int
+    """Tree units for leaves before inserted keys; spare ones that write serve too."""
+    nodes: int
+    """Units of the node pool."""
     transactions: int
     """L2TX entries in one table."""
     deployments: int
     """Calls to DEPLOYER in one table."""
-    block_levels: int
-    """All leaves that a table touches lie in one aligned block of 4^block_levels places."""
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """Roles of all tree units in their order."""
-        return (Role.FIRST, Role.SECOND) * self.pairs + (Role.READ,) * self.readers
+        """Roles of all tree units in their order; those that have a cell come first."""
+        counts = zip(Role, (self.inserts, self.updates, self.seeks, self.reads, self.links), strict=True)
+        return tuple(role for role, count in counts for _ in range(count))
 
 
 SHAPE_S: Final = Shape(
@@ -60,11 +67,14 @@ SHAPE_S: Final = Shape(
     chunks=10,
     hashes=6,
     integers=6,
-    pairs=4,
-    readers=3,
+    inserts=4,
+    updates=4,
+    seeks=1,
+    reads=2,
+    links=3,
+    nodes=48,
     transactions=0,
     deployments=0,
-    block_levels=8,
 )
 SHAPE_M: Final = Shape(
     tier=TIER_M,
@@ -77,10 +87,13 @@ SHAPE_M: Final = Shape(
     chunks=16,
     hashes=8,
     integers=8,
-    pairs=5,
-    readers=5,
+    inserts=6,
+    updates=8,
+    seeks=2,
+    reads=4,
+    links=4,
+    nodes=96,
     transactions=1,
     deployments=1,
-    block_levels=8,
 )
 SHAPES: Final = {shape.tier.number: shape for shape in (SHAPE_S, SHAPE_M)}

@@ -31,9 +31,12 @@ FRAMES: Final = replace(
     chunks=4,
     hashes=1,
     integers=1,
-    pairs=2,
-    readers=7,
-    block_levels=2,
+    inserts=1,
+    updates=4,
+    seeks=1,
+    reads=7,
+    links=1,
+    nodes=90,
 )
 """Few rows and words, many frames."""
 

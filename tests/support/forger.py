@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
 from protocol.constants import FIELD_ORDER as R
-from proving.circuit.builder import LC, Assigner, Expr, H, Recorder, Template, value
+from protocol.vm.state_tree import StateTree
+from proving.circuit.builder import LC, Assigner, Expr, H, Recorder, Stamped, Template, value
+from proving.circuit.climbing import Batch, climb
 from proving.circuit.plan import execute, plan
 from proving.circuit.step import StepGadget, step_template
 from proving.circuit.table_vm import PUBLIC, Hints, step_shape, table_vm
 from proving.circuit.tiers import SHAPES, Shape
+from proving.circuit.tree_unit import UnitHint
 from tests.support.circuits import TIER, Z, circuit
 from tests.support.constraints import Constraints
 from tests.support.stories import Story
@@ -84,6 +88,24 @@ def forge(hints: Hints, lies: Lies | None = None) -> list[int]:
     return forger.values
 
 
+def retold(hints: Hints, units: dict[int, UnitHint | None], trees: Sequence[tuple[StateTree, StateTree]] = ()) -> Hints:
+    """Other units, and the nodes that lead to what they open, in these trees for each stretch."""
+    told_units = [units.get(n, unit) for n, unit in enumerate(hints.units)]
+    if not trees:
+        return replace(hints, units=told_units)
+    batches = [
+        Batch(
+            before=before,
+            after=after,
+            leaves={unit.index for unit in told_units if unit and unit.stretch == at and unit.index is not None},
+        )
+        for at, (before, after) in enumerate(trees)
+    ]
+    nodes = climb(batches, hints.tree.depth, numbers=SHAPE.stretches, available=SHAPE.nodes)
+    roots = [*(after.root for _, after in trees), *hints.tree.roots[len(trees) :]]
+    return replace(hints, units=told_units, tree=replace(hints.tree, nodes=nodes, roots=roots))
+
+
 def chosen_wires(hints: Hints) -> set[int]:
     """Wires that are the prover's to choose, the constant one among them."""
     forger = Forger()
@@ -102,6 +124,11 @@ def broken_beside(values: list[int], honest: list[int]) -> list[int]:
     changed = [wire for wire, (x, y) in enumerate(zip(values, honest, strict=True)) if x != y]
     suspects = sorted({number for wire in changed for number in constraints().touching(wire)})
     return [number for number in suspects if not constraints().holds(number, values)]
+
+
+def statement_hash() -> Stamped:
+    """The first permutation of h: the last one that begins with a constant."""
+    return next(stamp for stamp in reversed(circuit().stamps) if re.match(r"P16\[\d", stamp.name))
 
 
 def gadget_of(number: int) -> str:

@@ -26,11 +26,14 @@ SHAPE = Shape(
     chunks=2,
     hashes=1,
     integers=1,
-    pairs=5,
-    readers=5,
+    inserts=5,
+    updates=6,
+    seeks=2,
+    reads=3,
+    links=3,
+    nodes=90,
     transactions=2,
     deployments=1,
-    block_levels=8,
 )
 
 

@@ -15,7 +15,7 @@ from protocol.vm.execution import Outcome, Trap
 from protocol.vm.poseidon import P
 from protocol.vm.programs import program
 from protocol.vm.state import FIELD_WORD, INTEGER_WORD, VmState, account_key, storage_key
-from protocol.vm.state_tree import Leaf, StateTree, needed_nodes, partial_tree
+from protocol.vm.state_tree import Leaf, StateTree, needed_nodes, partial_tree, tree_depth
 from proving.circuit.errors import ClaimMismatch, TierExceeded
 from proving.circuit.plan import execute, fits
 from proving.circuit.table_vm import circuit_for
@@ -284,7 +284,7 @@ def test_limits_of_a_whole_table_are_refused_by_name() -> None:
     )
     spread.call()
     assert limit(spread) is None
-    assert limit(spread, replace(SHAPE_S, block_levels=1)) == "TIER_BLOCK"
+    assert limit(spread, replace(SHAPE_S, nodes=7)) == "TIER_NODES"
 
 
 def test_leaves_may_lie_anywhere_in_a_large_tree() -> None:
@@ -309,17 +309,35 @@ def test_leaves_may_lie_anywhere_in_a_large_tree() -> None:
     assert broken(witness_of(story)) is None
 
 
-def test_a_tree_deeper_than_the_tier_is_refused_by_name() -> None:
-    """Also one that this table makes deeper."""
-    story = Story(state_of(assemble("LDI r0, 1\nSSTORE f0, r0\nRETURN 0")))
-    leaves, _ = needed_nodes(story.state.tree, {0, 1})
-    nodes = {(0, 2): 2, (0, 3): 3} | {(level, digit): 5 for level in range(1, 8) for digit in (1, 2, 3)}
-    for next_index, writes in ((4**8, True), (4**8 + 1, False)):
-        more = nodes | ({(8, 1): 5} if next_index > 4**8 else {})
-        tree = partial_tree(next_index, leaves, more)
-        story = Story(replace(story.first, tree=tree))
-        story.call(b"", to=ACCOUNT if writes else Address(bytes(19) + b"\2"))
-        assert limit(story) == "TIER_DEPTH"
+def deep(next_index: int) -> VmState:
+    """A tree of which little is known but how many leaves it has."""
+    code = assemble("LDI r0, 1\nSSTORE f0, r0\nRETURN 0")
+    small = state_of(code)
+    leaves, _ = needed_nodes(small.tree, {0, 1})
+    nodes, on_path = {}, {0, 1, next_index}
+    for level in range(tree_depth(next_index)):
+        beside = {4 * (place >> 2) + digit for place in on_path for digit in range(4)} - on_path
+        nodes |= {(level, place): 1000 + place for place in beside if place << 2 * level < next_index}
+        on_path = {place >> 2 for place in on_path}
+    return VmState(tree=partial_tree(next_index, leaves, nodes), frames=None, programs={code.code_hash: code})
+
+
+@pytest.mark.parametrize("next_index", [4**8 + 1, 4**8 + 2, 4**12, 4**12 + 1, 4**16 - 1])
+def test_a_tree_is_as_deep_as_its_leaves_need(next_index: int) -> None:
+    """Depth 12 from 65,537 leaves on, 16 from 16,777,217 on."""
+    story = Story(deep(next_index))
+    story.call(to=Address(bytes(19) + b"\2"))
+    assert broken(witness_of(story)) is None
+
+
+@pytest.mark.parametrize("next_index", [4**8, 4**12])
+def test_a_table_that_makes_the_tree_deeper_is_refused_by_name(next_index: int) -> None:
+    """All trees of a table have the same depth; that it only reads is no reason."""
+    story = Story(deep(next_index))
+    story.call(to=Address(bytes(19) + b"\2"))
+    assert limit(story) is None
+    story.call()
+    assert limit(story) == "TIER_DEPTH"
 
 
 def test_a_core_that_says_something_else_has_no_witness() -> None:

@@ -17,12 +17,10 @@ from protocol.types import Address, endpoint
 from protocol.vm.assembler import assemble
 from protocol.vm.execution import Outcome, Trap
 from protocol.vm.poseidon import P
-from protocol.vm.state import FIELD_WORD, INTEGER_WORD, account_key, storage_key
+from protocol.vm.state import FIELD_WORD, INTEGER_WORD
 from proving.circuit.operations import unit_tag
-from proving.circuit.placing import path_of
 from proving.circuit.plan import plan
 from proving.circuit.table_vm import Hints
-from proving.circuit.tree_unit import Kind, UnitHint
 from tests.support.circuits import circuit
 from tests.support.forger import (
     SHAPE,
@@ -31,7 +29,9 @@ from tests.support.forger import (
     forge,
     gadget_of,
     honest_hints,
+    retold,
     row_wire,
+    statement_hash,
     stretch_rows,
 )
 from tests.support.stories import ACCOUNT, ROLLUP, USER, Story, state_of, words
@@ -186,7 +186,8 @@ def test_an_instruction_cannot_be_skipped() -> None:
     story = Story(state_of(assemble("LDI r0, 9\nSSTORE f0, r0\nRETURN 0"), {0: OLD}))
     run = story.call()
     hints, honest = told(story)
-    lie = claim(hints, root=run.pre.root)
+    tree = run.pre.tree
+    lie = retold(claim(hints, root=run.pre.root), {}, [(tree, tree)])
 
     assert set(refusals(lie, honest, {row_wire(0, "pc"): 2})) == {"step"}
 
@@ -216,8 +217,7 @@ def test_the_challenge_comes_after_all_that_the_lookup_reads() -> None:
     run = story.call()
     hints, honest = told(story)
     other = replace(hints, programs=[*hints.programs, ((5, 6),)])
-    hashes = [stamp for stamp in circuit().stamps if stamp.name.startswith("P16")]
-    counts = range(hashes[-13].first_wire - 30, hashes[-13].first_wire - 10)
+    counts = range(statement_hash().first_wire - 30, statement_hash().first_wire)
     lies = [{row_wire(0, "fetched"): 8}, {honest.index(run.frame.code_hash): 8}, *({w: 1 - honest[w]} for w in counts)]
     commitments = {forge(hints, lie)[1] for lie in lies} | {forge(other, {0: 1})[1], honest[1]}
 
@@ -264,186 +264,6 @@ def test_a_deployment_is_not_a_call_to_an_account_without_code() -> None:
         values = forge(claim(hints, head=DONE), {0: 1})
 
         assert any(not constraints().holds(n, values) for n in range(circuit().n_constraints)) == refused
-
-
-# -- storage -----------------------------------------------------------------------------------------------------------
-
-
-class Turns(dict[int, int]):
-    """Sends later accesses of a slot to another cell."""
-
-    def __init__(self, cells: dict[int, int], slot: int, other: int) -> None:
-        super().__init__(cells)
-        self.slot, self.other, self.seen = slot, other, 0
-
-    def get(self, slot: int, default: int | None = None) -> int | None:  # type: ignore[override]
-        self.seen += slot == self.slot
-        return self.other if slot == self.slot and self.seen > 1 else super().get(slot, default)
-
-
-def test_one_slot_cannot_have_two_cells() -> None:
-    """The second cell would still show what the first has overwritten."""
-    story = Story(state_of(assemble("LDI r0, 9\nSSTORE f0, r0\nSLOAD r1, f0\nOUT r2, r1, 0\nRETURN 1"), {0: OLD}))
-    story.call()
-    hints, honest = told(story)
-    reader = next(i for i in range(2 * SHAPE.pairs, len(SHAPE.roles)) if hints.units[i] is None)
-    tree = story.runs[0].pre.tree
-    opening = tree.open(storage_key(int.from_bytes(ACCOUNT, "big"), 0))
-    leaf = (opening.leaf.key, opening.leaf.next_key, opening.leaf.v0, opening.leaf.v1)
-    units, paths = list(hints.units), list(hints.tree.paths)
-    units[reader] = UnitHint(kind=Kind.HIT, stretch=0, is_account=False, is_payer=False, slot=0, leaf=leaf)
-    paths[reader] = path_of(tree, opening.index, range(SHAPE.block_levels))
-    cells = [Turns(dict(hints.cells[0]), 0, reader), *hints.cells[1:]]
-    lie = replace(claim(hints, low=7), units=units, tree=replace(hints.tree, paths=paths), cells=cells)
-
-    assert refusals(lie, honest) == ["glue"]
-
-
-def insertion() -> tuple[Story, Hints, list[int]]:
-    """A story that inserts one slot between others."""
-    story = Story(state_of(assemble("LDI r0, 9\nSSTORE f0, r0\nRETURN 0"), {5: OLD, 6: OLD, 7: OLD}))
-    story.call()
-    return story, *told(story)
-
-
-def relinked(story: Story, hints: Hints, number: int, key: int) -> Hints:
-    """Unit `number` opens the leaf of another key instead."""
-    tree = story.runs[0].pre.tree
-    opening = tree.open(key)
-    leaf = (opening.leaf.key, opening.leaf.next_key, opening.leaf.v0, opening.leaf.v1)
-    units, paths = list(hints.units), list(hints.tree.paths)
-    unit = units[number]
-    assert unit is not None
-    units[number] = replace(unit, leaf=leaf)
-    paths[number] = path_of(tree, opening.index, range(SHAPE.block_levels))
-    return replace(hints, units=units, tree=replace(hints.tree, paths=paths))
-
-
-def test_a_key_is_inserted_only_behind_the_next_smaller_one() -> None:
-    """Any other leaf as the low one would let a key be present twice, or vanish."""
-    story, hints, honest = insertion()
-    account = int.from_bytes(ACCOUNT, "big")
-    low = hints.units[0]
-    assert low is not None
-    others = [storage_key(account, slot) for slot in (5, 6, 7)] + [account_key(account)]
-    wrong = [key for key in others if key != low.leaf[0]]
-    found = [refusals(relinked(story, hints, 0, key), honest) for key in wrong]
-
-    assert len(wrong) >= 3
-    assert all("between" in gadgets for gadgets in found)
-
-
-def test_only_a_tree_of_one_leaf_has_all_keys_behind_it() -> None:
-    """`alone` for any other leaf: a key could be inserted twice."""
-    story, hints, honest = insertion()
-    low = hints.units[0]
-    assert low is not None
-    between = next(stamp for stamp in circuit().stamps if stamp.name == "between")
-    # `alone` and two products come before the comparison.
-    assert honest[between.first_wire - 3] == 0
-    account = int.from_bytes(ACCOUNT, "big")
-    for key in [storage_key(account, slot) for slot in (5, 6, 7)] + [account_key(account)]:
-        lie = relinked(story, hints, 0, key)
-        assert refusals(lie, honest, {between.first_wire - 3: 1})
-
-
-def test_insertions_cannot_change_places() -> None:
-    """The tree as it would be if the program had written the two slots in the other order."""
-    source = "ARGLO r1, 0\nARGLO r2, 1\nLDI r3, 9\nITOF f1, r1\nITOF f2, r2\nSSTORE f1, r3\nSSTORE f2, r3\nRETURN 0"
-    story, other = (Story(state_of(assemble(source))) for _ in range(2))
-    story.call(b"abcd" + words(10, 20))
-    other.call(b"abcd" + words(20, 10))
-    hints, honest = told(story)
-    swapped = honest_hints(other)
-    lie = claim(hints, root=other.runs[0].new_root)
-    lie = replace(lie, units=swapped.units, tree=swapped.tree, cells=swapped.cells)
-
-    assert other.runs[0].new_root != story.runs[0].new_root
-    assert set(refusals(lie, honest)) == {"step"}
-
-
-def test_value_cannot_be_left_out() -> None:
-    """The account is only read, although the call brings value."""
-    source = assemble("RETURN 0")
-    story, other = Story(state_of(source)), Story(state_of(source))
-    run = story.call(value=5)
-    other.call(value=0)
-    hints, honest = told(story)
-    without = honest_hints(other)
-    lie = replace(claim(hints, root=run.pre.root), units=without.units, tree=without.tree)
-
-    assert refusals(lie, honest) == ["glue"]
-
-
-def test_a_present_key_cannot_be_called_absent() -> None:
-    """A read that claims the slot is not there, with its real neighbour as the low leaf."""
-    story = Story(state_of(assemble("SLOAD r0, f0\nOUT r1, r0, 0\nRETURN 1"), {0: OLD, 1: OLD, 2: OLD}))
-    story.call()
-    hints, honest = told(story)
-    number = hints.cells[0][0]
-    tree = story.runs[0].pre.tree
-    unit = hints.units[number]
-    assert unit is not None
-    below = max((leaf for leaf in tree.leaves() if leaf.key < unit.leaf[0]), key=lambda x: x.key)
-    lie = relinked(story, hints, number, below.key or storage_key(0, 0))
-    units = list(lie.units)
-    units[number] = replace(units[number] or unit, kind=Kind.ABSENT)
-    lie = claim(replace(lie, units=units), low=0)
-
-    assert set(refusals(lie, honest)) == {"between"}
-
-
-def test_a_stale_value_is_not_in_the_tree() -> None:
-    """The leaf as it was, or as one would like it to be."""
-    story = Story(state_of(assemble("SLOAD r0, f0\nOUT r1, r0, 0\nRETURN 1"), {0: OLD}))
-    story.call()
-    hints, honest = told(story)
-    number = hints.cells[0][0]
-    unit = hints.units[number]
-    assert unit is not None
-    units = list(hints.units)
-    units[number] = replace(unit, leaf=(*unit.leaf[:2], 8, unit.leaf[3]))
-    found = refusals(claim(replace(hints, units=units), low=8), honest)
-
-    assert set(found) <= {"climb of 1 by 8", "glue"}
-    assert found
-
-
-def test_the_second_entry_cannot_read_the_tree_of_the_first() -> None:
-    """Its pre-root names the tree that the first entry left."""
-    source = "SLOAD r0, f0\nLDI r1, 1\nADD r0, r0, r1\nSSTORE f0, r0\nOUT r2, r0, 0\nRETURN 1"
-    story = Story(state_of(assemble(source), {0: OLD}))
-    story.call()
-    first = story.runs[0].pre
-    story.call()
-    hints, honest = told(story)
-    entries, versions = list(hints.entries), list(hints.tree.versions)
-    second = entries[1]
-    assert second is not None
-    entries[1] = replace(second, tree_root=first.tree.root, next_index=first.tree.next_index, frames=0)
-    versions[1] = 0
-    tree = replace(hints.tree, versions=versions)
-    found = refusals(replace(hints, entries=entries, tree=tree), honest)
-
-    assert found
-
-
-def test_a_new_leaf_goes_to_the_next_index() -> None:
-    """Another nextIndex is not in the root; another empty place, with its right path, is not at nextIndex."""
-    story, hints, honest = insertion()
-    entry = hints.entries[0]
-    assert entry is not None
-    shifted = replace(hints, entries=[replace(entry, next_index=entry.next_index + 1), None, None])
-    middle = story.runs[0].operations[-1].low.after  # type: ignore[union-attr]
-    paths = list(hints.tree.paths)
-    paths[1] = path_of(middle, middle.next_index + 1, range(SHAPE.block_levels))
-    elsewhere = replace(hints, tree=replace(hints.tree, paths=paths))
-
-    assert refusals(shifted, honest)
-    # The tree with the leaf elsewhere has another root: claim that too.
-    values = forge(elsewhere, {0: 1})
-    roots = [wire for wire, x in enumerate(honest) if x == hints.words[NEW_ROOT] and wire > 200]
-    assert set(refusals(claim(elsewhere, root=values[roots[0]]), honest)) == {"glue"}
 
 
 # -- frames ------------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from tests.support.cores import OTHER_PROGRAM, PROGRAM, call, l2tx, word
 from tests.support.vmtables import FEE_RECIPIENT, VmTable
 
 SHAPE = replace(
-    served.SHAPE, stretches=7, waiting=4, reverts=2, segments=7, chunks=3, transactions=1, deployments=0, block_levels=3
+    served.SHAPE, stretches=7, waiting=4, reverts=2, segments=7, chunks=3, transactions=1, deployments=0, nodes=110
 )
 OUT = "LDI r5, 8\nLDF f3, 6\nSSTORE f3, r5\nLDF f1, 99\nXCALL f1, 5, 0, 0\n"
 FAILS = "RETLO r3, 0\nJNZ r3, bad\nRETURN 0\nbad: OUT r0, r3, 0\nREVERT 1"

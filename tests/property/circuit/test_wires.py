@@ -36,6 +36,7 @@ from tests.support.forger import (
     constraints,
     forge,
     honest_hints,
+    statement_hash,
     step_wires,
     stretch_rows,
 )
@@ -258,19 +259,13 @@ def unbound(word: int) -> bool:
     """Whether some other value of a statement word, hashed and folded honestly, is accepted by the rest."""
     values, wire = list(honest()), 1 + PUBLIC + word
     # Horner's rule is what comes first, and the hash of the statement the last.
-    folds, hashes = len(honest_hints(story()).words), [x for x in circuit().stamps if x.name.startswith("P16")]
-    numbers = [n for n in constraints().touching(wire) if folds <= n < hashes[-chunks()].first_constraint]
+    folds = len(honest_hints(story()).words)
+    numbers = [n for n in constraints().touching(wire) if folds <= n < statement_hash().first_constraint]
     for other in (values[wire] + 1, values[wire] - 1, values[wire] + (1 << 32), 0, R - 1):
         values[wire] = other % R
         if other % R != honest()[wire] and all(constraints().holds(n, values) for n in numbers):
             return True
     return False
-
-
-def chunks() -> int:
-    """Of the statement's hash: its words, rows, code hashes, the programs' structure, counts."""
-    counts = -(-(15 * SHAPE.chunks + 1) // 35)
-    return -(-(SHAPE.tier.words_total + SHAPE.segments * SHAPE.segment_rows + SHAPE.programs + 1 + counts) // 15)
 
 
 def test_every_statement_word_that_the_machine_reads_is_bound() -> None:

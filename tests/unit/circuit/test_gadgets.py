@@ -11,9 +11,10 @@ import pytest
 from protocol.constants import FIELD_ORDER as R
 from protocol.constants import TAG_CODE
 from protocol.vm.poseidon import P, list_hash
-from proving.circuit import bits, compare, frame, merkle, program
+from proving.circuit import bits, compare, frame, program
 from proving.circuit import list_hash as hashing
 from proving.circuit.builder import Assigner, Builder, CompiledCircuit, Expr, compile_circuit
+from proving.circuit.links import Links
 from proving.circuit.poseidon import poseidon
 from tests.support.constraints import Constraints
 
@@ -49,17 +50,6 @@ def made(gadget: Gadget, inputs: Sequence[int]) -> tuple[CompiledCircuit, list[i
     return circuit, assigner.values, outputs
 
 
-def path_hint(leaf: int, levels: int, index: int) -> merkle.PathHint:
-    """Random neighbours."""
-    children, node = [], leaf
-    for level in range(levels):
-        row = [RNG.randrange(R) for _ in range(4)]
-        row[index >> 2 * level & 3] = node
-        children.append(row)
-        node = P(4, row)
-    return merkle.PathHint(index=index, children=children)
-
-
 def stamp(template: object, hint: object = None) -> Body:
     """A template as a body."""
     return lambda b, xs: b.stamp(template, xs, hint)  # type: ignore[type-var]
@@ -76,6 +66,17 @@ WIDEST = ((R >> 206) - 1 << 206) - 1
 def code(count: int, seed: int = 0) -> list[tuple[int, int]]:
     """Instructions that differ."""
     return [(257 * i + 1 + seed, (1 << 128) - 1 - i) for i in range(count)]
+
+
+def linked(b: Builder, xs: Sequence[Expr]) -> list[Expr]:
+    """One triple given twice at once, and taken twice."""
+    z, *triple = xs
+    links = Links()
+    links.give(2, *triple)
+    links.take(1, *triple)
+    links.take(1, *triple)
+    links.close(b, z)
+    return []
 
 
 def loaded(b: Builder, counts: Sequence[int]) -> list[Expr]:
@@ -96,9 +97,7 @@ GADGETS = {
     "P2": Gadget(stamp(poseidon(2)), ((0, 0), (BIG, 7))),
     "P3 with a constant": Gadget(stamp(poseidon(3, (2, None, None))), ((4, 5),)),
     "P4": Gadget(stamp(poseidon(4)), ((1, 2, 3, 4),)),
-    # Three neighbours at each level.
-    "opened level": Gadget(stamp(merkle.climb(1, 1), path_hint(9, 1, 2)), ((9,),), chosen=3),
-    "updated levels": Gadget(stamp(merkle.climb(2, 2), path_hint(9, 2, 7)), ((9, 10),), chosen=6),
+    "links": Gadget(linked, ((7, 1, 2, 3), (BIG, 0, 0, 5), (12345, BIG, 1 << 200, 0))),
     "dataMeta": Gadget(
         lambda b, xs: [frame.data_meta(b, xs[0], 4)[0]],
         tuple((length << 32 | 0xA1B2C3D4,) for length in (0, 3, 4, 5, 36, 37, 132)),
@@ -212,12 +211,10 @@ def nothing(values: list[int]) -> None:
         ("between", (R // 2, R // 2)),
         ("between", (R - 1, R - 1)),
         ("between", (1, R - 2)),
-        ("opened level", (8,)),
-        ("updated levels", (10, 9)),
     ],
 )
 def test_wrong_inputs_have_no_witness(name: str, inputs: tuple[int, ...]) -> None:
-    """Out of range, out of order, another leaf."""
+    """Out of range, out of order."""
     assert forged(GADGETS[name], inputs, nothing)
 
 

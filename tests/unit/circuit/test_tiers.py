@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from protocol.constants import MIN_TREE_DEPTH
 from proving.circuit.builder import Recorder
 from proving.circuit.table_vm import table_vm
 from proving.circuit.tiers import SHAPE_S, Shape
@@ -24,8 +23,12 @@ def test_readme_states_what_one_more_costs() -> None:
     s, base = SHAPE_S, constraints(SHAPE_S)
     larger = {
         f"segment of {s.segment_rows} rows": replace(s, segments=s.segments + 1),
-        "pair of tree updates": replace(s, pairs=s.pairs + 1),
-        "tree read": replace(s, readers=s.readers + 1),
+        "key that can be inserted": replace(s, inserts=s.inserts + 1),
+        "key that can be rewritten": replace(s, updates=s.updates + 1),
+        "key that can be absent": replace(s, seeks=s.seeks + 1),
+        "key that can be read": replace(s, reads=s.reads + 1),
+        "leaf before an inserted key": replace(s, links=s.links + 1),
+        "node": replace(s, nodes=s.nodes + 1),
         "entry": replace(s, tier=replace(s.tier, entries=s.tier.entries + 1)),
         "stretch": replace(s, stretches=s.stretches + 1),
         "frame that waits": replace(s, waiting=s.waiting + 1),
@@ -36,10 +39,8 @@ def test_readme_states_what_one_more_costs() -> None:
         "product, quotient, ..": replace(s, integers=s.integers + 1),
     }
     costs = {name: constraints(shape) - base for name, shape in larger.items()}
-    costs["level of the tree"] = base - constraints(replace(s, block_levels=s.block_levels - 1))
     stated = {name: f"| {name} | {cost} |" in text for name, cost in costs.items()}
 
-    assert s.block_levels == MIN_TREE_DEPTH
     assert stated == dict.fromkeys(costs, True), costs
 
 
@@ -56,8 +57,8 @@ def test_readme_states_the_limits_of_tier_s() -> None:
         f"{shape.segment_rows}, each of which serves one stretch |",
         f"| programs in one table | {shape.programs}, in {shape.chunks} chunks of 15 instructions |",
         f"| different HASH inputs in one table | {shape.hashes} |",
-        f"| tree updates in one table | {2 * shape.pairs}; an insertion takes a pair, value that comes or goes one |",
-        f"| tree reads in one table | {shape.readers}, and one for each update that is left |",
-        f"| tree | at most {4**shape.block_levels:,} leaves (depth {shape.block_levels}); leaves may lie anywhere |",
+        "| keys of stretches: inserted, or anything; rewritten or read; read or absent; read; leaves beside | "
+        f"{shape.inserts}; {shape.updates}; {shape.seeks}; {shape.reads}; {shape.links} |",
+        f"| nodes of the tree, each change of one counted | {shape.nodes} |",
     ):
         assert row in rows
