@@ -1,8 +1,7 @@
-"""A transaction, a program that is deployed and called, a forced transaction, a reverted scope: proven and loaded."""
+"""A signed transaction, a program that is deployed and called, and a forced transaction: really proven and loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -28,46 +27,21 @@ from proving.zkey import read_zkey
 from tests.support.cores import l2tx
 from tests.support.evmworld import CHAIN_ID, Contract, Reverted
 from tests.support.machines import slot
-from tests.support.rollupworld import DELAY, OTHER, PROGRAM, Setup, l1_call, setup, word
-from tests.support.script import RETURN, teach
+from tests.support.rollupworld import DELAY, PROGRAM, Setup, l1_call, setup, word
 from tests.support.vmtables import FEE_RECIPIENT, VmTable
 
 ROLLUP = 3
 KEY = SigningKey(b"\x09" * 32)
 KEEPS = "ARGLO r1, 0\nLDF f1, 7\nSSTORE f1, r1\nOUT r11, r1, 0\nRETURN 1"
 """Keeps its argument in slot 7."""
-ASK = b"\x0a\xc7\x00\x01"
-INSIDE = """
-        LDI    r1, 5
-        LDF    f2, 7
-        SSTORE f2, r1
-        LDF    f1, ACTOR
-        XCALL  f1, 0x0ac70001, 0, 0
-        RETLO  r1, 0
-        OUT    r11, r1, 0
-        REVERT 1
-"""
-"""Writes, calls L1, and fails with the answer."""
-OUTSIDE = f"""
-        LDF    f2, {(ROLLUP << 160) + int.from_bytes(OTHER, "big")}
-        ICALL  f2, r11, 7, 0
-        RETOK  r1
-        RETLO  r2, 0
-        LDF    f2, 7
-        SSTORE f2, r2
-        OUT    r1, r2, 0
-        RETURN 1
-"""
-"""Calls the other program, goes on behind its failure, and keeps what it failed with."""
 SEVEN = assemble("LDI r1, 7\nOUT r11, r1, 0\nRETURN 1")
 
 
 class Chain:
     """A rollup with a queue, whose proofs are real: tier M's key stands for both tiers of its family."""
 
-    def __init__(self, sources: Mapping[Address, str]) -> None:
+    def __init__(self) -> None:
         self.made: Setup = setup()
-        self.actor = self.made.world.deploy("Player")
         self.zkey = cached_dev_key(circuit_for(TIER_M.number).r1cs_bytes)
         key = read_zkey(self.zkey).verifying_key()
         self.family = family_hash([vk_hash(key)] * 2)
@@ -75,10 +49,7 @@ class Chain:
         self.system.send("registerKey", key.to_bytes(), sender=self.made.stranger)
         self.system.send("registerFamily", [vk_hash(key)] * 2, sender=self.made.stranger)
         self.domain = transaction_domain(CHAIN_ID, Address(self.made.rollups.address))
-        at = str(int.from_bytes(self.actor.address, "big"))
-        programs = {account: assemble(source.replace("ACTOR", at)) for account, source in sources.items()}
-        accounts = tuple(GenesisAccount(address=account, program=programs[account]) for account in sorted(programs))
-        genesis = Genesis(accounts=accounts, domain=self.domain)
+        genesis = Genesis(accounts=(GenesisAccount(address=PROGRAM, program=assemble(KEEPS)),), domain=self.domain)
         self.state: VmState = state_from_genesis(genesis)
         config = ([self.system.hex], [self.family], 1)
         root = self.state.root.to_bytes(32, "big")
@@ -100,9 +71,9 @@ class Chain:
             words=((0, value),),
         )
 
-    def core(self, table: VmTable, triggers: int | None = None) -> Core:
-        """For the user, who fires the first entries, or all."""
-        fired = triggers_hash(tuple(range(len(table.entries) if triggers is None else triggers)))
+    def core(self, table: VmTable) -> Core:
+        """For the user, who fires all entries."""
+        fired = triggers_hash(tuple(range(len(table.entries))))
         return table.core(executor=Address(self.made.user), triggers_hash=fired)
 
     def prove(self, core: Core) -> bytes:
@@ -133,7 +104,7 @@ class Chain:
 
 @pytest.fixture(scope="module")
 def chain() -> Chain:
-    return Chain({PROGRAM: KEEPS})
+    return Chain()
 
 
 @pytest.mark.timeout(900)
@@ -172,27 +143,3 @@ def test_a_transaction_and_a_deployed_program_then_a_forced_one(chain: Chain) ->
     assert unpack_account(state.tree.get(account_key(int.from_bytes(KEY.address, "big")))[0]) == (2, 0)
     assert chain.made.rollups.view("forcedQueue", ROLLUP)[1] == 1
     assert state.tree.get(account_key(int.from_bytes(FEE_RECIPIENT, "big"))) == (0, 0)
-
-
-@pytest.mark.timeout(900)
-def test_a_scope_is_reverted_and_its_caller_goes_on() -> None:
-    """A program calls another, that one L1, and then fails: L1 forgets the call, the first program does not."""
-    chain = Chain({PROGRAM: OUTSIDE, OTHER: INSIDE})
-    teach(chain.made, chain.actor, ASK, (), word(31), RETURN)
-    table = chain.table()
-    asked = table.begins(l1_call(chain.made.user, ROLLUP, PROGRAM, b"go"))
-    table.continues(table.answered(asked, word(31)))
-    core = chain.core(table, triggers=1)
-    assert [entry.next_action.kind.name for entry in core.entries] == ["CALL", "REVERT", "RESULT"]
-    proof = chain.prove(core)
-    # As if the program had not failed: another statement.
-    answer = replace(core.entries[2].next_action, data=word(1) * 2)
-    wrong = replace(core, entries=(*core.entries[:2], replace(core.entries[2], next_action=answer)))
-    with pytest.raises(Reverted):
-        chain.lands(wrong, proof, 1)
-
-    assert chain.lands(core, proof, 1) == (word(31),)
-    state = table.state(ROLLUP)
-    assert chain.made.root(ROLLUP) == state.root
-    assert (slot(state, 7), slot(state, 7, OTHER)) == ((31, 0), (0, 0))
-    assert chain.actor.view("played", ASK) == 0
