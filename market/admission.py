@@ -28,7 +28,7 @@ class Capability:
     max_size_log2: int
     """Largest payload that it takes."""
     bond_wei: int
-    """What its free bond ticket holds; 0 for none."""
+    """The most that a promise on its free bond ticket is worth, half of its class; 0 for none."""
 
 
 def admit(
@@ -43,7 +43,7 @@ def admit(
     """Raises Skip unless a bid makes sense.
 
     Args:
-        ticket_wei: wei in the requester's ticket on L1, None if it is not free.
+        ticket_wei: the most that a promise on the requester's ticket is worth, half of its class; None if it is not free.
         is_refused: whether the requester's standing with us is too low (`market.standing`).
 
     Raises:

@@ -77,12 +77,14 @@ def choose(
     key: SealKeyPair,
     max_price_wei: int,
     shunned: frozenset[bytes] = frozenset(),
+    unbacked: frozenset[bytes] = frozenset(),
 ) -> Outcome:
     """Opens, checks and ranks all bids; the same bids in any order give the same outcome.
 
     Args:
         received: timely bids, at most one per prover.
         max_price_wei: the requester's limit, at most what its ticket holds.
+        unbacked: provers whose ticket does not answer for the bond that they name; void, BOND_OVER_HALF.
         shunned: provers that it does not deal with; their bids are void with the reason STANDING.
     """
     bids = sorted(received, key=lambda item: item.prover)
@@ -93,6 +95,8 @@ def choose(
         try:
             if item.prover in shunned:
                 raise BidVoid("STANDING")
+            if item.prover in unbacked:
+                raise BidVoid("BOND_OVER_HALF")
             opened = open_bid(request, item, key)
             judge_price(request, opened, max_price_wei)
         except BidVoid as refused:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from market.errors import TicketError
 
@@ -40,6 +41,18 @@ def split(held_wei: int, wanted_wei: int) -> Split:
     return result
 
 
-def highest_payable(ticket_wei: int, max_price_wei: int) -> int:
-    """The highest price that the requester will and can pay."""
-    return min(ticket_wei, max_price_wei)
+PROMISED_PART: Final = 2
+
+
+def promise_limit(ticket_wei: int) -> int:
+    """The most that a promise on a ticket is worth: half of its class, which is what breaking it costs (SPEC §8.2)."""
+    return ticket_wei // PROMISED_PART
+
+
+def highest_payable(promised_wei: int, max_price_wei: int) -> int:
+    """The highest price that the requester will and can pay.
+
+    Args:
+        promised_wei: the most that a promise on its ticket is worth.
+    """
+    return min(promised_wei, max_price_wei)

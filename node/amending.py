@@ -64,8 +64,11 @@ class Amending:
             return
         if not await self._loop.secret(order.order_id, kept.INTENT):
             return
-        if not await self._chain.holds((await self._engaged.plan(order)).core):
+        plan = await self._engaged.plan(order)
+        if not await self._chain.holds(plan.core):
             await self._loop.happen(order.order_id, Event.PLAN_STALE, reason="PLAN_STALE")
+        elif not await self._chain.runs(plan):
+            await self._loop.happen(order.order_id, Event.PLAN_STALE, reason="RESULT_MOVED")
 
     async def replan(self, order: Order) -> None:
         """Plans again, within what was agreed, and signs."""

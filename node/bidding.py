@@ -155,9 +155,9 @@ class Bidding(OrderPart):
         """Bids for a request that was seen, or says why not."""
         requester, request = unpack_request(await self._loop.needed(order, kept.REQUEST))
         try:
-            ticket_wei = await self._chain.ticket_wei(requester, request.requester_ticket)
+            ticket_wei = await self._chain.promise_wei(requester, request.requester_ticket)
             ticket = await self._ticket_of(order)
-            bond_wei = await self._chain.ticket_wei(self._frames.key.address, ticket)
+            bond_wei = await self._chain.promise_wei(self._frames.key.address, ticket)
             staked = await self._staked(order)
             refused = await self._standings.refused(Role.PROVER, frozenset({requester}))
             ahead = self._capacity.settle(self._loop.orders())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 import trio
 
+from market.tickets import promise_limit
 from node.chain.errors import (
     ChainError,
     NotYetMined,
@@ -20,19 +22,24 @@ from node.chain.errors import (
 from node.chain.evm import Call, Outcome
 from node.chain.localevm import Overrides
 from node.chain.sender import Payload, Sender, SignedTransaction
-from node.l1 import Contracts, event_values, settlement_in
-from node.ports import AgreementView, ChainCall, ForcedRelease, Landing, Prepared, Refused, TryAgain
+from node.l1 import Contracts, event_values, load_and_run, settlement_in
+from node.planner import ACCEPT_ALL, PLANNING_PAYEE, PLANNING_PROOF
+from node.ports import AgreementView, ChainCall, ForcedRelease, Landing, PlannedTable, Prepared, Refused, TryAgain
 from node.txwatch import ReleaseBook
 from protocol.agreement import Agreement
 from protocol.constants import MAX_CLOCK_SKEW_MS
 from protocol.contracts.artifacts import artifact, decode_revert, signature
 from protocol.hashing import keccak256
+from protocol.load import ProofItem, Proofs, encode_proofs
 from protocol.table import decode_core
+from protocol.types import ZERO_HASH
 
 T = TypeVar("T")
 
 WOULD_FAIL = "WOULD_FAIL"
 GAS_MARGIN_PERCENT = 20  # the state may have moved a little when the transaction lands
+MAX_REHEARSED = 256
+NO_CODE: Mapping[bytes, bytes] = MappingProxyType({})
 FORCED_BLOCKS = 10_000  # more than a term has, with blocks of a second
 SETTLE_GAS = 400_000  # Rollups demands this much to be left for the market, although it uses far less
 
@@ -69,12 +76,19 @@ class L1Port:
     """Unix ms. A block to come is not older, which matters where no block came for a while."""
     book: ReleaseBook | None = None
     """Told of each purpose before it is sent for the first time."""
+    _rehearsed: dict[bytes, tuple[bytes, bool]] = field(default_factory=dict)
+    """Core id -> head, and whether it ran there."""
 
     async def ticket_wei(self, owner: bytes, ticket: int) -> int | None:
         """Wei in a usable ticket, None if there is none."""
         found = await asked(lambda: self.contracts.ticket(owner, ticket))
         usable = found.amount_wei and found.bond_wei and not found.withdrawable_at
         return found.amount_wei if usable else None
+
+    async def promise_wei(self, owner: bytes, ticket: int) -> int | None:
+        """Half of the class of a usable ticket, None if there is none."""
+        held_wei = await self.ticket_wei(owner, ticket)
+        return None if held_wei is None else promise_limit(held_wei)
 
     async def is_paid(self, agreement: Agreement, agreement_hash: bytes, core: bytes) -> bool:
         """Whether the requester's ticket paid for this core under this agreement."""
@@ -87,6 +101,31 @@ class L1Port:
             if view.root != member.pre_root:
                 return False
         return True
+
+    async def runs(self, plan: PlannedTable) -> bool:
+        """Whether this account's transaction with the table would succeed at the head, with proof systems that accept.
+
+        Asked again at the same head it answers from memory.
+        """
+        head = await asked(self.contracts.rpc.head)
+        known = self._rehearsed.get(plan.core_id)
+        if known is not None and known[0] == head.hash:
+            return known[1]
+        items, code = [], {}
+        for member in decode_core(plan.core).lockset:
+            view = await asked(partial(self.contracts.rollup, member.rollup_id))
+            config = await asked(partial(self.contracts.config, member.rollup_id, view.epoch))
+            for system in config.systems[: config.threshold]:
+                items.append(ProofItem(rollup_id=member.rollup_id, system=system, proof=PLANNING_PROOF))
+            code |= dict.fromkeys(config.systems, ACCEPT_ALL)
+        proofs = encode_proofs(Proofs(payee=PLANNING_PAYEE, agreement_hash=ZERO_HASH, items=tuple(items)))
+        data = load_and_run(plan.core, proofs, plan.expects, plan.triggers, b"")
+        call = ChainCall(purpose="", to=self.contracts.rollups, data=data, value_wei=plan.value_wei)
+        outcome = await self.simulate(call, code=code)
+        if len(self._rehearsed) >= MAX_REHEARSED:
+            self._rehearsed.clear()
+        self._rehearsed[plan.core_id] = (head.hash, outcome.succeeded)
+        return outcome.succeeded
 
     async def spent_for(self, owner: bytes, ticket: int) -> tuple[bytes, bytes] | None:
         """Core id and settlement that a ticket paid, from the calldata of the transaction that settled.
@@ -190,7 +229,9 @@ class L1Port:
             raise Refused(WOULD_FAIL, outcome.halt or decode_revert(outcome.output).name or outcome.output.hex())
         return outcome
 
-    async def simulate(self, call: ChainCall, *, sender: bytes | None = None) -> Outcome:
+    async def simulate(
+        self, call: ChainCall, *, sender: bytes | None = None, code: Mapping[bytes, bytes] = NO_CODE
+    ) -> Outcome:
         """What a call would do on the head's state, computed here: the L1 node sees only which state is read.
 
         Its time is the present or the head's, whichever is later: a chain that is quiet until we send something would
@@ -199,6 +240,7 @@ class L1Port:
 
         Args:
             sender: who would send it; None is this account.
+            code: what accounts hold instead of their own code.
         """
         head = await asked(self.contracts.rpc.head)
         evm = self.contracts.evm(head)
@@ -206,7 +248,7 @@ class L1Port:
         time_s = max(head.timestamp, (self.now_ms() - MAX_CLOCK_SKEW_MS) // 1000)
 
         async def run() -> Outcome:
-            return await trio.to_thread.run_sync(lambda: evm.run(message, Overrides(timestamp=time_s)))
+            return await trio.to_thread.run_sync(lambda: evm.run(message, Overrides(timestamp=time_s, code=code)))
 
         return await asked(run)
 

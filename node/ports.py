@@ -165,12 +165,21 @@ class Chain(Protocol):
         """Wei in a ticket that is neither spent nor being withdrawn, None if there is none."""
         ...
 
+    async def promise_wei(self, owner: bytes, ticket: int) -> int | None:
+        """The most that a promise on such a ticket is worth (`market.tickets.promise_limit`)."""
+        ...
+
     async def is_paid(self, agreement: Agreement, agreement_hash: bytes, core: bytes) -> bool:
         """Whether the requester's ticket paid for this core id under this agreement."""
         ...
 
     async def holds(self, core: bytes) -> bool:
         """Whether the rollups of a packed core stand at its pre-roots: else it cannot load now."""
+        ...
+
+    async def runs(self, plan: PlannedTable) -> bool:
+        """Whether our transaction with this table would succeed at the head, whatever its proofs: roots may stand while
+        an answer of L1 has changed."""
         ...
 
     async def spent_for(self, owner: bytes, ticket: int) -> tuple[bytes, bytes] | None:

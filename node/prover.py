@@ -278,7 +278,7 @@ class ProvingNode:
 
     async def _sign_acceptance(self, order: Order) -> None:
         deal = await self.loop.deal(order)
-        held_wei = await self._chain.ticket_wei(deal.requester, deal.request.requester_ticket)
+        held_wei = await self._chain.promise_wei(deal.requester, deal.request.requester_ticket)
         if held_wei is None or held_wei < deal.opening.price_wei:
             raise Refused("TICKET_GONE", "the requester's ticket does not cover the price any more")
         signature = self._frames.key.sign_digest(deal.agreement_hash)

@@ -403,13 +403,17 @@ class Requester:
         stored = await self._in_thread(lambda: self._store.bids(order.order_id))
         refused = await self._standings.refused(Role.REQUESTER, frozenset(bid.prover for bid in stored))
         received = [ReceivedBid(prover=bid.prover, bid=decode_body(BidCommit, bid.body)) for bid in stored]
-        ticket_wei = await self._chain.ticket_wei(us, request.requester_ticket)
-        if ticket_wei is None:
+        promised_wei = await self._chain.promise_wei(us, request.requester_ticket)
+        if promised_wei is None:
             await self.loop.happen(order.order_id, Event.NO_BIDS, reason="NO_TICKET")
             return
         allowed_wei = unpack_round(await self._engaged.secret(order, kept.ROUND)).limit_wei
-        limit_wei = highest_payable(ticket_wei, allowed_wei)
+        limit_wei = highest_payable(promised_wei, allowed_wei)
         outcome = choose(request, received, key, limit_wei, refused)
+        unbacked: frozenset[bytes] = frozenset()
+        while new := await self._unbacked(outcome, 1 + request.standbys):
+            unbacked |= new
+            outcome = choose(request, received, key, limit_wei, refused, unbacked)
         for prover, reason in outcome.void:
             log.info("order %s: bid of 0x%s is void: %s", order.order_id.hex()[:8], prover.hex(), reason)
         if not outcome.ranked:
@@ -420,6 +424,15 @@ class Requester:
         award = self._award(us, request, outcome, 1)
         self._prices.add(class_of(request), outcome.ranked[0].opening.price_wei)
         await self.loop.happen(order.order_id, Event.WINNER_CHOSEN, document={kept.AWARD: encode_body(award)})
+
+    async def _unbacked(self, outcome: Outcome, engaged: int) -> frozenset[bytes]:
+        """Those of the best bids whose ticket is gone, or whose class is less than twice the bond that they name."""
+        found = set()
+        for bid in outcome.ranked[:engaged]:
+            worth_wei = await self._chain.promise_wei(bid.prover, bid.opening.prover_ticket)
+            if worth_wei is None or worth_wei < bid.opening.bond_wei:
+                found.add(bid.prover)
+        return frozenset(found)
 
     def _award(self, us: bytes, request: RequestCommit, outcome: Outcome, rank: int) -> Award:
         unsigned = Award(

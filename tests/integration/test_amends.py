@@ -90,6 +90,38 @@ async def test_a_stale_table_is_planned_again_and_proven_for_the_same_price(
     assert 1 == len(world.ledger.payments)
 
 
+async def test_an_answer_of_l1_that_changed_at_the_same_roots_is_planned_again(
+    folder: Path, autojump_clock: object
+) -> None:
+    """Roots say nothing about it: the transaction is run again at each head."""
+    world = World(folder)
+    async with proving(world) as order:
+        world.ledger.answered_otherwise.add(planned_table().core)
+        await until_over(world.requester, world.winner)
+        with world.requester.disk() as store:
+            reasons = [line.reason for line in store.history(order.order_id, Role.REQUESTER)]
+
+    assert "RESULT_MOVED" in reasons
+    assert (State.PAID, "AMENDED_1") == end(world.requester)
+    assert (State.EARNED, "AMENDED_1") == end(world.winner)
+    assert 1 == len(world.ledger.payments)
+
+
+async def test_a_wish_that_no_plan_fulfils_any_more_settles_the_agreed_table(
+    folder: Path, autojump_clock: object
+) -> None:
+    """Coded, and once: the prover finishes what was agreed and is paid."""
+    world = World(folder)
+    world.requester.cannot_plan = True
+    async with proving(world):
+        world.ledger.answered_otherwise.add(planned_table().core)
+        await until_over(world.requester, world.winner)
+
+    assert "NOT_PLANNABLE" == end(world.requester)[1]
+    assert State.EARNED is end(world.winner)[0]
+    assert 1 == len(world.requester.planned)
+
+
 async def test_amends_are_bounded_then_the_agreed_table_is_settled(folder: Path, autojump_clock: object) -> None:
     """Everything moves all the time: two amends, then what was agreed last is proven and owed."""
     world = World(folder)

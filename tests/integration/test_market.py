@@ -104,6 +104,38 @@ async def test_no_private_field_is_gossiped_or_kept_by_a_loser(folder: Path, aut
     assert looks_at_the_right_bytes
 
 
+async def test_a_bid_whose_ticket_shrank_after_it_is_not_signed_for(folder: Path, autojump_clock: object) -> None:
+    """Half of a class is what a promise is worth: the next best bid, whose ticket still answers, is awarded."""
+    world = World(folder)
+    async with running(world):
+        await ask(world)
+        await let_pass(1_500)  # bids are in, and open for a second more
+        world.ledger.tickets[(world.winner.key.address, 0)] = BOND_WEI - 1
+        await until_over(world.requester, world.provers[2])
+
+    assert State.EARNED is ends(world)["prover3"][0]
+    assert 2 * 10**14 == world.ledger.credit_wei[b"payee of prover3____"]
+    assert b"payee of prover2____" not in world.ledger.credit_wei
+
+
+@pytest.mark.parametrize(("over_wei", "end"), [(0, State.PAID), (1, State.EXPIRED)])
+async def test_a_price_is_at_most_what_a_promise_on_the_ticket_is_worth(
+    folder: Path, autojump_clock: object, over_wei: int, end: State
+) -> None:
+    """Exactly that is bid and paid; a wei more is skipped by every prover."""
+    world = World(folder)
+    for prover in world.provers:
+        prover.price_wei = TICKET_WEI + over_wei
+    world.requester.terms = replace(world.requester.terms, max_price_wei=2 * TICKET_WEI)
+    async with running(world):
+        await ask(world)
+        await until_over(world.requester)
+
+    assert end is ends(world)["requester"][0]
+    if over_wei:
+        assert {"TICKET_TOO_SMALL"} == {reason for name, (_, reason) in ends(world).items() if name != "requester"}
+
+
 async def test_an_auction_without_provers_expires_with_its_reason(folder: Path, autojump_clock: object) -> None:
     """Nobody is there; the ticket is not touched."""
     world = World(folder)

@@ -145,6 +145,8 @@ class Ledger:
     """What every transaction costs."""
     replaced: dict[bytes, int] = field(default_factory=dict)
     """Packed core -> when the configuration of its rollup was replaced, unix seconds."""
+    answered_otherwise: set[bytes] = field(default_factory=set)
+    """Packed cores that rely on an answer which L1 does not give any more."""
     moved: set[bytes] = field(default_factory=set)
     """Packed cores whose rollups stand elsewhere by now."""
     forgets: int = 0
@@ -407,6 +409,10 @@ class LedgerChain:
         await trio.lowlevel.checkpoint()
         return self._ledger.tickets.get((owner, ticket))
 
+    async def promise_wei(self, owner: bytes, ticket: int) -> int | None:
+        """The ledger's tickets are of a class of twice what they hold."""
+        return await self.ticket_wei(owner, ticket)
+
     async def is_paid(self, agreement: Agreement, agreement_hash: bytes, core: bytes) -> bool:
         """The ledger's requests have one table each."""
         await trio.lowlevel.checkpoint()
@@ -416,6 +422,11 @@ class LedgerChain:
         """Unless the test says otherwise."""
         await trio.lowlevel.checkpoint()
         return core not in self._ledger.moved
+
+    async def runs(self, plan: PlannedTable) -> bool:
+        """Unless the test says otherwise."""
+        await trio.lowlevel.checkpoint()
+        return plan.core not in self._ledger.answered_otherwise
 
     async def spent_for(self, owner: bytes, ticket: int) -> tuple[bytes, bytes] | None:
         """As L1's calldata would show."""

@@ -251,6 +251,8 @@ class Party:
     """What a requester's planner makes of every intent."""
     churn: Churn = Churn(moves=0, seen_ms=0)
     """Of every table, as a requester has seen it."""
+    cannot_plan: bool = False
+    """No plan fulfils an intent of the requester any more."""
     planned: list[bytes] = field(default_factory=list)
     """Intents that were planned again."""
     prepared: dict[str, ChainCall] = field(default_factory=dict)
@@ -407,6 +409,8 @@ class Party:
         """The toy planner makes the same table, good for a second longer each time, unless it has another one."""
         await trio.lowlevel.checkpoint()
         self.planned.append(intent)
+        if self.cannot_plan:
+            raise Refused("NOT_PLANNABLE")
         if self.replans is not None:
             return self.replans
         return planned_table(len(self.planned))

@@ -13,7 +13,7 @@ from tests.support.tools import ROOT
 from tests.unit.market.test_lifecycle import order
 
 LITERAL: Final = re.compile(r'reason="([A-Z_]+)"|(?:Skip|BidVoid)\("([A-Z_]+)"|PayloadRefused\([^)]*"([A-Z_]+)"\)')
-OF_BIDS: Final = frozenset({"UNDECRYPTABLE", "HASH", "TICKET", "BOND", "TOO_EXPENSIVE"})
+OF_BIDS: Final = frozenset({"UNDECRYPTABLE", "HASH", "TICKET", "BOND", "TOO_EXPENSIVE", "BOND_OVER_HALF"})
 """Reasons of bids, which the requester's log names; they end no order."""
 
 
