@@ -43,7 +43,7 @@ def admit(
     """Raises Skip unless a bid makes sense.
 
     Args:
-        ticket_wei: the most that a promise on the requester's ticket is worth, half of its class; None if it is not free.
+        ticket_wei: the most that a promise on the requester's ticket is worth, None if it is not free.
         is_refused: whether the requester's standing with us is too low (`market.standing`).
 
     Raises:

@@ -111,7 +111,8 @@ class L1Port:
         known = self._rehearsed.get(plan.core_id)
         if known is not None and known[0] == head.hash:
             return known[1]
-        items, code = [], {}
+        items: list[ProofItem] = []
+        code: dict[bytes, bytes] = {}
         for member in decode_core(plan.core).lockset:
             view = await asked(partial(self.contracts.rollup, member.rollup_id))
             config = await asked(partial(self.contracts.config, member.rollup_id, view.epoch))

@@ -15,6 +15,7 @@ from typing import Final
 
 import trio
 
+from market.tickets import promise_limit
 from node.ports import AgreementView, ChainCall, ForcedRelease, Landing, PlannedTable, Prepared, ProofWork, Refused
 from protocol.agreement import Agreement
 from protocol.gossip import MarketId
@@ -88,6 +89,11 @@ class PaperL1:
         await trio.lowlevel.checkpoint()
         return TICKET_WEI
 
+    async def promise_wei(self, owner: bytes, ticket: int) -> int | None:
+        """Half of it."""
+        await trio.lowlevel.checkpoint()
+        return promise_limit(TICKET_WEI)
+
     async def is_paid(self, agreement: Agreement, agreement_hash: bytes, core: bytes) -> bool:
         """Whether the request's transaction has landed."""
         await trio.lowlevel.checkpoint()
@@ -95,6 +101,11 @@ class PaperL1:
 
     async def holds(self, core: bytes) -> bool:
         """No root moves on paper."""
+        await trio.lowlevel.checkpoint()
+        return True
+
+    async def runs(self, plan: PlannedTable) -> bool:
+        """Nor does an answer change."""
         await trio.lowlevel.checkpoint()
         return True
 

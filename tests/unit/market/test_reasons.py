@@ -16,17 +16,22 @@ LITERAL: Final = re.compile(r'reason="([A-Z_]+)"|(?:Skip|BidVoid)\("([A-Z_]+)"|P
 OF_BIDS: Final = frozenset({"UNDECRYPTABLE", "HASH", "TICKET", "BOND", "TOO_EXPENSIVE", "BOND_OVER_HALF"})
 """Reasons of bids, which the requester's log names; they end no order."""
 
+OF_COMMANDS: Final = re.compile(r'NotNow\([^)]*?reason="([A-Z_]+)"')
+"""A command that is refused says why in its own words."""
+
 
 def test_every_reason_that_the_sources_name_is_explained() -> None:
     """Deadlines, skips, refusals, events."""
     named = {found[2] for state in State if (found := deadline(order(state))) is not None} - {""}
+    refused: set[str] = set()
     for folder in ("market", "node"):
         for path in ROOT.joinpath(folder).glob("*.py"):
             for groups in LITERAL.findall(path.read_text(encoding="utf-8")):
                 named |= set(groups) - {""}
+            refused |= set(OF_COMMANDS.findall(path.read_text(encoding="utf-8")))
 
     assert len(named) > 40
-    assert set() == named - OF_BIDS - set(WHY)
+    assert set() == named - OF_BIDS - refused - set(WHY)
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
