@@ -103,7 +103,7 @@ class ReadyRelay:
         self._of_peer: Counter[str] = Counter()
         self._of_announcer: Counter[bytes] = Counter()
         self._failures: dict[bytes, list[int]] = {}
-        self._waiting: dict[bytes, tuple[_Heard, ReadyCall]] = {}
+        self._waiting: dict[bytes, tuple[_Heard, ReadyCall, bytes]] = {}
         self._contents: dict[bytes, tuple[bytes, bytes]] = {}  # table id -> transaction hash, content
 
     def hear(self, frame: bytes, from_peer: str) -> None:
@@ -164,22 +164,22 @@ class ReadyRelay:
             return
         await self._admit(heard, said, call, content)
 
-    async def _admit(self, heard: _Heard, said: ReadyTable, call: ReadyCall, content: bytes) -> bool:
-        """Whether there is nothing more to do."""
+    async def _admit(self, heard: _Heard, said: ReadyTable, call: ReadyCall, content: bytes) -> None:
         try:
             if call.tx_hash not in self._keeper.pool:
                 await self._keeper.admit(call, table_id=said.table_id, is_sealed=False)
         except TryAgain as error:
             log.debug("table %s: %s", said.table_id.hex()[:8], error)
-            self._wait(heard, call)
-            return False
+            self._wait(heard, call, content)
+            return
         except Refused as error:
             log.info("table %s is not pooled: %s", said.table_id.hex()[:8], error)
             if error.code in PASSING:
-                self._wait(heard, call)
-                return False
-            self._fail(heard)
-            return True
+                self._wait(heard, call, content)
+                return
+            if error.code != "KNOWN":  # else another worker was faster
+                self._fail(heard)
+                return
         self._contents[said.table_id] = (call.tx_hash, content)
         self._contents = {name: kept for name, kept in self._contents.items() if kept[0] in self._keeper.pool}
         self._memory.remember_table(heard.body, is_good=True)
@@ -188,7 +188,6 @@ class ReadyRelay:
             await self._gossip.publish("ready", heard.frame)
         except (Refused, TryAgain) as error:
             log.debug("table %s is not passed on: %s", said.table_id.hex()[:8], error)
-        return True
 
     async def _pull(self, said: ReadyTable, heard: _Heard) -> bytes | None:
         """The content, from whoever brought the announcement, else from its announcer."""
@@ -231,19 +230,14 @@ class ReadyRelay:
             self._failures = {
                 announcer: times for announcer, times in self._failures.items() if times[-1] + FORGET_MS > now_ms
             }
-            for body, (heard, call) in list(self._waiting.items()):
+            for body, (heard, call, content) in list(self._waiting.items()):
                 said = decode_body(ReadyTable, body)
                 del self._waiting[body]
                 if said.valid_until * 1000 > now_ms:
-                    await self._look_again(heard, said, call)
+                    await self._admit(heard, said, call, content)
 
-    async def _look_again(self, heard: _Heard, said: ReadyTable, call: ReadyCall) -> None:
-        content = await self._pull(said, heard)
-        if content is not None:
-            await self._admit(heard, said, call, content)
-
-    def _wait(self, heard: _Heard, call: ReadyCall) -> None:
-        self._waiting[heard.body] = (heard, call)
+    def _wait(self, heard: _Heard, call: ReadyCall, content: bytes) -> None:
+        self._waiting[heard.body] = (heard, call, content)
         while len(self._waiting) > MAX_WAITING:
             del self._waiting[next(iter(self._waiting))]
 
