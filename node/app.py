@@ -56,7 +56,7 @@ from node.planning import TablePlanner
 from node.ports import SystemClock
 from node.prices import ClearingPrices
 from node.proofs import ProofRunner
-from node.proposing import duties_of, execution_client, ready_keeper
+from node.proposing import duties_of, execution_client, ready_keeper, recipients_of
 from node.prover import ProvingNode
 from node.ready import ReadyTables
 from node.readypool import ReadyKeeper
@@ -334,6 +334,7 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
         confirmations=parts.config.chain.confirmations,
     )
     moves = RootMoves(clock=parts.clock)
+    at_once, by_slot = recipients_of(section, parts.config.chain.slot_ms)
     requester = Requester(
         store=parts.store,
         in_thread=parts.in_thread,
@@ -348,7 +349,9 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
             direct=parts.direct,
             frames=parts.frames,
             clock=parts.clock,
-            sidecars=[bytes.fromhex(key) for key in section.sidecars],
+            sidecars=at_once,
+            proposers=by_slot,
+            release_ms=section.release_ms,
             vouch=partial(parts.memory.remember_table, is_good=True),
         ),
         terms=Terms(

@@ -171,7 +171,14 @@ class RequesterSection:
     spare_tickets: tuple[int, ...] = ()
     """Tickets for a further auction while the first one's is still promised to a prover that failed."""
     sidecars: tuple[str, ...] = ()
-    """X25519 public keys (hex) of proposers' sidecars that ready tables are sealed to."""
+    """X25519 public keys (hex) of proposers' sidecars that ready tables are sealed to: KEY gets each at once. KEY@R/P
+    (slots that leave R when divided by P) and KEY@vINDEX (a validator's slots) get it before their slots only."""
+    release_ms: int = 8000
+    """How long before its slot a proposer of these gets a table."""
+    beacon_url: str = ""
+    """Beacon node that knows the duties of KEY@vINDEX, and when slots begin."""
+    genesis_s: int = 0
+    """Without a beacon node: unix seconds at which slot 0 begins; slots last chain.slot_ms."""
     publish: bool = False
     """Announce the signed transaction to everybody as a public ready table, so that any proposer can take it."""
     publish_after_ms: int = 0

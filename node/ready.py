@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from node.duties import Duties
 from node.frames import FrameWriter
 from node.ports import Clock, Direct, Gossip, Peer, Refused
 from protocol.codec import encode_body
@@ -20,6 +21,7 @@ from protocol.table import Core
 from protocol.types import Hash32
 
 MIN_TABLE_LOG2: Final = 10
+MAX_SLOTS_AHEAD: Final = 64  # two epochs: duties are not known further ahead
 MAX_OFFERED: Final = 32  # tables kept for pulling; the oldest goes first
 
 
@@ -47,6 +49,16 @@ def raw_transaction(padded: bytes) -> bytes:
     return padded[36 : 36 + size]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposer:
+    """A proposer that builds its own blocks, as a requester knows it."""
+
+    key: bytes
+    """X25519 public key of its sidecar."""
+    duties: Duties
+    """Its slots."""
+
+
 class ReadyTables:
     """Offers the node's own ready tables."""
 
@@ -59,13 +71,18 @@ class ReadyTables:
         clock: Clock,
         sidecars: Sequence[bytes],
         vouch: Callable[[bytes], None] = lambda body: None,
+        proposers: Sequence[Proposer] = (),
+        release_ms: int = 0,
     ) -> None:
         """
         Args:
-            sidecars: X25519 public keys; without any, tables are sealed to nobody.
+            sidecars: X25519 public keys that get each table at once.
+            proposers: those that get it before their slots, `release_ms` before.
             vouch: tells our own validator that a public announcement, by its body, is as it says.
         """
         self._vouch = vouch
+        self._proposers = tuple(proposers)
+        self._release_ms = release_ms
         self._gossip = gossip
         self._direct = direct
         self._frames = frames
@@ -75,7 +92,7 @@ class ReadyTables:
 
     def wait_ms(self, configured_ms: int) -> int:
         """How long a transaction waits for sidecars: nothing if there are none."""
-        return configured_ms if self._sidecars else 0
+        return configured_ms if self._sidecars or self._proposers else 0
 
     async def announce(self, table: bytes, *, ticket: int, valid_until: int) -> None:
         """Announces a table to each sidecar; again is harmless: the id is the same, the box another.
@@ -85,31 +102,78 @@ class ReadyTables:
             ticket: a live escrow ticket of ours.
             valid_until: unix seconds.
         """
-        padded, size_log2 = padded_table(table)
         for number, sidecar in enumerate(self._sidecars):
-            # One id per sidecar, so that each pulls the box that it can open.
-            content = keccak256(table[:32] + number.to_bytes(4, "big")) + padded[32:]
-            table_id = keccak256(content)
-            try:
-                box = seal(content, sidecar, table_info(table_id))
-            except SealError as error:
-                raise Refused("SIDECAR_KEY", sidecar.hex()) from error
-            self._offer(table_id, box)
-            message = ReadyTable(
-                table_id=table_id,
-                policy=int(ReleasePolicy.SEALED),
-                seal_key=sidecar,
-                size_log2=size_log2,
-                not_before=self._clock.now_ms() // 1000,
-                valid_until=valid_until,
-                rollup_ids=(),
-                pre_roots=(),
-                post_roots=(),
+            await self._seal_to(number, sidecar, table, ticket=ticket, valid_until=valid_until)
+
+    async def announce_by_slot(
+        self, current: Callable[[], Awaitable[bytes | None]], *, ticket: int, valid_until: int
+    ) -> None:
+        """Seals a table to each proposer shortly before its slot and to nobody else, slot after slot.
+
+        Args:
+            current: the table, as for `announce`, at the moment; None once it has landed or is given up.
+            valid_until: unix seconds; no slot after it is waited for.
+
+        Raises:
+            TryAgain: the duties are not known.
+        """
+        served = dict.fromkeys(range(len(self._proposers)), -1)  # the last slot of each, by number
+        while served:
+            found = [(await self._next_slot(number, served[number], valid_until), number) for number in served]
+            slots = sorted((start_ms, slot, number) for (start_ms, slot), number in found if slot >= 0)
+            if not slots:
+                return
+            start_ms, slot, number = slots[0]
+            await self._clock.sleep_until(start_ms - self._release_ms)
+            table = await current()
+            if table is None:
+                return
+            await self._seal_to(
+                len(self._sidecars) + number,
+                self._proposers[number].key,
+                table,
                 ticket=ticket,
-                peer_id=self._direct.own.peer_id,
-                addresses=self._direct.own.addresses,
+                valid_until=valid_until,
             )
-            await self._gossip.publish("ready", await self._frames.frame(message))
+            served[number] = slot
+
+    async def _next_slot(self, number: int, after: int, valid_until: int) -> tuple[int, int]:
+        """Begin and number of the next slot of a proposer that has not begun; (0, -1) if there is none in time."""
+        duties = self._proposers[number].duties
+        times = await duties.times()
+        first = max(after, times.slot_at(self._clock.now_ms())) + 1
+        for slot in range(first, first + MAX_SLOTS_AHEAD):
+            if times.start_s(slot) > valid_until:
+                break
+            if await duties.is_ours(slot):
+                return times.start_ms(slot), slot
+        return 0, -1
+
+    async def _seal_to(self, number: int, sidecar: bytes, table: bytes, *, ticket: int, valid_until: int) -> None:
+        padded, size_log2 = padded_table(table)
+        # One id per sidecar, so that each pulls the box that it can open.
+        content = keccak256(table[:32] + number.to_bytes(4, "big")) + padded[32:]
+        table_id = keccak256(content)
+        try:
+            box = seal(content, sidecar, table_info(table_id))
+        except SealError as error:
+            raise Refused("SIDECAR_KEY", sidecar.hex()) from error
+        self._offer(table_id, box)
+        message = ReadyTable(
+            table_id=table_id,
+            policy=int(ReleasePolicy.SEALED),
+            seal_key=sidecar,
+            size_log2=size_log2,
+            not_before=self._clock.now_ms() // 1000,
+            valid_until=valid_until,
+            rollup_ids=(),
+            pre_roots=(),
+            post_roots=(),
+            ticket=ticket,
+            peer_id=self._direct.own.peer_id,
+            addresses=self._direct.own.addresses,
+        )
+        await self._gossip.publish("ready", await self._frames.frame(message))
 
     async def publish(self, table: bytes, core: Core, *, ticket: int) -> None:
         """Announces a table to everybody: from now on any proposer can land it.

@@ -113,12 +113,24 @@ class Submission:
     async def announce(self, order: Order) -> None:
         """ANNOUNCE_READY."""
         table = await self._engaged.secret(order, kept.TABLE)
-        await self._show(order, table)
-        self._announced[order.order_id] = keccak256(table[36:])
+        if order.order_id not in self._announced:  # a beacon node that is away asks for this effect again and again
+            await self._show(order, table)
+            self._announced[order.order_id] = keccak256(table[36:])
+        _, request = unpack_request(await self._engaged.document(order, kept.REQUEST))
+        public_ms: int | None = None
         if self._terms.publish_after_ms is not None:
-            await self._clock.sleep_until(await self._signed_ms(order) + self._terms.publish_after_ms)
-            if await self._landing(order) is Landing.UNKNOWN:
-                await self._publish(order, table)
+            public_ms = await self._signed_ms(order) + self._terms.publish_after_ms
+        sealed_until = order.valid_until if public_ms is None else min(order.valid_until, public_ms // 1000)
+
+        async def current() -> bytes | None:
+            return await self._current(order, table)
+
+        await self._ready.announce_by_slot(current, ticket=request.requester_ticket, valid_until=sealed_until)
+        if public_ms is not None:
+            await self._clock.sleep_until(public_ms)
+            newest = await current()
+            if newest is not None:
+                await self._publish(order, newest)
 
     async def send(self, order: Order) -> None:
         """SEND_TRANSACTION."""
@@ -172,8 +184,7 @@ class Submission:
         announced = self._announced.get(order.order_id)
         if newest is None or announced is None or newest.tx_hash == announced:
             return
-        first = await self._engaged.secret(order, kept.TABLE)
-        table = _table(keccak256(first[:32] + newest.tx_hash), newest.raw)
+        table = self._table_of(await self._engaged.secret(order, kept.TABLE), newest)
         await self._show(order, table)
         if self._terms.publish_after_ms is not None:
             await self._publish(order, table)
@@ -183,6 +194,21 @@ class Submission:
     async def _show(self, order: Order, table: bytes) -> None:
         _, request = unpack_request(await self._engaged.document(order, kept.REQUEST))
         await self._ready.announce(table, ticket=request.requester_ticket, valid_until=order.valid_until)
+
+    async def _current(self, order: Order, first: bytes) -> bytes | None:
+        """The ready table at the moment; None once there is nothing left to land."""
+        now = self._engaged.loop.order(order.order_id)
+        if now is None or now.state not in (State.TX_STORED, State.TX_SENT):
+            return None
+        newest = self._chain.latest(landing_of(order))
+        if newest is None or await self._landing(order) is not Landing.UNKNOWN:
+            return None
+        return self._table_of(first, newest)
+
+    @staticmethod
+    def _table_of(first: bytes, newest: Prepared) -> bytes:
+        """The first table, or that of a replacement: its salt follows from the first one's."""
+        return first if first[36:] == newest.raw else _table(keccak256(first[:32] + newest.tx_hash), newest.raw)
 
     async def _publish(self, order: Order, table: bytes) -> None:
         _, request = unpack_request(await self._engaged.document(order, kept.REQUEST))
