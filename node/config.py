@@ -261,7 +261,7 @@ class ProposerSection:
     sidecar_key: str = ""
     """File of the X25519 key that ready tables are sealed to; empty: `sidecar.key` in the node's folder."""
     execution_url: str = ""
-    """JSON-RPC endpoint of the proposer's own execution client, which gets the transactions; empty: chain.rpc_url."""
+    """JSON-RPC endpoint of the proposer's own execution client, which gets the transactions; empty: chain.rpc."""
     beacon_url: str = ""
     """Beacon node that knows the duties; empty: the schedule below."""
     validators: tuple[int, ...] = ()
@@ -291,7 +291,7 @@ class TransactionsSection:
     final_depth: int = 64
     """Blocks on top of a transaction before it is taken for final; until then it is sent again if a reorg drops it."""
     pool: Literal["public", "private"] = "public"
-    """public: chain.rpc_url gets the transactions, and who else its client tells. private: only `private_urls` do."""
+    """public: chain.rpc gets the transactions, and who else its client tells. private: only `private_urls` do."""
     private_urls: tuple[str, ...] = ()
     """Execution clients that keep what they get to themselves, for example a proposer's own."""
     inclusion_list: Literal["ignore", "warn", "require"] = "warn"

@@ -57,6 +57,8 @@ def run(args: argparse.Namespace, out: Output) -> int:
         findings += folder_findings(config)
         if config.role == "prover":
             findings += backend_findings(config.prover)
+        if config.role == "requester":
+            findings.append(states_finding(config))
         findings += trio.run(chain_findings, config)
     out.table(("check", "", "finding"), [(f.name, f.level, f.text) for f in findings])
     bad = sum(f.level == "bad" for f in findings)
@@ -136,6 +138,21 @@ def key_finding(section: ProverSection, chain_id: int) -> Finding:
     if refuses_dev_keys(section, chain_id):
         return Finding(name="proving key", level="bad", text=f"{text}; refused on chain {chain_id}")
     return Finding(name="proving key", level="note", text=f"{text}; used on chain {chain_id}")
+
+
+def states_finding(config: NodeConfig) -> Finding:
+    """Where a requester's states of rollups would come from."""
+    sync, peers = config.requester.sync, len(config.network.peers)
+    if sync == "logs":
+        return Finding(name="states", level="ok", text="replayed from L1 logs")
+    if not peers:
+        return Finding(name="states", level="bad", text=f"sync = {sync} needs peers, and [network] peers has none")
+    level: Level = "ok" if peers > 1 else "note"
+    text = f"sync = {sync}, from {peers} peers" + ("" if peers > 1 else ": one alone can keep a state from this node")
+    if sync == "buckets":
+        text += f"; {config.requester.decoys} decoys with each bucket"
+        level = level if config.requester.decoys else "note"
+    return Finding(name="states", level=level, text=text)
 
 
 async def chain_findings(config: NodeConfig) -> list[Finding]:

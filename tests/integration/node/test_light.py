@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import trio
 
 from node.chain.launch import L1Process
+from node.chain.rpc import Rpc
 from node.chain.transport import HttpTransport
 from node.errors import PlanError, StateUnavailable
 from node.follower import Follower
@@ -20,6 +22,7 @@ from node.ports import PlannedTable
 from node.replay import Followed
 from protocol.types import ZERO_ADDRESS, Address
 from protocol.vm.state import VmState
+from tests.support.lyingrpc import TwistedTransport
 from tests.support.scene import COUNTER, INCREMENT, Scene, build_scene, follow, land
 
 
@@ -131,6 +134,34 @@ async def test_what_moves_while_it_is_taken_over_is_replayed_from_logs(world: Wo
     assert world.peer.asked == 1
     assert (await world.same()).root != 0
     assert await land(world.scene, state.core, state.expects, state.triggers)
+    nursery.cancel_scope.cancel()
+
+
+async def test_logs_that_lack_something_are_not_believed(
+    world: World, transport: HttpTransport, nursery: trio.Nursery
+) -> None:
+    """The root that L1 has tells: it is taken over anew, and the next time the logs are all there."""
+
+    def lacking(method: str, _params: tuple[Any, ...], ask: Callable[[], Any]) -> Any:
+        return [] if method == "eth_getLogs" and world.peer.asked == 1 else ask()
+
+    async def moves() -> None:
+        if world.peer.asked == 1:
+            await world.land_one()
+            number = (await world.scene.rpc.head()).number
+            while world.light.number < number:
+                await world.light.change()
+
+    twisted = TwistedTransport(transport._url, lacking)
+    contracts = replace(world.scene.contracts, rpc=Rpc(twisted, poll_s=0.02))
+    world.rollups = LightRollups(world.light, contracts, world.peer)
+    world.peer.before = moves
+
+    assert (await world.known())[0] is None  # taken over since: look again at a newer block
+    await world.same()
+
+    assert world.peer.asked == 2
+    twisted.close()
     nursery.cancel_scope.cancel()
 
 
