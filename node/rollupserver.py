@@ -19,8 +19,8 @@ MAX_PART_BYTES: Final = MAX_ANSWER_BYTES
 TIMEOUT_S: Final = 20
 KEPT_ROOTS: Final = 32
 """Of each rollup: whoever downloads one has time while it moves. States share what they have in common."""
-ANSWERING: Final = 2
-"""Threads that collect parts; a bucket takes a fraction of a second."""
+ANSWERING: Final = 1
+"""Threads that collect parts. A bucket takes a fraction of a second: strangers get no more than one thread's time."""
 
 
 class RollupServer:

@@ -1,10 +1,10 @@
 """Several L1 endpoints as one that is believed only where they agree.
 
-What names a block (by height or hash), and so everything that decides money - heads, tickets, roots, events, receipts -
-is asked of all endpoints at once. `quorum` of them must give the same answer; if two give different ones, nothing is
-believed and `EndpointsDisagree` is raised. An endpoint that is away, behind or does not know counts for nothing.
-"latest" is the highest block that `quorum` endpoints have. Answers that decide nothing (a fee, a client's name) come
-from the first endpoint that gives one. A transaction goes to all of them.
+What names a block (by height or hash), and so everything that decides money - heads, tickets, roots, events, receipts
+- is asked of all endpoints at once. `quorum` of them must give the same answer; if two give different ones, nothing
+is believed and `EndpointsDisagree` is raised. An endpoint that is away, behind or does not know counts for nothing.
+"latest" is the highest block that `quorum` endpoints have and none contradicts. Answers that decide nothing (a fee, a
+client's name) come from the first endpoint that gives one. A transaction goes to all of them.
 
 Thread-safe, as `HttpTransport`. Answers that prove themselves need no agreement: see `endpoints`.
 """
@@ -27,6 +27,7 @@ log = logging.getLogger("unveto.chain")
 
 MAX_ENDPOINTS: Final = 8
 GRACE_S: Final = 1.0  # once enough agree, how long the others have to disagree
+FORK_BLOCKS: Final = 3  # so far below the newest block is looked for one that all agree on
 REST_S: Final = 5.0  # an endpoint that gave no answer is not waited for in this time
 
 ANY: Final = frozenset(
@@ -185,12 +186,23 @@ class AgreeingTransport:
             raise QuorumMissed("eth_getBlockByNumber", len(said), self.quorum)
         height = sorted((each.endpoint.height for each in said), reverse=True)[self.quorum - 1]
         there = [each for each in said if each.endpoint.height == height]
-        if len(there) == len(said):
-            return self._decided("eth_getBlockByNumber", 0, there)
-        block = self.batch([("eth_getBlockByNumber", (hex(height), full))])[0]
-        if block is None:
-            raise QuorumMissed("eth_getBlockByNumber", 0, self.quorum)
-        return block
+        if len(there) == len(said) and len({_essence("eth_getBlockByNumber", each.results[0]) for each in there}) == 1:
+            return there[0].results[0]
+        return self._below(height, full)
+
+    def _below(self, height: int, full: Any) -> Any:
+        """The highest block from a height down that endpoints agree on: the newest ones fork now and then."""
+        for depth in range(FORK_BLOCKS + 1):
+            try:
+                block = self.batch([("eth_getBlockByNumber", (hex(max(height - depth, 0)), full))])[0]
+            except EndpointsDisagree:
+                if depth == FORK_BLOCKS:
+                    raise
+                continue
+            if block is None:
+                break
+            return block
+        raise QuorumMissed("eth_getBlockByNumber", 0, self.quorum)
 
     def _reached(self, method: str, params: tuple[Any, ...], number: Callable[[Any], int]) -> int:
         """The largest number that a quorum has reached: one endpoint alone moves it nowhere."""

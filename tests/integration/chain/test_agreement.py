@@ -144,6 +144,29 @@ def test_the_head_is_one_that_a_quorum_has(probe: Probe) -> None:
         assert transport.request("eth_getBlockByNumber", "latest", False)["hash"] == now["hash"]
 
 
+def test_a_fork_of_the_newest_block_is_stood_below_and_a_deeper_one_refused(probe: Probe) -> None:
+    """What forks now and then is not yet believed; what differs further down is a lie."""
+    for _ in range(6):
+        probe.send("emitMany(uint256)", 1)
+    tip = int(probe.transport.request("eth_getBlockByNumber", "latest", False)["number"], 16)
+
+    def forked(first: int) -> Twist:
+        def twist(method: str, _params: tuple[Any, ...], ask: Callable[[], Any]) -> Any:
+            answer = ask()
+            if method == "eth_getBlockByNumber" and int(answer["number"], 16) >= first:
+                return {**answer, "hash": "0x" + "66" * 32}
+            return answer
+
+        return twist
+
+    with agreeing(probe, forked(tip), quorum=2) as transport:
+        assert int(transport.request("eth_getBlockByNumber", "latest", False)["number"], 16) == tip - 1
+        with pytest.raises(EndpointsDisagree):
+            transport.request("eth_getBlockByNumber", hex(tip), False)
+    with agreeing(probe, forked(tip - 4), quorum=2) as transport, pytest.raises(EndpointsDisagree):
+        transport.request("eth_getBlockByNumber", "latest", False)
+
+
 def test_a_transaction_is_sent_if_one_takes_it(probe: Probe) -> None:
     def refuse(method: str, _params: tuple[Any, ...], ask: Callable[[], Any]) -> Any:
         if method == "eth_sendRawTransaction":
