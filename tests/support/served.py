@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache, partial
 
 from protocol.statement import Tier
@@ -37,36 +38,37 @@ SHAPE = Shape(
 )
 
 
+WIDE = replace(SHAPE, tier=replace(SHAPE.tier, data_words=16), transactions=0, deployments=2)
+"""As many data words as a whole part of a program takes."""
+
+
 @cache
-def circuit() -> CompiledCircuit:
+def circuit(shape: Shape = SHAPE) -> CompiledCircuit:
     """Recorded once."""
-    return compile_circuit(partial(table_vm, shape=SHAPE, hints=None), PUBLIC)
+    return compile_circuit(partial(table_vm, shape=shape, hints=None), PUBLIC)
 
 
 @cache
-def system() -> R1cs:
+def system(shape: Shape) -> R1cs:
     """Its constraints, for the native checker."""
-    return read_r1cs(circuit().r1cs_bytes)
+    return read_r1cs(circuit(shape).r1cs_bytes)
 
 
-def hints_of(table: VmTable, **changes: object) -> Hints:
+def hints_of(table: VmTable, shape: Shape = SHAPE) -> Hints:
     """What an honest prover would choose."""
-    core = table.core(**changes)
-    return plan(SHAPE, core, ROLLUP, execute(core, ROLLUP, table.first[ROLLUP]))
+    core = table.core()
+    return plan(shape, core, ROLLUP, execute(core, ROLLUP, table.first[ROLLUP]))
 
 
-def witness_of(hints: Hints) -> Witness:
+def witness_of(hints: Hints, shape: Shape = SHAPE) -> Witness:
     """All wires."""
-    return assign(SHAPE, hints).finish(Z)
+    return assign(shape, hints).finish(Z)
 
 
-def broken(hints: Hints) -> str | None:
-    """The gadget whose constraint a witness breaks first; None if it satisfies all."""
-    number = check(system(), wtns_bytes(witness_of(hints).values))
+def broken(hints: Hints, shape: Shape = SHAPE) -> str | None:
+    """Where the constraint is that a witness breaks first; None if it satisfies all."""
+    number = check(system(shape), wtns_bytes(witness_of(hints, shape).values))
     if number is None:
         return None
-    for stamp in circuit().stamps:
-        if stamp.first_constraint <= number < stamp.first_constraint + stamp.constraints:
-            return f"{stamp.name[:24]} {number - stamp.first_constraint}"
-    before = max((s for s in circuit().stamps if s.first_constraint <= number), key=lambda s: s.first_constraint)
-    return f"constraint {number}, {number - before.first_constraint - before.constraints} behind {before.name[:24]}"
+    stamps = [stamp for stamp in circuit(shape).stamps if stamp.first_constraint <= number]
+    return f"constraint {number}, {number - stamps[-1].first_constraint} from {stamps[-1].name[:24]} on"

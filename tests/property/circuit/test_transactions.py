@@ -38,7 +38,7 @@ from proving.circuit.tiers import SHAPES
 from tests.support.constraints import Constraints
 from tests.support.cores import PROGRAM, call, l2tx
 from tests.support.forger import Forger
-from tests.support.served import SHAPE, Z, broken, circuit, hints_of, witness_of
+from tests.support.served import SHAPE, WIDE, Z, broken, circuit, hints_of, witness_of
 from tests.support.vmtables import FEE_RECIPIENT, VmTable
 
 KEY, STRANGER = SigningKey(b"\x07" * 32), SigningKey(b"\x08" * 32)
@@ -210,6 +210,20 @@ def test_a_program_is_deployed_and_called() -> None:
         assert made.runs[0].next_action.data == at.to_bytes(32, "big") + (3).to_bytes(32, "big")
         assert made.runs[1].next_action.data == (7).to_bytes(32, "big")
         assert broken(hints_of(made)) is None
+
+
+def test_a_program_arrives_in_two_parts() -> None:
+    """Fifteen instructions and two; then it is called."""
+    long = assemble("LDI r1, 9\nOUT r11, r1, 0\n" + "MOV r2, r1\n" * 14 + "RETURN 1")
+    first, second = deploy_calls(long, salt=1)
+    at = Address(deployed_address(call().source, 1).to_bytes(20, "big"))
+    made = table(deploys(first), deploys(second), call(destination=at, value=0, data=b"abcd"))
+    assert [run.next_action.data[-1] for run in made.runs] == [15, 17, 9]
+    assert broken(hints_of(made, WIDE), WIDE) is None
+    again = table(deploys(first), deploys(second), deploys(second))
+    assert again.runs[2].outcome is Outcome.REFUSED
+    with pytest.raises(TierExceeded, match="TIER_DEPLOYMENTS"):
+        hints_of(again, WIDE)
 
 
 @pytest.mark.parametrize("good", [True, False])
