@@ -220,7 +220,7 @@ async def _parts(config: NodeConfig, source: Path | None, folder: Path) -> Async
             gossip.ignore(channel)
         if config.role == "relay":
             # Before the host listens: a relay's evidence has no gap at its beginning.
-            evidence = FrameLog(folder)
+            evidence = FrameLog(folder, hook_for_tests(os.environ))
             closing.callback(evidence.close)
             host.gossip.add_tap(evidence)
         async with trio.open_nursery() as nursery:

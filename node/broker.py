@@ -148,6 +148,11 @@ class OrderLoop:
             await self._changed.wait()
         return order
 
+    def notice(self) -> None:
+        """Lets everybody who waits look again."""
+        self._changed.set()
+        self._changed = trio.Event()
+
     async def document(self, order_id: bytes, name: str) -> bytes | None:
         """A stored document of an order."""
         return await self._in_thread(lambda: self._store.document(order_id, self.role, name))
@@ -194,8 +199,7 @@ class OrderLoop:
 
     def _put(self, order: Order) -> None:
         self._orders[order.order_id] = order
-        self._changed.set()
-        self._changed = trio.Event()
+        self.notice()
 
     def _begin(self, pending: Pending, state: State | None) -> None:
         if self._nursery is not None:  # else `serve` finds it in the outbox

@@ -101,7 +101,10 @@ class Desk:
             code = getattr(error, "code", "NOD-000")
             log.warning("command %s: %s", command.name, error)
             answer = {"error": {"code": code, "message": str(error)}}
-        await trio.to_thread.run_sync(self._inbox.answer, command, answer)
+        try:
+            await trio.to_thread.run_sync(self._inbox.answer, command, answer)
+        except OSError as error:  # a full disk; the command is still there and what it did is found again
+            log.warning("command %s is not answered yet: %s", command.name, error.strerror)
 
     async def _perform(self, command: Command) -> Mapping[str, Any]:
         match command.name:

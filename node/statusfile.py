@@ -7,12 +7,15 @@ when the node listens, which is how a supervisor knows that the node is up.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 STATUS_NAME = "status.json"
+
+log = logging.getLogger("unveto.status")
 
 
 class StatusFile:
@@ -28,8 +31,11 @@ class StatusFile:
             return
         self._sections[section] = dict(value)
         scratch = self._path.with_suffix(".tmp")
-        scratch.write_text(json.dumps(self._sections, indent=1, sort_keys=True))
-        os.replace(scratch, self._path)
+        try:
+            scratch.write_text(json.dumps(self._sections, indent=1, sort_keys=True))
+            os.replace(scratch, self._path)
+        except OSError as error:  # a full disk; the next change is another chance
+            log.warning("%s is out of date: %s", self._path, error.strerror)
 
 
 def read_status(folder: Path) -> dict[str, Any] | None:

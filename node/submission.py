@@ -8,8 +8,6 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
-import trio
-
 from market.lifecycle import Event, Order, Role, State
 from node import market_state as kept
 from node.broker import Resender
@@ -72,7 +70,6 @@ class Submission:
         self._files = files
         self._resend = Resender(chain, clock)
         self._submitted: set[bytes] = set()
-        self._submit = trio.Event()
         self._announced: dict[bytes, bytes] = {}  # order id -> hash of the transaction that was announced last
         self._attached: Engagement | None = None
 
@@ -83,8 +80,16 @@ class Submission:
     def submit(self, order_id: bytes) -> None:
         """Lets an order's transaction be sent where configuration keeps it back."""
         self._submitted.add(order_id)
-        self._submit.set()
-        self._submit = trio.Event()
+        self._engaged.loop.notice()
+
+    async def _is_let_go(self, order: Order) -> bool:
+        """Waits for the owner's word where configuration wants it; False if the order has moved on meanwhile."""
+
+        def is_decided(now: Order) -> bool:
+            return self._terms.is_submitted or now.order_id in self._submitted or now.state is not order.state
+
+        now = await self._engaged.loop.wait_for(order.order_id, is_decided)
+        return now is not None and now.state is order.state
 
     # -- effects ---------------------------------------------------------------------------------------------------
 
@@ -94,10 +99,8 @@ class Submission:
         if not self._terms.is_submitted and order.order_id not in self._submitted:
             # Signed with a nonce that is not taken: whoever has the file can land it, and nothing waits for it.
             await self._keep_aside(order)
-        while not self._terms.is_submitted and order.order_id not in self._submitted:
-            await self._submit.wait()
-        if (now := self._engaged.loop.order(order.order_id)) is None or now.state is not State.VERIFIED:
-            return  # withdrawn meanwhile: a signed transaction would hold its nonce
+        if not await self._is_let_go(order):
+            return  # withdrawn or too late meanwhile: a signed transaction would hold its nonce
         try:
             prepared = await self._chain.prepare(await self._call(order))
         except Refused as error:

@@ -75,8 +75,8 @@ class Database:
             SchemaTooOld: a reader was here before the node.
             DatabaseForeign: it has another owner.
         """
-        self._engine = open_engine(url)
-        self.url: Final = self._engine.url.render_as_string(hide_password=True)
+        self.engine: Final = open_engine(url)
+        self.url: Final = self.engine.url.render_as_string(hide_password=True)
         """For messages; without the password."""
         self._on_commit = on_commit
         self._is_reader = is_reader
@@ -113,7 +113,7 @@ class Database:
                 result = work(self._shared(group))
             group.points.append(point)
             return result
-        with self._failing(), self._engine.begin() as connection:
+        with self._failing(), self.engine.begin() as connection:
             self._check_holder(connection)
             result = work(connection)
         self._on_commit(f"after {point}")
@@ -126,7 +126,7 @@ class Database:
             with self._failing():
                 return work(group.connection)
         with self._failing(loses_track=False):
-            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 return work(connection)
 
     def together(self, calls: Sequence[Callable[[], Any]]) -> list[outcome.Outcome[Any]]:
@@ -174,11 +174,11 @@ class Database:
 
     def close(self) -> None:
         """Closes all connections."""
-        self._engine.dispose()
+        self.engine.dispose()
 
     @property
     def _is_sqlite(self) -> bool:
-        return self._engine.dialect.name == "sqlite"
+        return self.engine.dialect.name == "sqlite"
 
     @staticmethod
     def _captured(call: Callable[[], Any]) -> outcome.Outcome[Any]:
@@ -193,7 +193,7 @@ class Database:
 
     def _shared(self, group: _Group) -> Connection:
         if group.connection is None:
-            group.connection = self._engine.connect()
+            group.connection = self.engine.connect()
             group.connection.begin()
             self._check_holder(group.connection)
         return group.connection

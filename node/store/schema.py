@@ -125,7 +125,7 @@ transactions: Final = Table(
     Column("max_fee_wei", String, nullable=False),  # decimal text: wei may exceed 63 bits
     Column("tip_wei", String, nullable=False),
     Column("replaces", LargeBinary, nullable=False),  # empty for the first at its nonce
-    Column("is_final", Integer, nullable=False),
+    Column("is_final", Integer, nullable=False),  # nobody asks for it: 0, always
     UniqueConstraint("account", "nonce", "replaces"),
 )
 """Signed transactions, written before they are sent."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import outcome
@@ -14,6 +15,8 @@ T = TypeVar("T")
 MAX_TOGETHER: Final = 64  # calls that share a transaction; more wait for the next one
 Together = Callable[[Sequence[Callable[[], Any]]], list[outcome.Outcome[Any]]]
 """See `node.store.database.Database.together`."""
+Run = Callable[[Callable[[], outcome.Outcome[Any]]], Awaitable[outcome.Outcome[Any]]]
+"""Makes one call and gives its result."""
 
 
 @dataclass(slots=True)
@@ -31,8 +34,14 @@ class WriterThread:
     for once, not once for each.
     """
 
-    def __init__(self, together: Together) -> None:
+    def __init__(self, together: Together, run: Run = trio.to_thread.run_sync) -> None:
+        """
+        Args:
+            together: of the database.
+            run: where the calls are made, by default in a thread.
+        """
         self._together = together
+        self._run = run
         self._turn = trio.Lock()
         self._waiting: list[_Call] = []
 
@@ -51,7 +60,7 @@ class WriterThread:
     async def _run_waiting(self) -> None:
         taken, self._waiting = self._waiting[:MAX_TOGETHER], self._waiting[MAX_TOGETHER:]
         functions = [call.function for call in taken]
-        group = await trio.to_thread.run_sync(outcome.capture, self._together, functions)
+        group = await self._run(partial(outcome.capture, self._together, functions))
         if isinstance(group, outcome.Error):
             for call in taken:
                 call.result = outcome.Error(group.error)

@@ -1,8 +1,8 @@
 """The prover's process is killed (SIGKILL) before and after every write into its database, then started again.
 
 Real processes, a real chain, real proofs. The undisturbed order at the start says which writes there are; a write at
-which the process was not killed afterwards fails the test. tests/fault/test_market_kills.py does the same on a mock
-clock, with one death for each order.
+which the process was not killed afterwards fails the test. tests/fault/test_campaign.py does the same on a mock
+clock, on every path of an order's life, with one death for each order.
 """
 
 from __future__ import annotations

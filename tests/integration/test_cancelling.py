@@ -249,6 +249,8 @@ async def test_a_death_while_withdrawing_withdraws_or_pays_and_nothing_else(
     world = World(folder)
     world.winner.prover.check_s = 5
     async with reached(world, state) as (node, order):
+        if state is State.KEYED:
+            await world.winner.reaches(State.HOLDING)  # the payload is out
         world.requester.kill_at = f"{side} requester cancel"
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_and_die, node, order.order_id)

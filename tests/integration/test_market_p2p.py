@@ -25,8 +25,9 @@ from node.store.writer import WriterThread
 from protocol.gossip_memory import GossipMemory
 from protocol.hashing import keccak256
 from protocol.messages import GOSSIP_CHANNELS
-from tests.support.market_ledger import MARKET, SALT, START_MS, LedgerChain, TestClock, planned_table
+from tests.support.market_ledger import MARKET, SALT, START_MS, TestClock, planned_table
 from tests.support.market_sim import TERMS, Party, World, memory_folder, timed
+from tests.support.sim_chain import LedgerChain
 
 DEADLINE_S = 60
 FAST = timed(replace(TERMS, ready_wait_ms=0), bid_ms=3_000)

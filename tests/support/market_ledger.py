@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cache
+from random import Random
+from typing import Any, Final
 
 import trio
 from eth_abi.abi import decode
 
-from node.ports import AgreementView, ChainCall, ForcedRelease, Landing, PlannedTable, Prepared, ProofWork, Refused
+from node.ports import (
+    AgreementView,
+    ForcedRelease,
+    Landing,
+    PlannedTable,
+    ProofWork,
+    Refused,
+)
 from protocol.agreement import (
     Ack,
     Agreement,
@@ -78,6 +88,13 @@ async def let_pass(ms: int) -> None:
     await trio.sleep(ms / 1000)
 
 
+MOVING: Final = (
+    "tickets settled settled_s slashed delivered relieved credit_wei payments sent spent taken "
+    "minted_wei forced answered cancelled penalised voided recorded"
+).split()
+"""What a reorganisation takes back."""
+
+
 @cache
 def planned_table(later_s: int = 0) -> PlannedTable:
     """The oracle table as a planner would hand it over, or one that is good for some seconds longer."""
@@ -111,9 +128,22 @@ def toy_proof(agreement_hash: bytes, core: bytes) -> bytes:
     return keccak256(b"toy" + agreement_hash + core)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mined:
+    """A transaction in a block."""
+
+    at_s: int
+    key: tuple[bytes, str]
+    """Account and purpose."""
+    data: bytes
+    before: dict[str, Any]
+    """The ledger as it was without it."""
+
+
 @dataclass
 class Ledger:
-    """L1: tickets, settlements, slashes. Transactions land at once."""
+    """L1: tickets, settlements, slashes. Transactions land at once, unless fees are high, and stay unless the last
+    blocks are reorganised."""
 
     tickets: dict[tuple[bytes, int], int] = field(default_factory=dict)
     settled: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict)
@@ -149,8 +179,49 @@ class Ledger:
     """Packed cores that rely on an answer which L1 does not give any more."""
     moved: set[bytes] = field(default_factory=set)
     """Packed cores whose rollups stand elsewhere by now."""
+    minted_wei: int = 0
+    """Credited beyond what tickets held here: the bond of a ticket that was spent elsewhere."""
     forgets: int = 0
     """How many transactions execution clients will take and lose."""
+    waiting: dict[tuple[bytes, str], bytes] = field(default_factory=dict)
+    """Transactions that execution clients hold."""
+    mined: list[Mined] = field(default_factory=list)
+    fees_high_until_s: int = 0
+    """Until then nothing is signed or mined."""
+    reverting: set[str] = field(default_factory=set)
+    """First words of the purposes of transactions that fail, whatever they say."""
+    rpc_errors: float = 0.0
+    """Share of calls to which no answer comes; what they asked for is done all the same, half of the time."""
+    random: Random = field(default_factory=lambda: Random(0))
+
+    def take(self, key: tuple[bytes, str], data: bytes, now_s: int) -> None:
+        """A transaction has come; a second time it is known already."""
+        if key not in self.sent:
+            self.waiting[key] = data
+        self.mine(now_s)
+
+    def mine(self, now_s: int) -> None:
+        """Mines what waits, in the order in which it came."""
+        if now_s < self.fees_high_until_s:
+            return
+        while self.waiting:
+            key = next(iter(self.waiting))
+            data = self.waiting.pop(key)
+            before = {name: copy(getattr(self, name)) for name in MOVING}
+            ok = key[1].split()[0] not in self.reverting and self.execute(data, now_s)
+            self.sent[key] = Landing.SUCCEEDED if ok else Landing.FAILED
+            self.mined.append(Mined(at_s=now_s, key=key, data=data, before=before))
+
+    def reorganise(self, since_s: int, *, is_forgotten: bool) -> int:
+        """Undoes the blocks since a time; clients keep their transactions, or forget them. How many it were."""
+        undone = [each for each in self.mined if each.at_s >= since_s]
+        if undone:
+            for name, value in undone[0].before.items():
+                setattr(self, name, value)
+            del self.mined[-len(undone) :]
+            if not is_forgotten:
+                self.waiting |= {each.key: each.data for each in undone}
+        return len(undone)
 
     def execute(self, data: bytes, now_s: int) -> bool:
         """Whether a transaction succeeds, with its effects."""
@@ -331,6 +402,7 @@ class Ledger:
         ):
             return False
         self.taken.add(place)
+        self.minted_wei += b.price_wei
         self._credit(b.payee, b.price_wei)
         return True
 
@@ -391,112 +463,6 @@ def _may_claim(settlement: Settlement, core: Hash32, receipt: bytes, now_s: int)
     return _by(settlement.agreement.requester, receipt_digest(MARKET.chain_id, MARKET.contract, said), receipt[8:])
 
 
-class LedgerChain:
-    """One account's view of the ledger. What is prepared survives restarts, as stored transactions do."""
-
-    def __init__(self, ledger: Ledger, account: bytes, clock: TestClock, prepared: dict[str, ChainCall]) -> None:
-        self._ledger = ledger
-        self._account = account
-        self._clock = clock
-        self._prepared = prepared
-
-    def free_ticket_wei(self, owner: bytes, ticket: int) -> int | None:
-        """For gossip validation."""
-        return self._ledger.tickets.get((owner, ticket))
-
-    async def ticket_wei(self, owner: bytes, ticket: int) -> int | None:
-        """As `node.ports.Chain`; also the next methods."""
-        await trio.lowlevel.checkpoint()
-        return self._ledger.tickets.get((owner, ticket))
-
-    async def promise_wei(self, owner: bytes, ticket: int) -> int | None:
-        """The ledger's tickets are of a class of twice what they hold."""
-        return await self.ticket_wei(owner, ticket)
-
-    async def is_paid(self, agreement: Agreement, agreement_hash: bytes, core: bytes) -> bool:
-        """The ledger's requests have one table each."""
-        await trio.lowlevel.checkpoint()
-        return self._ledger.settled.get((agreement.requester, agreement.request_id)) == agreement_hash
-
-    async def holds(self, core: bytes) -> bool:
-        """Unless the test says otherwise."""
-        await trio.lowlevel.checkpoint()
-        return core not in self._ledger.moved
-
-    async def runs(self, plan: PlannedTable) -> bool:
-        """Unless the test says otherwise."""
-        await trio.lowlevel.checkpoint()
-        return plan.core not in self._ledger.answered_otherwise
-
-    async def spent_for(self, owner: bytes, ticket: int) -> tuple[bytes, bytes] | None:
-        """As L1's calldata would show."""
-        await trio.lowlevel.checkpoint()
-        return self._ledger.spent.get((owner, ticket))
-
-    async def agreement(self, agreement_hash: bytes) -> AgreementView:
-        """What has become of it."""
-        await trio.lowlevel.checkpoint()
-        return self._ledger.view(agreement_hash)
-
-    async def forced_releases(self, prover: bytes) -> tuple[ForcedRelease, ...]:
-        """Of one prover."""
-        await trio.lowlevel.checkpoint()
-        return tuple(release for owner, release in self._ledger.forced.values() if owner == prover)
-
-    async def changed_config(self, core: bytes, after: int, until: int) -> tuple[int, int] | None:
-        """The rollup of every toy table is number 1."""
-        await trio.lowlevel.checkpoint()
-        return (1, 1) if after < self._ledger.replaced.get(core, 0) <= until else None
-
-    async def cost_wei(self, call: ChainCall) -> int:
-        """The same for all."""
-        await trio.lowlevel.checkpoint()
-        return self._ledger.gas_wei
-
-    async def is_slashed(self, agreement_hash: bytes) -> bool:
-        """Whether the bond is gone."""
-        await trio.lowlevel.checkpoint()
-        return agreement_hash in self._ledger.slashed
-
-    async def prepare(self, call: ChainCall) -> Prepared:
-        """The same purpose gives the same transaction."""
-        await trio.lowlevel.checkpoint()
-        stored = self._prepared.setdefault(call.purpose, call)
-        raw = b"signed by " + self._account + stored.data
-        return Prepared(tx_hash=keccak256(raw), raw=raw)
-
-    async def sign_aside(self, call: ChainCall) -> Prepared:
-        """The same bytes as if it were prepared."""
-        await trio.lowlevel.checkpoint()
-        raw = b"signed by " + self._account + call.data
-        return Prepared(tx_hash=keccak256(raw), raw=raw)
-
-    def latest(self, purpose: str) -> Prepared | None:
-        """What was prepared; fees are never raised here."""
-        stored = self._prepared.get(purpose)
-        if stored is None:
-            return None
-        raw = b"signed by " + self._account + stored.data
-        return Prepared(tx_hash=keccak256(raw), raw=raw)
-
-    async def send(self, purpose: str) -> None:
-        """Executes at once; a second time it is known already."""
-        await trio.lowlevel.checkpoint()
-        key = (self._account, purpose)
-        if self._account in self._ledger.ignored:
-            return
-        if self._ledger.forgets:
-            self._ledger.forgets -= 1
-        elif key not in self._ledger.sent:
-            ok = self._ledger.execute(self._prepared[purpose].data, self._clock.now_ms() // 1000)
-            self._ledger.sent[key] = Landing.SUCCEEDED if ok else Landing.FAILED
-
-    async def landing(self, purpose: str) -> Landing:
-        """How it went."""
-        await trio.lowlevel.checkpoint()
-        return self._ledger.sent.get((self._account, purpose), Landing.UNKNOWN)
-
-
 class ToyVerifier:
     """The requester's local check."""
 
@@ -529,7 +495,7 @@ class ToyRunning:
         """After the prover's time."""
         await trio.sleep(self._owner.prove_s if not self._owner.hangs else 10**6)
         if self._owner.crashes:
-            raise Refused("CHILD_DIED")
+            raise Refused("FAILED")
         if self._owner.dies_proving:
             self._owner.dies_proving -= 1
             raise Refused("DIED")

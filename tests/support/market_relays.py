@@ -15,8 +15,9 @@ from node.watch import Watch
 from node.witness import Witness
 from protocol.gossip_memory import GossipMemory
 from protocol.signing import AccountKey
-from tests.support.market_ledger import BOND_WEI, MARKET, START_MS, LedgerChain, TestClock
+from tests.support.market_ledger import BOND_WEI, MARKET, START_MS, TestClock
 from tests.support.market_sim import Link, World, inline
+from tests.support.sim_chain import LedgerChain
 
 
 @dataclass

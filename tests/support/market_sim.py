@@ -5,14 +5,17 @@ toy proof system and a ledger that checks settlements as ProofMarket does. Time 
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import trio
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 from trio_typing import TaskStatus
 
 from market.admission import Capability
@@ -26,13 +29,12 @@ from node.broker import OrderLoop
 from node.frames import FrameWriter, gossip_judge, recall_requests
 from node.keptfile import KeptFiles
 from node.ports import (
-    Answer,
     ChainCall,
+    Clock,
     Direct,
     Gossip,
-    Peer,
+    InThread,
     PlannedTable,
-    Refused,
     TryAgain,
 )
 from node.prices import ClearingPrices
@@ -41,15 +43,16 @@ from node.prover import ProvingNode
 from node.ready import ReadyTables
 from node.requester import Requester, Terms
 from node.store.database import Database
+from node.store.errors import DatabaseFailed
 from node.store.faults import FaultStore
 from node.store.orders import OrderStore
 from node.store.sequences import Sequences
+from node.store.transactions import TransactionStore
 from node.store.vault import Vault
+from node.store.writer import WriterThread
 from node.watch import Watch
-from protocol.errors import Ignore, Reject
 from protocol.gossip_memory import GossipMemory, KnownRequest
-from protocol.messages import GOSSIP_CHANNELS, Fault
-from protocol.reqresp import Exchange
+from protocol.messages import Fault
 from protocol.sealing import SealKeyPair
 from protocol.signing import AccountKey
 from tests.support.market_ledger import (
@@ -60,17 +63,21 @@ from tests.support.market_ledger import (
     SYSTEMS_HASH,
     TICKET_WEI,
     Ledger,
-    LedgerChain,
     TestClock,
     ToyProver,
     ToyVerifier,
     planned_table,
 )
+from tests.support.sim_chain import LedgerChain
+from tests.support.sim_network import Link, Network
 
 T = TypeVar("T")
 
 POLL_MS = 2_000
 WINDOWS = Windows(bid_ms=2_500, accept_ms=2_000, ack_ms=15_000, prove_ms=60_000, margin_ms=30_000, claim_s=120)
+CLOCK_STEP_S = 30
+SOON_S = 200  # after the start: most stories end before
+LATER_LOOK_S = 20
 TERMS = Terms(
     lane=Lane.STANDARD,
     windows=dict.fromkeys(Lane, WINDOWS),
@@ -98,118 +105,6 @@ async def inline(function: Callable[[], T]) -> T:
     return function()
 
 
-class Network:
-    """Queues between nodes, and a record of everything that was gossiped."""
-
-    def __init__(self) -> None:
-        self.links: dict[bytes, Link] = {}
-        self.frames: list[tuple[str, bytes]] = []
-        self.deaf_answers: set[str] = set()
-        """Protocol ids whose answers get lost."""
-
-    async def ask(self, peer: Peer, exchange: Exchange, request: bytes) -> bytes:
-        """Asks whoever listens under the peer id."""
-        assert len(request) <= exchange.max_request_bytes
-        link = self.links.get(peer.peer_id)
-        if link is None:
-            raise TryAgain("UNREACHABLE")
-        send, receive = trio.open_memory_channel[bytes | Exception](1)
-        try:
-            link.calls.send_nowait((exchange.protocol_id, request, send))
-        except (trio.WouldBlock, trio.BrokenResourceError) as error:
-            raise TryAgain("BUSY") from error
-        with trio.move_on_after(exchange.timeout_ms / 1000):
-            try:
-                answer = await receive.receive()
-            except trio.EndOfChannel as error:
-                raise TryAgain("DIED") from error
-            if isinstance(answer, Exception):
-                raise Refused("REFUSED", str(answer)) from answer
-            assert len(answer) <= exchange.max_answer_bytes
-            if exchange.protocol_id in self.deaf_answers:
-                raise TryAgain("LOST")
-            return answer
-        raise TryAgain("TIMEOUT")
-
-
-class Link:
-    """One running node's end of the network: its Gossip and its Direct."""
-
-    def __init__(self, network: Network, peer_id: bytes, judge: Callable[[str, bytes], None]) -> None:
-        self._network = network
-        self._judge = judge
-        self.own = Peer(peer_id=peer_id, addresses=(b"/memory/1",))
-        self._queues = {channel: trio.open_memory_channel[bytes](256) for channel in GOSSIP_CHANNELS}
-        self.calls, self._inbox = trio.open_memory_channel[tuple[str, bytes, Any]](64)
-        self._answers: dict[str, Answer] = {}
-        self.deaf_to: set[str] = set()
-        """Protocol ids that are never answered."""
-        network.links[peer_id] = self
-
-    async def publish(self, channel: str, frame: bytes) -> None:
-        """To everybody else, judged by each."""
-        await trio.lowlevel.checkpoint()
-        try:
-            self._judge(channel, frame)
-        except (Reject, Ignore) as error:
-            raise Refused(error.reason) from error
-        self._network.frames.append((channel, frame))
-        for link in list(self._network.links.values()):
-            if link is not self:
-                link.hear(channel, frame)
-
-    def hear(self, channel: str, frame: bytes) -> None:
-        """A frame arrives."""
-        try:
-            self._judge(channel, frame)
-        except (Reject, Ignore):
-            return
-        self._queues[channel][0].send_nowait(frame)
-
-    def catch_up(self) -> None:
-        """What was gossiped before we came."""
-        for channel, frame in self._network.frames:
-            self.hear(channel, frame)
-
-    def frames(self, channel: str) -> trio.MemoryReceiveChannel[bytes]:
-        """Accepted frames."""
-        return self._queues[channel][1]
-
-    async def ask(self, peer: Peer, exchange: Exchange, request: bytes) -> bytes:
-        """See Network."""
-        return await self._network.ask(peer, exchange, request)
-
-    def serve(self, exchange: Exchange, answer: Answer) -> None:
-        """Answers from now on."""
-        self._answers[exchange.protocol_id] = answer
-
-    async def run(self) -> None:
-        """Answers calls, each in a task of this node."""
-        async with trio.open_nursery() as nursery:
-            async for protocol_id, request, reply in self._inbox:
-                nursery.start_soon(self._handle, protocol_id, request, reply)
-
-    async def _handle(self, protocol_id: str, request: bytes, reply: trio.MemorySendChannel[bytes | Exception]) -> None:
-        async with reply:
-            if protocol_id in self.deaf_to:
-                await trio.sleep_forever()
-            answer = self._answers.get(protocol_id)
-            if answer is None:
-                return
-            try:
-                reply.send_nowait(await answer(request))
-            except (Reject, Ignore) as refused:
-                reply.send_nowait(refused)
-            except trio.BrokenResourceError:
-                pass  # whoever asked has gone
-
-    def leave(self) -> None:
-        """The process has ended."""
-        if self._network.links.get(self.own.peer_id) is self:
-            del self._network.links[self.own.peer_id]
-        self.calls.close()
-
-
 @contextmanager
 def memory_folder(disk: Path) -> Iterator[Path]:
     """A folder in memory where the system has one, for tests that write a lot and never lose power; else `disk`."""
@@ -223,6 +118,42 @@ def memory_folder(disk: Path) -> Iterator[Path]:
 
 class Killed(BaseException):
     """Stands for SIGKILL."""
+
+
+@dataclass
+class PartyClock(TestClock):
+    """A machine's clock, which may jump."""
+
+    offset_s: int = 0
+
+    def now_ms(self) -> int:
+        """Unix ms, as this machine has them."""
+        return super().now_ms() + 1000 * self.offset_s
+
+    async def sleep_until(self, unix_ms: int) -> None:
+        """In steps, as `node.ports.SystemClock` does, while a jump may come."""
+        while (left_ms := unix_ms - self.now_ms()) > 0:
+            await trio.sleep(min(left_ms / 1000, CLOCK_STEP_S))
+
+
+def fill_disk(database: Database, party: Party) -> None:
+    """Lets the write that the party's `full_at` names fail as SQLite does on a full disk."""
+
+    def is_full(moment: str) -> bool:
+        return party.full_at.removeprefix(f"{moment} ") in party.open_writes
+
+    def on_execute(_cursor: object, statement: str, _parameters: object, _context: object) -> None:
+        if is_full("at start") and statement.startswith(("INSERT", "UPDATE", "DELETE")):
+            party.full_at = ""
+            raise sqlite3.OperationalError("database or disk is full")
+
+    def on_commit(_connection: object) -> None:
+        if is_full("at commit"):
+            party.full_at = ""
+            raise OperationalError("COMMIT", {}, sqlite3.OperationalError("database or disk is full"))
+
+    event.listen(database.engine, "do_execute", on_execute)
+    event.listen(database.engine, "commit", on_commit)
 
 
 @dataclass
@@ -257,7 +188,32 @@ class Party:
     """Intents that were planned again."""
     prepared: dict[str, ChainCall] = field(default_factory=dict)
     points: list[str] = field(default_factory=list)
+    """Both sides of every write."""
+    open_writes: set[str] = field(default_factory=set)
+    """That were begun and are not durable."""
+    acts: list[str] = field(default_factory=list)
+    """Both sides of everything that others can see."""
+    steps: list[str] = field(default_factory=list)
+    """Points and acts as they came."""
     kill_at: str = ""
+    """A point or an act at which the node ends."""
+    then_kill_at: str = ""
+    """The next one, once it has ended there."""
+    down_s: float = 0.5
+    """How long it stays away."""
+    full_at: str = ""
+    """A write, "at start NAME" or "at commit NAME", for which the disk has no room; there is room after a restart."""
+    clock: PartyClock = field(default_factory=PartyClock)
+    jump_at: str = ""
+    """A point at which the machine's clock jumps."""
+    jump_s: int = 0
+    intent: bytes = b""
+    """What the requester's table was planned from."""
+    confirm_s: int = 0
+    """Age of a block before the node believes it."""
+    store: OrderStore | None = None
+    """Of the present life."""
+    in_thread: InThread = inline
     is_dead: bool = False
     known: Callable[[bytes], KnownRequest | None] = lambda _: None
     """Live requests, as the node's validator remembers them."""
@@ -268,18 +224,33 @@ class Party:
     """Set when the node's order has ended."""
 
     def on_commit(self, point: str) -> None:
+        """A side of a write."""
+        side, name = point.split(" ", 1)
+        (self.open_writes.add if side == "before" else self.open_writes.discard)(name)
+        self._reach(point, self.points)
+
+    def on_act(self, point: str) -> None:
+        """A side of an act."""
+        self._reach(point, self.acts)
+
+    def _reach(self, point: str, reached: list[str]) -> None:
         """Counts the points, and ends the node at the chosen one."""
         if self.is_dead:
             raise Killed(point)  # a task of a process that has ended
-        self.points.append(point)
+        reached.append(point)
+        self.steps.append(point)
+        if point == self.jump_at:
+            self.jump_at = ""
+            self.clock.offset_s += self.jump_s
         if point == self.kill_at:
-            self.kill_at, self.is_dead = "", True
+            self.kill_at, self.then_kill_at, self.is_dead = self.then_kill_at, "", True
             raise Killed(point)
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> bool:
         """One life of the node. True if it was killed."""
-        clock = TestClock()
+        clock = self.clock
         self.is_dead = False
+        self.open_writes.clear()
         try:
             database = Database(
                 f"sqlite:///{self.folder / (self.name + '.db')}", now_ms=START_MS, on_commit=self.on_commit
@@ -287,12 +258,23 @@ class Party:
         except Killed:
             task_status.started()
             return True
-        chain = LedgerChain(self.ledger, self.key.address, clock, self.prepared)
-        store = OrderStore(database, Vault(self.folder / f"{self.name}.key"))
+        fill_disk(database, self)
+        self.in_thread = WriterThread(database.together, inline)
+        chain = LedgerChain(
+            self.ledger,
+            self.key.address,
+            TestClock(),
+            self.prepared,
+            transactions=TransactionStore(database),
+            in_thread=self.in_thread,
+            on_act=self.on_act,
+            confirm_s=self.confirm_s,
+        )
+        self.store = store = OrderStore(database, Vault(self.folder / f"{self.name}.key"))
         memory = GossipMemory()
         recall_requests(store, self.role, memory)
         judge = gossip_judge(market=MARKET, clock=clock, memory=memory, view=chain)
-        link = Link(self.network, self.name.encode(), judge)
+        link = Link(self.network, self.name.encode(), judge, self.on_act)
         link.deaf_to |= self.deaf_to
         frames = FrameWriter(
             market=MARKET, key=self.key, sequences=Sequences(database, self.key.address), clock=clock, in_thread=inline
@@ -304,10 +286,11 @@ class Party:
                 nursery.start_soon(link.run)
                 await nursery.start(node.serve)
                 nursery.start_soon(self._watch, node.loop, store)
+                nursery.start_soon(chain.forget_final, self._live)
                 watch = Watch(
                     memory=memory,
                     faults=self.faults,
-                    in_thread=inline,
+                    in_thread=self.in_thread,
                     gossip=link,
                     frames=frames,
                     clock=clock,
@@ -316,16 +299,16 @@ class Party:
                 self.accuser = watch.accuse
                 await nursery.start(watch.serve)
                 prosecution = Prosecution(
-                    store=store, in_thread=inline, memory=memory, clock=clock, accuse=watch.accuse
+                    store=store, in_thread=self.in_thread, memory=memory, clock=clock, accuse=watch.accuse
                 )
                 await nursery.start(prosecution.serve)
                 link.catch_up()
                 task_status.started()
                 if self.asks is not None and not store.recent(1):
                     assert isinstance(node, Requester)
-                    await node.request(self.asks, ticket=0)
+                    await self._ask(node, self.asks)
         except BaseExceptionGroup as group:
-            killed, rest = group.split(Killed)
+            killed, rest = group.split((Killed, DatabaseFailed))
             if rest is not None:
                 raise rest from None
             return killed is not None
@@ -334,10 +317,23 @@ class Party:
             database.close()
         return False
 
+    def _live(self) -> frozenset[str]:
+        assert self.store is not None
+        return frozenset(order.order_id.hex() for role in Role for order in self.store.live(role))
+
+    async def _ask(self, node: Requester, plan: PlannedTable) -> None:
+        while True:
+            try:
+                await node.request(plan, ticket=0, intent=self.intent)
+            except TryAgain:
+                await trio.sleep(1)
+            else:
+                return
+
     async def _watch(self, loop: OrderLoop, store: OrderStore) -> None:
         # On disk too: an order that had ended before a restart is not loaded.
         while not any(order.is_over for order in (*loop.orders(), *self._of_role(store))):
-            await trio.sleep(1)
+            await trio.sleep(1 if trio.current_time() < SOON_S else LATER_LOOK_S)
         self.ended.set()
 
     async def reaches(self, state: State) -> None:
@@ -349,12 +345,12 @@ class Party:
         """Starts the node again, on the same disk, whenever it was killed."""
         while await self.run(task_status=task_status):
             task_status = trio.TASK_STATUS_IGNORED
-            await trio.sleep(0.5)  # somebody starts it again
+            await trio.sleep(self.down_s)  # somebody starts it again
 
     def make_node(
         self,
         store: OrderStore,
-        clock: TestClock,
+        clock: Clock,
         gossip: Gossip,
         direct: Direct,
         chain: LedgerChain,
@@ -368,7 +364,7 @@ class Party:
     def _requester(
         self,
         store: OrderStore,
-        clock: TestClock,
+        clock: Clock,
         gossip: Gossip,
         direct: Direct,
         chain: LedgerChain,
@@ -376,7 +372,7 @@ class Party:
     ) -> Requester:
         return Requester(
             store=store,
-            in_thread=inline,
+            in_thread=self.in_thread,
             clock=clock,
             gossip=gossip,
             direct=direct,
@@ -418,7 +414,7 @@ class Party:
     def _prover(
         self,
         store: OrderStore,
-        clock: TestClock,
+        clock: Clock,
         gossip: Gossip,
         direct: Direct,
         chain: LedgerChain,
@@ -426,7 +422,7 @@ class Party:
     ) -> ProvingNode:
         return ProvingNode(
             store=store,
-            in_thread=inline,
+            in_thread=self.in_thread,
             clock=clock,
             gossip=gossip,
             direct=direct,

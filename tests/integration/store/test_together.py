@@ -29,7 +29,7 @@ OTHER = replace(ORDER, order_id=b"\x08" * 32)
 def commits(database: Database) -> list[int]:
     """Grows by one with every commit of this database."""
     seen: list[int] = []
-    event.listen(database._engine, "commit", lambda connection: seen.append(id(connection)))
+    event.listen(database.engine, "commit", lambda connection: seen.append(id(connection)))
     return seen
 
 

@@ -124,3 +124,34 @@ def test_changed_transactions_are_refused_or_decoded(at: int, junk: bytes) -> No
         decode_raw(bytes(raw))
     except Refused as refused:
         assert refused.code == "READY_FORM"
+
+
+def test_a_log_that_a_crash_cut_goes_on_with_whole_records(tmp_path: Path) -> None:
+    """Else everything behind the cut would be unreadable."""
+    log = FrameLog(tmp_path)
+    log("/topic", b"whole")
+    log("/topic", b"cut")
+    log.close()
+    path = tmp_path / LOG_NAME
+    path.write_bytes(path.read_bytes()[:-1])
+    again = FrameLog(tmp_path)
+    again("/topic", b"after")
+    again.close()
+
+    assert [b"whole", b"after"] == [frame for _topic, frame in read_frames(tmp_path)]
+
+
+def test_a_full_disk_costs_records_and_status_but_no_node(tmp_path: Path) -> None:
+    """A folder that takes nothing; then one that does: what comes later is recorded whole."""
+    folder = tmp_path / "gone"
+    log, status = FrameLog(folder), StatusFile(folder)
+    log("/topic", b"lost")
+    status.put("node", {"pid": 1})
+    assert read_status(folder) is None
+    folder.mkdir()
+    log("/topic", b"kept")
+    status.put("connected", {"wanted": []})
+    log.close()
+
+    assert [b"kept"] == [frame for _topic, frame in read_frames(folder)]
+    assert {"node": {"pid": 1}, "connected": {"wanted": []}} == read_status(folder)
