@@ -23,7 +23,9 @@ from tests.support.market_sim import Party, World
 
 LONG_S: Final = 20_000  # of mock time: beyond every deadline
 LOOK_S: Final = 20
-ORDINARY: Final = frozenset({State.PAID, State.EARNED, State.LOST, State.SLASHED, State.S_CHOSEN, State.VINDICATED})
+ORDINARY: Final = frozenset(
+    {State.PAID, State.EARNED, State.LOST, State.SLASHED, State.S_CHOSEN, State.S_FINED, State.VINDICATED}
+)
 """Ends that need no reason."""
 
 EVENTS: Final = frozenset(event.value for event in Event)

@@ -19,7 +19,7 @@ from protocol.messages import Award, ProverAck
 from protocol.reqresp import AWARD_EXCHANGE, DECLINE_EXCHANGE, KEY_EXCHANGE, PROOF_EXCHANGE
 from protocol.signing import agreement_digest
 from tests.support.campaign import Interfere, Path
-from tests.support.market_ledger import MARKET, TICKET_WEI, let_pass, planned_table
+from tests.support.market_ledger import BOND_WEI, MARKET, START_MS, TICKET_WEI, let_pass, planned_table
 from tests.support.market_sim import Party, World, timed
 
 ENOUGH_S: Final = 3_000  # an interference that never got its moment gives up
@@ -267,6 +267,70 @@ def _accusation_reverts(world: World) -> None:
     world.ledger.reverting |= {"accuse"}
 
 
+# -- a winner that is silent with the payload, asked on L1 -------------------------------------------------------------
+
+
+def _peeked(world: World) -> None:
+    """It countersigns, gets the payload, and is never heard of again, not on L1 either."""
+    asking(world, force="worth")
+    every(world, 30_000)
+    deaf(world.winner, KEY_EXCHANGE.protocol_id)
+    world.ledger.ignored.add(world.winner.key.address)
+
+
+def _gives_up(world: World) -> None:
+    """Its Ack would come too late, and it tells L1 so."""
+    _peeked(world)
+    world.ledger.ignored.clear()
+
+
+def _not_worth(world: World) -> None:
+    _peeked(world)
+    world.ledger.gas_wei = BOND_WEI
+
+
+def _release_reverts(world: World) -> None:
+    _peeked(world)
+    world.ledger.reverting |= {"force"}
+
+
+def _penalty_reverts(world: World) -> None:
+    _peeked(world)
+    world.ledger.reverting |= {"peek"}
+
+
+def _heard_on_l1(world: World) -> None:
+    asking(world, force="always")
+    every(world, 30_000)
+    world.requester.intent = b"wish"
+    world.requester.terms = timed(world.requester.terms, prove_ms=300_000)
+    world.winner.prover.prove_s = 100
+
+
+def _heard_on_l1_unproven(world: World) -> None:
+    _heard_on_l1(world)
+    world.winner.prover.hangs = True
+
+
+async def _lose_acks(world: World) -> None:
+    """The Ack leaves the prover and never arrives."""
+    if await moment(lambda: is_in(world.winner, State.HOLDING)):
+        world.network.deaf_answers.add(KEY_EXCHANGE.protocol_id)
+
+
+def _void(world: World) -> None:
+    """A configuration that was agreed on was replaced before the Ack."""
+    asking(world)
+    world.winner.prover.crashes = True
+    world.winner.prover.check_s = 5
+    world.ledger.replaced[planned_table().core] = START_MS // 1000 + 4
+
+
+def _void_reverts(world: World) -> None:
+    _void(world)
+    world.ledger.reverting |= {"void"}
+
+
 # -- with a runner-up --------------------------------------------------------------------------------------------------
 
 
@@ -376,6 +440,15 @@ PATHS: Final = (
     ),
     Path(name="given-up-verified", prepare=_kept_back, interfere=_cancel_at(S.VERIFIED), ends=PAID),
     Path(name="capacity", prepare=_capacity, ends=PAID),
+    Path(name="peeked", prepare=_peeked, ends=REFUNDED),
+    Path(name="gives-up", prepare=_gives_up, ends=REFUNDED),
+    Path(name="not-worth", prepare=_not_worth, ends=REFUNDED),
+    Path(name="release-reverts", prepare=_release_reverts, ends=REFUNDED),
+    Path(name="penalty-reverts", prepare=_penalty_reverts, ends=REFUNDED),
+    Path(name="heard-on-l1", prepare=_heard_on_l1, interfere=_lose_acks, ends=PAID),
+    Path(name="heard-on-l1-unproven", prepare=_heard_on_l1_unproven, interfere=_lose_acks, ends=REFUNDED),
+    Path(name="void", prepare=_void, ends=REFUNDED),
+    Path(name="void-reverts", prepare=_void_reverts, ends=frozenset({S.SLASHED})),
     Path(name="amended", prepare=_slow, interfere=_move, ends=PAID),
     Path(name="outgrown", prepare=_outgrown, interfere=_move, ends=PAID),
     Path(name="no-provers", prepare=_no_provers, ends=frozenset({S.EXPIRED})),
@@ -420,7 +493,10 @@ RACES: Final = frozenset(
             S.DEFAULTED,
             S.DRAFT,
         ),
-        Event.CLAIMS_OVER: (S.LANDED,),
+        Event.CLAIMS_OVER: (
+            S.LANDED,
+            S.VOIDING,
+        ),
         Event.CLAIM_FAILED: (S.OWED,),
         Event.EQUIVOCATION_FAILED: (S.WRONGED,),
         Event.FEE_FAILED: (S.FEE_DUE,),
@@ -428,7 +504,11 @@ RACES: Final = frozenset(
             S.WON,
             S.S_AWARDED,
             S.S_CALLED,
+            S.S_FORCE_DUE,
+            S.S_FORCED,
             S.S_KEYED,
+            S.S_PEEKED,
+            S.S_SILENT,
             S.S_VERIFIED,
         ),
         Event.OUTRUN: (
@@ -437,6 +517,7 @@ RACES: Final = frozenset(
             S.MISSED,
             S.OWED,
             S.PROVED,
+            S.VOIDING,
         ),
         Event.PAYLOAD_MISSING: (
             S.HOLDING,
@@ -447,6 +528,8 @@ RACES: Final = frozenset(
             S.OWED,
             S.PROVED,
         ),
+        Event.PENALTY_FAILED: (S.S_PEEKED,),
+        Event.PENALTY_SEEN: (S.S_PEEKED,),
         Event.PROOF_FAILED: (S.ACKED,),
         Event.PROOF_RECEIVED: (
             S.AMENDED,
@@ -462,6 +545,7 @@ RACES: Final = frozenset(
             S.SLASH_DUE,
         ),
         Event.SLASH_SEEN: (
+            S.VOIDING,
             S.S_SLASH_DUE,
             S.SLASH_DUE,
         ),
