@@ -28,7 +28,7 @@ SAMPLE_KILLS: Final = 30
 SAMPLE_FULL_DISKS: Final = 6
 SAMPLE_STORMS: Final = 3
 """Cases of each kind in the default run."""
-STORMS: Final = 60
+STORMS: Final = 25
 """Cases of each kind of weather in the campaign."""
 MAY_ASK_NOTHING: Final = ("migrate", "requester create", "requester commit")
 """A requester that dies here may have asked for nothing: its user sees NOT_STARTED and asks again."""

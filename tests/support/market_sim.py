@@ -35,6 +35,7 @@ from node.ports import (
     Gossip,
     InThread,
     PlannedTable,
+    Refused,
     TryAgain,
 )
 from node.prices import ClearingPrices
