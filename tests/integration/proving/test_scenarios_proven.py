@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import pytest
 
@@ -60,7 +61,7 @@ class RealSetup(Setup):
         return encode_proofs(Proofs(payee=Address(payee), agreement_hash=Hash32(agreement), items=(item,)))
 
 
-def _key() -> groth16.ProvingKey:
+def _key() -> Path:
     return cached_dev_key(circuit_for(TIER_M.number).r1cs_bytes)
 
 

@@ -21,6 +21,7 @@ from protocol.vm.state import FIELD_WORD, INTEGER_WORD
 from proving.circuit.operations import unit_tag
 from proving.circuit.plan import plan
 from proving.circuit.table_vm import Hints
+from proving.circuit.unrolling import Piece
 from tests.support.circuits import circuit
 from tests.support.forger import (
     SHAPE,
@@ -251,8 +252,9 @@ def test_a_product_is_what_its_unit_says() -> None:
     assert refusals(claim(hints, head=FAILED), honest, {behind + 2: 1}) != []
 
 
-def test_a_deployment_is_not_a_call_to_an_account_without_code() -> None:
+def test_a_deployment_is_not_a_call_to_an_account_without_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """DEPLOYER has no leaf, so that a call to it looks like one that succeeds and does nothing."""
+    monkeypatch.setattr(Piece, "deploys", False)
     for address, refused in ((DEPLOYER + 1, False), (DEPLOYER, True)):
         story = Story(state_of(assemble("RETURN 0")))
         run = story.call(to=Address(address.to_bytes(20, "big")))
