@@ -36,6 +36,7 @@ from node.config import NetworkSection, NodeConfig
 from node.desk import Desk
 from node.endpoints import connect_all
 from node.errors import ChainMismatch, ConfigError
+from node.escrow import Escrow
 from node.evidence import FrameLog
 from node.follower import Follower
 from node.frames import FrameWriter, recall_requests
@@ -58,6 +59,7 @@ from node.prices import ClearingPrices
 from node.proofs import ProofRunner
 from node.proposing import duties_of, execution_client, ready_keeper, recipients_of
 from node.prover import ProvingNode
+from node.proverdesk import ProverDesk
 from node.ready import ReadyTables
 from node.readypool import ReadyKeeper
 from node.readyrelay import Hearing, ReadyRelay
@@ -387,6 +389,7 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
         chain=parts.port,
         account=parts.key.address,
         inclusion_list=parts.config.transactions.inclusion_list,
+        escrow=_escrow(parts, Role.REQUESTER),
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(_vigilance(parts).serve)
@@ -394,6 +397,17 @@ async def _serve_requester(parts: Parts, *, task_status: TaskStatus[None] = trio
         await nursery.start(desk.serve)
         nursery.start_soon(moves.serve, parts.follower)
         task_status.started()
+
+
+def _escrow(parts: Parts, role: Role) -> Escrow:
+    return Escrow(
+        port=parts.port,
+        store=parts.store,
+        in_thread=parts.in_thread,
+        clock=parts.clock,
+        role=role,
+        account=parts.key.address,
+    )
 
 
 def lane_windows(config: NodeConfig) -> dict[Lane, Windows]:
@@ -466,6 +480,8 @@ async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TA
     async with trio.open_nursery() as nursery:
         await nursery.start(vigilance.serve)
         await nursery.start(prover.serve)
+        desk = ProverDesk(inbox=Inbox(parts.config.path("")), prover=prover, escrow=_escrow(parts, Role.PROVER))
+        await nursery.start(desk.serve)
         if parts.source is not None:
             nursery.start_soon(ConditionsWatch(parts.source, parts.config, parts.clock, adopt).serve)
         task_status.started()

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, Literal
@@ -17,6 +18,7 @@ from market.lifecycle import Role
 from node.chain.errors import ChainError
 from node.dryrun import explain
 from node.errors import NodeError, NotFound, NotNow, UsageError
+from node.escrow import Escrow
 from node.inbox import Command, Inbox
 from node.intents import AnyIntent, TableIntent, encode_intent
 from node.l1 import address_from_text
@@ -39,40 +41,17 @@ ANSWERED = (NodeError, ChainError, MarketError, ProtocolError, CircuitError, Por
 """Refusals that are answered to the operator; anything else is a bug and ends the node."""
 
 
-class Desk:
-    """The commands of a requester. Made without side effects; `serve` runs it."""
+class CommandDesk(ABC):
+    """Commands of one node, several at a time."""
 
-    def __init__(
-        self,
-        *,
-        inbox: Inbox,
-        requester: Requester,
-        planner: TablePlanner,
-        store: OrderStore,
-        in_thread: InThread,
-        chain: Chain,
-        account: bytes,
-        ticket: int,
-        inclusion_list: Literal["ignore", "warn", "require"] = "warn",
-    ) -> None:
-        """
-        Args:
-            account: who sends the transactions.
-            ticket: the escrow ticket that pays.
-            inclusion_list: what to do with a wish whose transaction fits none.
-        """
+    def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
-        self._requester = requester
-        self._planner = planner
-        self._store = store
-        self._in_thread = in_thread
-        self._chain = chain
-        self._account = Address(account)
-        self._ticket = ticket
-        self._inclusion_list = inclusion_list
         self._running: set[str] = set()
         self._taken: set[str] = set()
-        self._auctions = trio.Lock()
+
+    @abstractmethod
+    async def perform(self, command: Command) -> Mapping[str, Any]:
+        """Carries out one command; its answer. Raises one of ANSWERED."""
 
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled."""
@@ -96,7 +75,7 @@ class Desk:
 
     async def _answer(self, command: Command) -> None:
         try:
-            answer = await self._perform(command)
+            answer = await self.perform(command)
         except ANSWERED as error:
             code = getattr(error, "code", "NOD-000")
             log.warning("command %s: %s", command.name, error)
@@ -106,7 +85,45 @@ class Desk:
         except OSError as error:  # a full disk; the command is still there and what it did is found again
             log.warning("command %s is not answered yet: %s", command.name, error.strerror)
 
-    async def _perform(self, command: Command) -> Mapping[str, Any]:
+
+class Desk(CommandDesk):
+    """The commands of a requester. Made without side effects; `serve` runs it."""
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        requester: Requester,
+        planner: TablePlanner,
+        store: OrderStore,
+        in_thread: InThread,
+        chain: Chain,
+        account: bytes,
+        ticket: int,
+        escrow: Escrow,
+        inclusion_list: Literal["ignore", "warn", "require"] = "warn",
+    ) -> None:
+        """
+        Args:
+            account: who sends the transactions.
+            escrow: brings home what is the account's.
+            ticket: the escrow ticket that pays.
+            inclusion_list: what to do with a wish whose transaction fits none.
+        """
+        super().__init__(inbox)
+        self._escrow = escrow
+        self._requester = requester
+        self._planner = planner
+        self._store = store
+        self._in_thread = in_thread
+        self._chain = chain
+        self._account = Address(account)
+        self._ticket = ticket
+        self._inclusion_list = inclusion_list
+        self._auctions = trio.Lock()
+
+    async def perform(self, command: Command) -> Mapping[str, Any]:
+        """Carries out one command; its answer."""
         match command.name:
             case "request":
                 return await self._request(command)
@@ -124,6 +141,11 @@ class Desk:
                 if price is None:
                     raise NotNow(what="cancel", reason="TOO_LATE", why="its transaction is signed, or it is over")
                 return {"request_id": order_id.hex(), "price": price.value}
+            case "slash":
+                order_id = order_id_of(command.arguments)
+                return {"request_id": order_id.hex(), "state": (await self._requester.slash(order_id)).value}
+            case "refund":
+                return await self._escrow.refund(command.arguments, command.command_id)
             case _:
                 raise UsageError(problem=f"unknown command {command.name}")
 
@@ -183,14 +205,18 @@ class Desk:
         log.warning("INCLUSION_LIST: %s", why)
 
     async def _order_id(self, command: Command) -> bytes:
-        text = str(command.arguments.get("request_id", ""))
-        try:
-            order_id = bytes.fromhex(text)
-        except ValueError as error:
-            raise UsageError(problem="a request id is 64 hex digits") from error
+        order_id = order_id_of(command.arguments)
         if self._requester.loop.order(order_id) is None:
-            raise NotFound(what="live order", name=text)
+            raise NotFound(what="live order", name=order_id.hex())
         return order_id
+
+
+def order_id_of(arguments: Mapping[str, Any]) -> bytes:
+    """The request id that a command names. Raises UsageError."""
+    try:
+        return bytes.fromhex(str(arguments.get("request_id", "")))
+    except ValueError as error:
+        raise UsageError(problem="a request id is 64 hex digits") from error
 
 
 def intent_of(arguments: Mapping[str, Any], account: Address) -> AnyIntent:

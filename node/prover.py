@@ -26,6 +26,7 @@ from node.broker import LAST_RETRY_MS, OrderLoop
 from node.disputes import WATCHED as DISPUTED
 from node.disputes import Disputes
 from node.earnings import WATCHED, Earnings
+from node.errors import NotNow
 from node.frames import FrameWriter
 from node.market_state import Deal, unpack_request
 from node.ports import (
@@ -185,6 +186,27 @@ class ProvingNode:
             nursery.start_soon(self._read_awards)
             nursery.start_soon(self._releases.serve)
             task_status.started()
+
+    async def claim(self, order_id: bytes) -> State:
+        """Claims the price of a proof that nobody paid for, at once; the state after it.
+
+        Raises:
+            NotNow: NO_PROOF, NOT_DUE or OVER.
+        """
+        order = self.loop.order(order_id)
+        if order is None or order.is_over:
+            raise NotNow(what="claim", reason="OVER", why="no live order of this id; `status` says how it ended")
+        if order.state in (State.OWED, State.CLAIMING):
+            return order.state
+        if order.state not in (State.PROVED, State.RECEIPTED):
+            raise NotNow(what="claim", reason="NO_PROOF", why=f"there is nothing to claim in state {order.state.value}")
+        left_s = order.deliver_by - self._clock.now_ms() // 1000
+        if left_s >= 0:
+            raise NotNow(what="claim", reason="NOT_DUE", why=f"a claim opens in {left_s + 1} s, and shows the table")
+        after = await self.loop.happen(order_id, Event.CLAIM_DUE, reason="NOT_PAID")
+        if after is None:
+            raise NotNow(what="claim", reason="OVER", why="it was paid")
+        return after.state
 
     def adopt(self, offer: Offer) -> None:
         """Takes new conditions, for bids from now on."""

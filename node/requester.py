@@ -27,6 +27,7 @@ from node import market_state as kept
 from node.amending import Amending
 from node.churn import ChurnOf
 from node.engagement import Engagement
+from node.errors import NotNow
 from node.forcing import Force
 from node.frames import FrameWriter
 from node.keptfile import KeptFiles
@@ -367,6 +368,29 @@ class Requester:
             return None
         after = await self.loop.happen(order_id, Event.CANCEL, reason="CANCELLED")
         return None if after is None else PRICES[order.state]
+
+    async def slash(self, order_id: bytes) -> State:
+        """Takes the bond of whoever gave its Ack and no proof, of an order whose claims are over; the state after it.
+
+        Raises:
+            NotNow: NO_ACK, NOT_DUE or OVER.
+            TryAgain: L1 cannot be asked.
+        """
+        order = self.loop.order(order_id)
+        if order is None or order.is_over:
+            raise NotNow(what="slash", reason="OVER", why="no live order of this id; `status` says how it ended")
+        if order.state in (State.SLASH_DUE, State.SLASHING):
+            return order.state
+        if order.state not in (State.DEFAULTED, State.GIVEN_UP):
+            raise NotNow(what="slash", reason="NO_ACK", why=f"nobody owes a bond in state {order.state.value}")
+        left_s = order.claim_by + 1 - self._clock.now_ms() // 1000
+        if left_s > 0:
+            raise NotNow(what="slash", reason="NOT_DUE", why=f"the prover can claim for another {left_s} s")
+        await self._observe(order)  # only a chain that answers can say that nobody was paid
+        after = await self.loop.happen(order_id, Event.CLAIMS_OVER)
+        if after is None:
+            raise NotNow(what="slash", reason="OVER", why="it was paid")
+        return after.state
 
     def submit(self, order_id: bytes) -> None:
         """Lets an order's transaction be sent where configuration keeps it back."""

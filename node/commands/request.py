@@ -178,14 +178,19 @@ def show_plan(planned: Mapping[str, Any], out: Output) -> None:
 
 
 def requester_config(path: Path) -> NodeConfig:
-    """The configuration of a requester.
+    """The configuration of a requester. Raises UsageError if it is one of another role."""
+    return config_of(path, "requester")
+
+
+def config_of(path: Path, *roles: str) -> NodeConfig:
+    """The configuration of a node of one of these roles.
 
     Raises:
         UsageError: it is one of another role.
     """
     config = load_config(path)
-    if config.role != "requester":
-        raise UsageError(problem=f"{path} configures a {config.role}, not a requester")
+    if config.role not in roles:
+        raise UsageError(problem=f"{path} configures a {config.role}, not a {' or '.join(roles)}")
     return config
 
 

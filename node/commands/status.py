@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
-from market.lifecycle import Role
+from market.lifecycle import Role, deadline
+from market.meanings import MEANS
 from market.reasons import explain
 from node.commands import Commands
 from node.commands.arguments import request_id
@@ -44,6 +45,9 @@ def run(args: argparse.Namespace, out: Output) -> int:
         ("rank", "prover", "price (wei)"), [(n, b["prover"], b["price_wei"]) for n, b in enumerate(value["bids"], 1)]
     )
     if args.why:
+        out.say(value["means"])
+        if value["then"]:
+            out.say(f"if nothing happens until {value['until_ms']} (unix ms): {value['then']}")
         said = [line["reason"] for line in value["history"]] + [each["reason"] for each in value["ranks"]]
         reasons = dict.fromkeys(reason for reason in said if reason)
         out.table(("reason", "why"), [(reason, explain(reason)) for reason in reasons])
@@ -82,6 +86,7 @@ def order_json(view: OrderView, order_id: bytes) -> dict[str, Any]:
         OrderUnknown.
     """
     order = view.order(order_id)
+    due = deadline(order)
     history = view.history(order_id, Role.REQUESTER)
     following = view.following(order_id)
     deal, delivery = view.deal(order_id), view.delivery(order_id)
@@ -93,6 +98,9 @@ def order_json(view: OrderView, order_id: bytes) -> dict[str, Any]:
         "request_id": order_id.hex(),
         "state": order.state.value,
         "reason": order.reason,
+        "means": MEANS[order.state],
+        "until_ms": None if due is None else due[0],
+        "then": None if due is None else due[1].value,
         "deliver_by": order.deliver_by,
         "claim_by": order.claim_by,
         "valid_until": order.valid_until,

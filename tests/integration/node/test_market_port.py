@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import trio
 
+from market.lifecycle import Order, Role, State
 from node.chain.devaccounts import DevAccount
 from node.chain.launch import L1Process
 from node.chain.sender import Payload, Sender
 from node.chain.transport import HttpTransport
+from node.errors import NotNow
+from node.escrow import Escrow
 from node.l1 import answer_release, cancel_agreement, deposit, force_release, record, take_peek_penalty
 from node.l1port import L1Port
-from node.ports import AgreementView, ChainCall, ForcedRelease, Landing, PlannedTable, Refused
+from node.ports import AgreementView, ChainCall, ForcedRelease, Landing, PlannedTable, Refused, SystemClock
+from node.store.database import Database
+from node.store.orders import OrderStore
+from node.store.vault import Vault
 from protocol.agreement import Ack, Agreement, Settlement, by_key, pack_dated, pack_settlement, ticket_cap_wei
 from protocol.constants import RELEASE_WINDOW
 from protocol.hashing import selector
 from protocol.signing import AccountKey, ack_digest, agreement_digest
 from tests.integration.node.test_planner import _plan
+from tests.support.market_sim import inline
 from tests.support.scene import READER, SETTLE, Scene, build_scene, follow, never
 
 TICKET_CLASS = 1
@@ -110,6 +119,49 @@ async def test_forced_releases_and_what_becomes_of_them(l1: L1Process, transport
     with pytest.raises(Refused, match="AgreementIsCancelled"):
         await ours.cost_wei(replace(force, data=force_release(other_settlement, BOX)))
     await do(ours, scene, "record", record(other_settlement))
+
+
+async def test_credits_and_tickets_come_home(l1: L1Process, transport: HttpTransport, tmp_path: Path) -> None:
+    """Asked back, not before its delay; a promised one not at all; a credit once; nothing for nothing."""
+    scene = await build_scene(transport, l1.accounts, 1)
+    port, account = port_of(scene, l1.accounts[1]), AccountKey(l1.accounts[1].key)
+    data, value_wei = deposit(TICKET_CLASS, 2)
+    await do(port, scene, "deposit", data, value_wei)
+    database = Database(f"sqlite:///{tmp_path / 'node.db'}", now_ms=0)
+    store = OrderStore(database, Vault(tmp_path / "vault.key"))
+    promised = Order(
+        order_id=bytes(32),
+        role=Role.REQUESTER,
+        state=State.DRAFT,
+        bid_close_ms=0,
+        award_by_ms=0,
+        accept_by_ms=0,
+        ack_by=0,
+        deliver_by=0,
+        claim_by=0,
+        valid_until=0,
+    )
+    store.create(promised, ticket=1, now_ms=0)
+    escrow = Escrow(
+        port=port,
+        store=store,
+        in_thread=inline,
+        clock=SystemClock(time.time),
+        role=Role.REQUESTER,
+        account=account.address,
+    )
+
+    for arguments, reason in (({}, "NO_CREDIT"), ({"ticket": 1}, "PROMISED"), ({"ticket": 2}, "NO_TICKET")):
+        with pytest.raises(NotNow, match=reason):
+            await escrow.refund(arguments, "00")
+    asked_back = await escrow.refund({"ticket": 0}, "01")
+    await port.sender.wait("refund 01")
+    with pytest.raises(NotNow, match="NOT_DUE"):
+        await escrow.refund({"ticket": 0}, "02")
+
+    assert ("requested", str(value_wei // 2)) == (asked_back["step"], asked_back["amount_wei"])
+    assert None is await port.ticket_wei(account.address, 0)
+    database.close()
 
 
 async def test_an_answer_that_changed_at_the_same_root_is_seen(

@@ -226,6 +226,7 @@ def test_orders(command: Command, tmp_path: Path) -> None:
 
     assert (order["state"], order["reason"]) == ("paid", "")
     assert order["history"][-1]["state"] == "paid"
+    assert (order["means"], order["until_ms"], order["then"]) == ("the prover was paid", None, None)
     assert len(order["bids"]) > 0
     command("status", "--config", config, "00" * 32, status=1)
     expired = trio.run(_auction, tmp_path / "expired", False, clock=MockClock(autojump_threshold=0))
@@ -302,6 +303,9 @@ def test_a_running_node(command: Command, l1: L1Process, tmp_path: Path) -> None
         command("submit", "--config", config, ordered)
         assert "nothing" == command("cancel", "--config", config, ordered)["price"]
         command("cancel", "--config", config, ordered, status=1)
+        command("slash", "--config", config, ordered, status=1)
+        command("refund", "--config", config, status=1)
+        assert "requested" == command("refund", "--config", config, "--ticket", "0")["step"]
         # a wish that nobody proves is auctioned three times
         assert len(command("status", "--config", config)["orders"]) == 4
         command("submit", "--config", config, "00" * 32, status=1)
@@ -352,6 +356,9 @@ async def _requester_node(l1: L1Process, folder: Path) -> tuple[NodeProcess, int
         ("status", ("--config", "absent")),
         ("submit", ("--config", "absent", "00" * 32)),
         ("cancel", ("--config", "absent", "00" * 32)),
+        ("claim", ("--config", "absent", "00" * 32)),
+        ("slash", ("--config", "absent", "00" * 32)),
+        ("refund", ("--config", "absent", "--ticket", "0")),
         ("demo", ("--keep", ".")),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from market.lifecycle import State, deadline
+from market.meanings import MEANS
 from market.reasons import PREFIXES, WHY, explain
 from tests.support.tools import ROOT
 from tests.unit.market.test_lifecycle import order
@@ -43,3 +44,10 @@ def test_a_numbered_reason_is_explained_by_its_prefix(prefix: str) -> None:
 def test_no_reason_and_a_foreign_word_have_no_explanation() -> None:
     """L1's own errors speak for themselves."""
     assert "" == explain("") == explain("StaleTable")
+
+
+def test_every_state_is_explained_in_a_line_of_its_own() -> None:
+    """`unveto status --why` never shrugs."""
+    assert set(State) == set(MEANS)
+    assert len(MEANS) == len({(state.role, text) for state, text in MEANS.items()})
+    assert all(0 < len(text) <= 100 for text in MEANS.values())
