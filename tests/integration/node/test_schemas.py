@@ -264,7 +264,7 @@ def _prover(tmp_path: Path, played: Path) -> str:
 
 
 def _configured(tmp_path: Path, played: Path, role: str, party: str) -> str:
-    folder = played / role
+    folder = played / f"{role} node"
     folder.mkdir()
     for path in played.glob(f"{party}.db*"):
         shutil.copy(path, folder / path.name.replace(f"{party}.db", "node.db"))
