@@ -143,11 +143,11 @@ class ReadyKeeper:
         """
         at = await self._chain.head()
         head = await self._head(at, time_s, at.gas_limit // 2 if gas_limit is None else gas_limit)
-        left = self.pool.txs
+        left, known = self.pool.txs, dict(self._calls)  # others may be taken in meanwhile, and push some of these out
         chosen = Chain(txs=(), fee_wei=0, is_best=True)
         for _round in range(MAX_ROUNDS):
             chosen = await self._compute(partial(best_chain, left, head))
-            calls = [self._calls[tx.tx_hash] for tx in chosen.txs]
+            calls = [known[tx.tx_hash] for tx in chosen.txs]
             tried = await self._chain.try_in_order(at, calls, time_s)
             bad = next((place for place, each in enumerate(tried) if not each.succeeded), None)
             if bad is None:

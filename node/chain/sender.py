@@ -210,16 +210,18 @@ class Sender:
         async with self._lock:
             mined_below = await self._rpc.nonce(self.account, "latest")
             waiting = []
+            superseded: int | None = None
             for nonce in sorted(self._by_nonce):
                 group = self._by_nonce[nonce]
-                if nonce < mined_below:
-                    if not await self._any_mined(group):
-                        raise Superseded(self.account, nonce)
-                    continue
                 if not is_wanted(group[0].purpose):
                     continue
-                await self._broadcast(group[-1])
-                waiting.append(group[-1])
+                if nonce >= mined_below:
+                    await self._broadcast(group[-1])
+                    waiting.append(group[-1])
+                elif not await self._any_mined(group):
+                    superseded = nonce if superseded is None else superseded
+            if superseded is not None:  # told at the end: it is no reason to keep the others back
+                raise Superseded(self.account, superseded)
             return tuple(waiting)
 
     async def wait(self, purpose: str, *, confirmations: int = 0, max_polls: int | None = None) -> Receipt:

@@ -6,13 +6,13 @@ import pytest
 import trio
 
 from node.chain.devaccounts import DEV_CHAIN_ID
-from node.chain.errors import TransactionRefused
+from node.chain.errors import Superseded, TransactionRefused
 from node.chain.launch import L1Process, start_l1
 from node.chain.rpc import Rpc
 from node.chain.sender import Payload, Sender
 from node.chain.transport import HttpTransport
 from node.txwatch import RESEND_MS, ReleaseBook, TransactionWatch, WatchTerms
-from tests.integration.chain.probe import GWEI
+from tests.integration.chain.probe import GWEI, signed
 from tests.integration.chain.test_sender import PAYEE, Story
 
 DEPTH = 3
@@ -213,3 +213,22 @@ async def test_a_private_pool_gets_it_and_nobody_else(story: Story) -> None:
         refused = Sender(story.rpc, b"\x05" * 32, chain_id=DEV_CHAIN_ID, persist=story.persist, outlets=[private])
         with pytest.raises(TransactionRefused):
             await refused.send("pay", PAY)  # an account without ether
+
+
+async def test_a_nonce_that_somebody_else_used_keeps_no_other_transaction_back(story: Story) -> None:
+    """The owner's other program took one: what comes after it is sent all the same, and the loss is told."""
+    story.transport.request("evm_setAutomine", False)
+    sender = story.start()
+    lost = await sender.prepare("land 01", PAY)
+    await sender.prepare("pay 02", Payload(to=PAYEE, value=9, gas=21_000))
+    stranger = signed(
+        story.account, lost.nonce, to=PAYEE, value=1, gas=21_000, maxFeePerGas=50 * GWEI, maxPriorityFeePerGas=GWEI
+    )
+    story.transport.request("eth_sendRawTransaction", "0x" + stranger.hex())
+    story.transport.request("evm_mine")
+    with pytest.raises(Superseded):
+        await sender.rebroadcast()
+    story.transport.request("evm_mine")
+
+    assert (await sender.wait("pay 02")).succeeded
+    assert 10 == await story.received()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import rlp  # type: ignore[import-untyped]
@@ -17,6 +18,7 @@ from node.readytx import MAX_GAS
 from tests.support.market_ledger import START_MS
 from tests.support.readyworld import GWEI, START_ROOT, USERS, DictL1, address_of, keeper_on, signed, table
 
+T = TypeVar("T")
 NOW_S = START_MS // 1000
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -175,3 +177,20 @@ async def test_used_nonces_leave_the_pool_when_l1_is_looked_at(autojump_clock: M
 
     assert () == (await keeper.choose(NOW_S)).txs
     assert () == keeper.pool.txs
+
+
+async def test_what_is_pushed_out_while_a_block_is_chosen_does_no_harm(autojump_clock: MockClock) -> None:
+    """Somebody replaces the transaction between the choice and the run; the block is of the moment of the choice."""
+    l1 = DictL1()
+    keeper = keeper_on(l1)
+    old = await admit(keeper, signed())
+    new = keeper.read(signed(maxPriorityFeePerGas=2 * GWEI, maxFeePerGas=40 * GWEI))
+
+    async def busy(function: Callable[[], T]) -> T:
+        await keeper.admit(new, table_id=bytes(32), is_sealed=False)
+        return function()
+
+    keeper._compute = busy
+
+    assert (old,) == (await keeper.choose(NOW_S)).txs
+    assert [new.tx_hash] == [tx.tx_hash for tx in keeper.pool.txs]
