@@ -48,7 +48,7 @@ from node.keptfile import KeptFiles
 from node.killpoints import hook_for_tests
 from node.l1 import Contracts, address_from_text
 from node.l1port import L1Port
-from node.machine import OFFERED_TIER, machine_of, systems_of
+from node.machine import machine_of, systems_of
 from node.network import MarketDirect, MarketGossip
 from node.p2p.addresses import is_public, parse_transport
 from node.p2p.host import Host
@@ -441,7 +441,7 @@ async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TA
     )
     runner = ProofRunner(max(section.max_jobs, 1), parts.config.path("jobs"))
     runner.sweep()
-    tiers = (OFFERED_TIER,)
+    tiers = machine.tiers
     vigilance = _vigilance(parts)
 
     def offer(config: NodeConfig) -> Offer:

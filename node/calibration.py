@@ -200,7 +200,7 @@ def _job(machine: Machine, tier: Tier, sample: Sample) -> TableJob:
         family=_FAMILY.hex(),
         public_input=_PUBLIC_INPUT.hex(),
         deadline=int(time.time() + WALL_S),
-        zkey=str(machine.zkey),
+        zkey=str(machine.key_of(tier.number)),
         command=machine.command,
         directory="",
         threads=machine.threads,

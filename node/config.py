@@ -216,6 +216,9 @@ class ProverSection:
     """Numbers of the bond tickets; each stands for one order at a time."""
     zkey: str = ""
     """Proving key of tier S; empty: the cached developer key."""
+    larger_zkeys: tuple[str, ...] = ()
+    """Proving keys of the tiers above S that the family has, in their order; "" is the cached developer key, which is
+    made for the first proof of its tier."""
     allow_dev_key: bool = False
     """Prove with a developer key, whose secrets are public, on a chain that is no development chain."""
     wei_per_step: int = 10**9

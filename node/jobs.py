@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import trio
 
 from node.errors import ProofDied, ProofFailed
 from node.l1 import Contracts, ProofConfig, RollupView
@@ -19,7 +22,11 @@ from protocol.payload import Payload, decode_payload, encode_witness
 from protocol.table import core_id, encode_core, public_input
 from protocol.types import ZERO_ADDRESS, Address, Hash32
 from proving.backends import Backend
+from proving.circuit.stored import stored_r1cs
+from proving.keys import cached_dev_key
 from proving.table_job import TableJob
+
+log = logging.getLogger("unveto.jobs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +35,9 @@ class Machine:
 
     backend: Backend = Backend.CPU
     zkey: Path
-    """Proving key of the tier that is offered; for the Groth16 backends."""
+    """Proving key of tier S; for the Groth16 backends."""
+    larger_zkeys: tuple[Path | None, ...] = ()
+    """Of the tiers above it, in their order; None: the cached developer key."""
     command: tuple[str, ...] = ()
     """Program and first arguments; for the backend `command`."""
     proof_system: Address
@@ -38,6 +47,22 @@ class Machine:
     """Disk that a command may use for one job."""
     files: int = 1024
     """Files that a command may have in its job directory."""
+
+    @property
+    def tiers(self) -> tuple[int, ...]:
+        """Numbers of the tiers that it has keys of."""
+        return tuple(range(1 + len(self.larger_zkeys)))
+
+    def key_of(self, tier: int) -> Path:
+        """Path of a tier's key; a developer key is made first where there is none yet, which takes a minute or more.
+
+        Raises:
+            Refused: TIER, there is no key of it.
+        """
+        if tier not in self.tiers:
+            raise Refused("TIER", f"no key of tier {tier}")
+        path = self.zkey if tier == 0 else self.larger_zkeys[tier - 1]
+        return path or cached_dev_key(stored_r1cs(tier), notice=log.info)
 
 
 class RunningTable:
@@ -144,7 +169,7 @@ class TableProver:
             family=family.hex(),
             public_input=inputs.hex(),
             deadline=work.agreement.claim_by,
-            zkey=str(self.machine.zkey),
+            zkey=str(await trio.to_thread.run_sync(self.machine.key_of, work.request.tier)),
             command=self.machine.command,
             directory="",  # the runner makes one where it is needed
             threads=self.machine.threads,

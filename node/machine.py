@@ -14,14 +14,15 @@ from protocol.load import config_hash, lockset_systems_hash
 from protocol.table import family_hash
 from protocol.types import Address, Hash32
 from proving.backends import Backend, choose
-from proving.circuit.table_vm import circuit_for
-from proving.keys import cached_dev_key
+from proving.circuit.stored import stored_r1cs
+from proving.circuit.tiers import SHAPES
+from proving.keys import cached_dev_key, cached_dev_verifying_key
+from proving.points import VerifyingKey
 from proving.solidity import vk_hash
 from proving.zkey import is_dev_key, read_zkey
 
 log = logging.getLogger("unveto.machine")
 
-OFFERED_TIER: Final = 0
 DEV_CHAINS: Final = frozenset({31337, 131277322940537})
 """Chain ids of development chains, where developer keys are in order."""
 
@@ -43,7 +44,18 @@ def machine_of(config: NodeConfig, chain_id: int, proof_system: Address) -> tupl
         return _commanded(section, proof_system)
     zkey = _proving_key(section, chain_id)
     machine = _machine(section, chosen.backend, zkey, proof_system)
-    return machine, family_hash([vk_hash(read_zkey(zkey).verifying_key())])
+    return machine, family_hash([vk_hash(key) for key in verifying_keys(machine)])
+
+
+def verifying_keys(machine: Machine) -> list[VerifyingKey]:
+    """Of each tier, in order. That of a developer key that is not made yet follows from its circuit."""
+    keys = [read_zkey(machine.zkey).verifying_key()]
+    for number, path in enumerate(machine.larger_zkeys, start=1):
+        if path is None:
+            keys.append(cached_dev_verifying_key(stored_r1cs(number)))
+        else:
+            keys.append(read_zkey(path).verifying_key())
+    return keys
 
 
 def systems_of(proof_system: Address, family: Hash32) -> frozenset[bytes]:
@@ -56,6 +68,7 @@ def _machine(section: ProverSection, backend: Backend, zkey: Path, proof_system:
     return Machine(
         backend=backend,
         zkey=zkey,
+        larger_zkeys=tuple(Path(name) if name else None for name in section.larger_zkeys),
         command=section.command,
         proof_system=proof_system,
         threads=section.threads,
@@ -90,15 +103,21 @@ def refuses_dev_keys(section: ProverSection, chain_id: int) -> bool:
 
 
 def _proving_key(section: ProverSection, chain_id: int) -> Path:
-    """Path of the key of the offered tier.
+    """Path of the key of tier S.
 
     Raises:
-        ConfigError: it is a developer key and the chain is no development chain.
+        ConfigError: it, or one of a larger tier, is a developer key and the chain is no development chain; there are
+            more keys than tiers.
     """
-    path = Path(section.zkey) if section.zkey else cached_dev_key(circuit_for(OFFERED_TIER).r1cs_bytes, notice=log.info)
-    if is_dev_key(path) and refuses_dev_keys(section, chain_id):
-        raise ConfigError(
-            where="prover.zkey",
-            problem=f"a developer key, whose secrets are public, on chain {chain_id} (prover.allow_dev_key overrides)",
-        )
+    if len(section.larger_zkeys) >= len(SHAPES):
+        raise ConfigError(where="prover.larger_zkeys", problem=f"{len(SHAPES) - 1} tiers are above S")
+    path = Path(section.zkey) if section.zkey else cached_dev_key(stored_r1cs(0), notice=log.info)
+    larger = {"prover.larger_zkeys": any(not name or is_dev_key(Path(name)) for name in section.larger_zkeys)}
+    for where, is_known in ({"prover.zkey": is_dev_key(path)} | larger).items():
+        if is_known and refuses_dev_keys(section, chain_id):
+            raise ConfigError(
+                where=where,
+                problem=f"a developer key, whose secrets are public, on chain {chain_id} (prover.allow_dev_key "
+                "overrides)",
+            )
     return path

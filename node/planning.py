@@ -10,8 +10,10 @@ from functools import partial
 from typing import Protocol
 
 import trio
+from eth_abi.exceptions import DecodingError
 
 from node.chain.callevm import CallEvm
+from node.chain.errors import ExecutionReverted
 from node.chain.localevm import LocalEvm
 from node.chain.records import Block
 from node.errors import PlanError, RollupUnknown, StateUnavailable
@@ -26,6 +28,7 @@ from protocol.constants import MAX_LOCKSET
 from protocol.errors import RuleError, StateError
 from protocol.load import lockset_systems_hash
 from protocol.payload import Payload, encode_payload, make_witness, smallest_size_log2
+from protocol.statement import tier_by_number
 from protocol.types import Address, Hash32, RollupId
 from protocol.vm.machine import EntryRun
 from protocol.vm.state import VmState, account_key, unpack_account
@@ -87,9 +90,21 @@ class TablePlanner:
         """What is auctioned for a plan.
 
         Raises:
-            PlanError: no circuit proves it.
+            PlanError: no circuit proves it, or a rollup has no key of the circuit that does.
         """
-        return await trio.to_thread.run_sync(partial(_planned, planned.plan, planned.contexts))
+        table = await trio.to_thread.run_sync(partial(_planned, planned.plan, planned.contexts))
+        for member in planned.plan.core.lockset:
+            rollup_id, context = member.rollup_id, planned.contexts[member.rollup_id]
+            for system, family in zip(context.config.systems, context.config.families, strict=True):
+                await self._require_key(rollup_id, system, family, table.tier)
+        return table
+
+    async def _require_key(self, rollup_id: int, system: bytes, family: bytes, tier: int) -> None:
+        """Every family has a key of tier 0; what is no Groth16 system has no keys, and is not asked again."""
+        with suppress(ExecutionReverted, DecodingError):
+            if tier and await self.contracts.verifying_key(system, family, tier) is None:
+                name = tier_by_number(tier).name
+                raise PlanError(reason=f"TIER_KEY: rollup {rollup_id} has no verifying key of tier {name}")
 
     async def try_out(self, wanted: AnyIntent) -> Planned:
         """Plan for the head of this moment, with all that the plan stands on.

@@ -29,7 +29,7 @@ from protocol.vm.rollup import run_core
 from proving.backends import Backend, prover
 from proving.circuit.errors import CircuitError
 from proving.circuit.poseidon import native_hash
-from proving.circuit.table_vm import circuit_for
+from proving.circuit.stored import stored_r1cs
 from proving.circuit.witness import prepare
 from proving.command import CommandJob
 from proving.command import run as run_command
@@ -122,7 +122,7 @@ class Groth16Work:
             h=prepared.h,
         )
         self._wtns = bytearray(prepared.finish(z).wtns)
-        broken = check(circuit_for(job.tier).r1cs_bytes, self._wtns, self._options)
+        broken = check(stored_r1cs(job.tier), self._wtns, self._options)
         if broken is not None:
             raise JobFailed(f"constraint {broken} does not hold")
 

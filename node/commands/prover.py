@@ -22,7 +22,7 @@ from node.errors import NotFound, UsageError
 from node.jobs import Machine
 from node.l1 import address_from_text
 from node.log import set_up
-from node.machine import DEV_CHAINS, OFFERED_TIER, machine_of
+from node.machine import DEV_CHAINS, machine_of
 from node.output import Output
 from node.proofs import ProofRunner
 from node.standings import read_outcomes
@@ -83,21 +83,21 @@ async def _calibrate(config: NodeConfig, wanted: list[str] | None, runs: int, ou
     runner = ProofRunner(1, config.path("calibration"))
     costs = {}
     try:
-        for tier in _tiers(wanted):
+        for tier in _tiers(machine, wanted):
             out.say(f"tier {tier.name}: {runs} proofs with {machine.backend}")
-            costs[tier.number] = await measure(machine, tier, _key(machine), runner, runs=runs)
+            costs[tier.number] = await measure(machine, tier, _key(machine, tier), runner, runs=runs)
     finally:
         runner.sweep()
     return Calibration(backend=machine.backend, threads=machine.threads, costs=costs)
 
 
-def _tiers(wanted: list[str] | None) -> list[Tier]:
-    offered = [tier for tier in TIERS if tier.number == OFFERED_TIER]
+def _tiers(machine: Machine, wanted: list[str] | None) -> list[Tier]:
+    offered = [tier for tier in TIERS if tier.number in machine.tiers]
     return [tier for tier in offered if wanted is None or tier.name in wanted]
 
 
-def _key(machine: Machine) -> Any:
-    return read_zkey(machine.zkey).verifying_key() if is_groth16(machine) else None
+def _key(machine: Machine, tier: Tier) -> Any:
+    return read_zkey(machine.key_of(tier.number)).verifying_key() if is_groth16(machine) else None
 
 
 def run_standing(args: argparse.Namespace, out: Output) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from node.commands import Commands, ceremony, setup_cuda
 from node.output import Output
-from proving.circuit.table_vm import circuit_for
+from proving.circuit.stored import stored_r1cs
 from proving.circuit.tiers import SHAPES
 from proving.keys import cached_dev_key
 from proving.setup_dev import setup_dev
@@ -51,7 +51,7 @@ def _make(args: argparse.Namespace, out: Output) -> tuple[Path, Zkey]:
     if args.r1cs is None:
         number = next(n for n, shape in SHAPES.items() if shape.tier.name == args.tier)
         with out.progress(f"circuit of tier {args.tier}"):
-            circuit = circuit_for(number).r1cs_bytes
+            circuit = stored_r1cs(number)
     else:
         circuit = args.r1cs
     if args.zkey is None:

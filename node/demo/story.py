@@ -26,7 +26,7 @@ from node.orderview import OrderView
 from node.output import Output
 from protocol.contracts.artifacts import call_data
 from protocol.hashing import selector
-from proving.circuit.table_vm import circuit_for
+from proving.circuit.stored import stored_r1cs
 from proving.keys import cached_dev_key
 from proving.zkey import read_zkey
 
@@ -93,7 +93,7 @@ async def play(options: Options, out: Output) -> Findings:
 
 def _key(out: Output) -> Path:
     with out.progress("developer key (made once: half a minute)"):
-        return cached_dev_key(circuit_for(TIER).r1cs_bytes, notice=out.say)
+        return cached_dev_key(stored_r1cs(TIER), notice=out.say)
 
 
 async def _act(stage: Stage, cast: Cast, out: Output) -> Findings:

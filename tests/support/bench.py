@@ -12,15 +12,15 @@ from proving.circuit.builder import CompiledCircuit, compile_circuit, value, wtn
 from proving.circuit.errors import TierExceeded
 from proving.circuit.plan import execute, fits, plan
 from proving.circuit.table_vm import PUBLIC, Hints, table_vm
-from proving.circuit.tiers import SHAPE_S, Shape
+from proving.circuit.tiers import Shape
 from proving.r1cs import R1cs, check, read_r1cs
-from tests.support.circuits import Z, circuit
+from tests.support.circuits import SHAPE, Z, circuit
 from tests.support.constraints import Constraints
 from tests.support.forger import Forger, Lies, constraints
 from tests.support.stories import Story
 
 FRAMES: Final = replace(
-    SHAPE_S,
+    SHAPE,
     tier=Tier(name="bench", number=0, entries=5, data_words=1),
     stretches=9,
     waiting=6,
@@ -52,7 +52,7 @@ class Bench:
         """Compiled."""
         return (
             circuit()
-            if self.shape is SHAPE_S
+            if self.shape is SHAPE
             else compile_circuit(partial(table_vm, shape=self.shape, hints=None), PUBLIC)
         )
 
@@ -64,7 +64,7 @@ class Bench:
     @cached_property
     def constraints(self) -> Constraints:
         """Read back."""
-        return constraints() if self.shape is SHAPE_S else Constraints(self.circuit.r1cs_bytes)
+        return constraints() if self.shape is SHAPE else Constraints(self.circuit.r1cs_bytes)
 
     def hints(self, story: Story) -> Hints:
         """What an honest prover would choose, if the story's runs were honest."""

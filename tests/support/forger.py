@@ -14,13 +14,12 @@ from proving.circuit.climbing import Batch, climb
 from proving.circuit.plan import execute, plan
 from proving.circuit.step import StepGadget, step_template
 from proving.circuit.table_vm import PUBLIC, Hints, step_shape, table_vm
-from proving.circuit.tiers import SHAPES, Shape
+from proving.circuit.tiers import Shape
 from proving.circuit.tree_unit import UnitHint
-from tests.support.circuits import TIER, Z, circuit
+from tests.support.circuits import SHAPE, Z, circuit
 from tests.support.constraints import Constraints
 from tests.support.stories import Story
 
-SHAPE = SHAPES[TIER]
 Lies = Mapping[int, int]
 """wire -> value"""
 

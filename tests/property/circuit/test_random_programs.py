@@ -13,8 +13,7 @@ from protocol.vm.isa import OPS, Immediate, Instruction, Op, Operand, Program, m
 from protocol.vm.state import FIELD_WORD, INTEGER_WORD
 from proving.circuit.errors import TierExceeded
 from proving.circuit.operations import CODES
-from proving.circuit.witness import prepare
-from tests.support.circuits import TIER, Z, broken
+from tests.support.circuits import broken, witness_of
 from tests.support.stories import ROLLUP, Story, state_of
 
 ENDS = ("RETURN", "REVERT")
@@ -93,7 +92,7 @@ def story_of(seed: int) -> Story:
         if story.runs[-1].suspended is not None:
             continue
         try:
-            prepare(TIER, story.core(), ROLLUP, story.first)
+            witness_of(story)
         except TierExceeded:
             continue
         return story
@@ -111,7 +110,7 @@ def check(seed: int) -> set[str]:
     """One story: its witness, made from the state witness that a prover gets, satisfies the circuit."""
     story = story_of(seed)
     part = state_from_witness(make_witness(story.first, story.runs))
-    witness = prepare(TIER, story.core(), ROLLUP, part).finish(Z)
+    witness = witness_of(story, state=part)
 
     assert broken(witness) is None, f"seed {seed}"
     return seen(story)

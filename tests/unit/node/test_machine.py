@@ -12,6 +12,7 @@ from node.commands.doctor import backend_findings, key_finding
 from node.config import NodeConfig, ProverSection
 from node.errors import ConfigError
 from node.machine import machine_of, systems_of
+from node.ports import Refused
 from protocol.load import config_hash, lockset_systems_hash
 from protocol.types import Address
 from proving.backends import Backend, choose, prover
@@ -125,6 +126,26 @@ def test_a_developer_key_is_refused_on_a_chain_that_is_not_for_development_unles
     machine, _ = machine_of(configured(section), 31337, GROTH16)
 
     assert machine.zkey == key_files["dev"]
+
+
+def test_a_key_for_each_tier_of_the_family(key_files: dict[str, Path]) -> None:
+    honest, dev = str(key_files["honest"]), str(key_files["dev"])
+    section = ProverSection(backend="groth16-cpu", zkey=honest)
+    alone, family = machine_of(configured(section), 1, GROTH16)
+    machine, larger = machine_of(configured(replace(section, larger_zkeys=(honest,))), 1, GROTH16)
+
+    assert (alone.tiers, machine.tiers) == ((0,), (0, 1))
+    assert [str(machine.key_of(tier)) for tier in machine.tiers] == [honest, honest]
+    assert family != larger
+    for refused in (alone, machine):
+        with pytest.raises(Refused, match="TIER"):
+            refused.key_of(len(refused.tiers))
+    with pytest.raises(ConfigError, match="larger_zkeys"):
+        machine_of(configured(replace(section, larger_zkeys=(dev,))), 1, GROTH16)
+    with pytest.raises(ConfigError, match="larger_zkeys"):
+        machine_of(configured(replace(section, larger_zkeys=("",))), 1, GROTH16)
+    with pytest.raises(ConfigError, match="tiers are above S"):
+        machine_of(configured(replace(section, larger_zkeys=(honest,) * 4)), 1, GROTH16)
 
 
 @pytest.mark.parametrize(
