@@ -249,10 +249,10 @@ def _check_bid(
         raise Reject(WireCode.BOND_TOO_SMALL, bond_wei=message.bond_wei, minimum=known.request.bond_min_wei)
     # [IGNORE] the bond ticket is free and holds the bond
     signer = frame.header.signer
-    _check_ticket(view, signer, message.prover_ticket, at_least_wei=message.bond_wei)
-    # [IGNORE] the first bid of this prover, and room for one more
-    memory.check_bid(known, signer)
-    return message, lambda: memory.remember_bid(known, signer, message.bid_hash, frame.body)
+    stake_wei = _check_ticket(view, signer, message.prover_ticket, at_least_wei=message.bond_wei)
+    # [IGNORE] the first bid of this prover, and room for one more, or one with less at stake
+    memory.check_bid(known, signer, stake_wei)
+    return message, lambda: memory.remember_bid(known, signer, message.bid_hash, frame.body, stake_wei)
 
 
 def _check_award(
@@ -463,10 +463,12 @@ def _known(memory: GossipMemory, wanted: bytes) -> KnownRequest:
     return known
 
 
-def _check_ticket(view: TicketView, owner: bytes, ticket: int, at_least_wei: int = 0) -> None:
+def _check_ticket(view: TicketView, owner: bytes, ticket: int, at_least_wei: int = 0) -> int:
+    """What the ticket holds, wei."""
     held_wei = view.free_ticket_wei(owner, ticket)
     if held_wei is None or held_wei < at_least_wei:
         raise Ignore(WireCode.UNKNOWN_TICKET, owner=owner, ticket=ticket)
+    return held_wei
 
 
 def _check_addresses(addresses: tuple[bytes, ...]) -> None:

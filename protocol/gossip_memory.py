@@ -42,6 +42,8 @@ class KnownRequest:
     """The REQUEST_COMMIT as it came; empty if this node knows the request from its own store."""
     bodies: dict[bytes, bytes] = field(default_factory=dict)
     """Prover -> body of its BID_COMMIT."""
+    stakes: dict[bytes, int] = field(default_factory=dict)
+    """Prover -> wei in the bond ticket that its bid names."""
     witnesses: dict[bytes, bytes] = field(default_factory=dict)
     """Relay -> its BIDS_SEEN frame."""
     revealed: set[bytes] = field(default_factory=set)
@@ -141,17 +143,21 @@ class GossipMemory:
         if known is not None:
             self._tickets.pop((known.requester, known.request.requester_ticket), None)
 
-    def check_bid(self, known: KnownRequest, prover: bytes) -> None:
-        """Raises Ignore if the prover has bid already or the request has enough bids."""
+    def check_bid(self, known: KnownRequest, prover: bytes, stake_wei: int) -> None:
+        """Raises Ignore if the prover has bid already, or the request has enough bids with as much at stake."""
         if prover in known.bids:
             raise Ignore(WireCode.ALREADY_BID, prover=prover)
-        if len(known.bids) >= MAX_BIDS:
+        if len(known.bids) >= MAX_BIDS and stake_wei <= min(known.stakes.values()):
             raise Ignore(WireCode.BIDS_FULL, limit=MAX_BIDS)
 
-    def remember_bid(self, known: KnownRequest, prover: bytes, bid_hash: bytes, body: bytes) -> None:
-        """Records an accepted bid."""
+    def remember_bid(self, known: KnownRequest, prover: bytes, bid_hash: bytes, body: bytes, stake_wei: int) -> None:
+        """Records an accepted bid. Of too many the one with the least at stake goes: names cost nothing, stakes do."""
+        if len(known.bids) >= MAX_BIDS:
+            least = min(known.stakes, key=lambda other: known.stakes[other])
+            del known.bids[least], known.bodies[least], known.stakes[least]
         known.bids[prover] = bid_hash
         known.bodies[prover] = body
+        known.stakes[prover] = stake_wei
 
     def closed(self, now_ms: int) -> tuple[KnownRequest, ...]:
         """Requests with bids whose bids are closed and whose award may still come."""

@@ -2,66 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import trio
 
 from market.lifecycle import State
-from node.frames import FrameWriter, gossip_judge
-from node.identity import HostKey
-from node.network import MarketDirect, MarketGossip, market_topics
-from node.p2p.config import P2PConfig
-from node.p2p.host import Host
 from node.requester import Requester
-from node.store.database import Database
-from node.store.faults import FaultStore
-from node.store.orders import OrderStore
-from node.store.sequences import Sequences
-from node.store.vault import Vault
-from node.store.writer import WriterThread
-from protocol.gossip_memory import GossipMemory
-from protocol.hashing import keccak256
-from protocol.messages import GOSSIP_CHANNELS
-from tests.support.market_ledger import MARKET, SALT, START_MS, TestClock, planned_table
-from tests.support.market_sim import TERMS, Party, World, memory_folder, timed
-from tests.support.sim_chain import LedgerChain
+from tests.support.market_hosts import on_host
+from tests.support.market_ledger import SALT, TestClock, planned_table
+from tests.support.market_sim import TERMS, World, memory_folder, timed
 
 DEADLINE_S = 60
 FAST = timed(replace(TERMS, ready_wait_ms=0), bid_ms=3_000)
-
-
-@asynccontextmanager
-async def on_host(party: Party, dial: list[Host]) -> AsyncIterator[Host]:
-    """A party's node on a libp2p host that keeps connections to others."""
-    clock, memory = TestClock(), GossipMemory()
-    chain = LedgerChain(party.ledger, party.key.address, clock, party.prepared)
-    judge = gossip_judge(market=MARKET, clock=clock, memory=memory, view=chain)
-    config = P2PConfig(bootstrap=tuple(other.addresses[0] for other in dial))
-    host = Host(config, HostKey.from_seed(keccak256(party.name.encode())), market_topics(MARKET, judge))
-    database = Database(f"sqlite:///{party.folder / (party.name + '.db')}", now_ms=START_MS)
-    in_thread = WriterThread(database.together)
-    store = OrderStore(database, Vault(party.folder / f"{party.name}.key"))
-    frames = FrameWriter(
-        market=MARKET,
-        key=party.key,
-        sequences=Sequences(database, party.key.address),
-        clock=clock,
-        in_thread=in_thread,
-    )
-    gossip, direct = MarketGossip(host, MARKET, memory), MarketDirect(host, now_ms=clock.now_ms, dials_private=True)
-    for unread in set(GOSSIP_CHANNELS) - {"req", "bid", "award"}:
-        gossip.ignore(unread)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(host.serve)
-        party.faults = FaultStore(database)
-        node = party.make_node(store, clock, gossip, direct, chain, frames)
-        await nursery.start(node.serve)
-        yield host
-        nursery.cancel_scope.cancel()
-    database.close()
 
 
 async def test_an_auction_between_four_hosts_is_won_proven_and_paid(tmp_path: Path) -> None:

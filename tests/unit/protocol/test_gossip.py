@@ -237,6 +237,29 @@ def test_bids_per_request_are_bounded() -> None:
     )
 
 
+def test_sybils_cannot_keep_a_bid_with_more_at_stake_out() -> None:
+    """Of too many bids the one whose ticket holds least goes; its prover does not come back with the same stake."""
+    held = {PROVERS[0].address: 2 * TICKET_WEI}
+
+    class Stakes:
+        def free_ticket_wei(self, owner: bytes, ticket: int) -> int | None:
+            return held.get(owner, TICKET_WEI)
+
+    memory = with_request()
+    common: dict[str, Any] = {"market": MARKET, "now_ms": NOW_MS, "memory": memory, "view": Stakes()}
+    sybils = [AccountKey(bytes([9, n]) * 16) for n in range(MAX_BIDS)]
+    for key in sybils:
+        validate("bid", framed(bid(0), key=key), **common)
+    expect_refusal(WireCode.BIDS_FULL, Ignore, lambda: validate("bid", framed(bid(1), key=PROVERS[1]), **common))
+    validate("bid", framed(bid(0), key=PROVERS[0]), **common)
+
+    known = memory.request(request().request_id)
+    assert known is not None and PROVERS[0].address in known.bids
+    assert MAX_BIDS == len(known.bids) == len(known.bodies) == len(known.stakes)
+    (gone,) = [key for key in sybils if key.address not in known.bids]
+    expect_refusal(WireCode.BIDS_FULL, Ignore, lambda: validate("bid", framed(bid(0), key=gone, sequence=9), **common))
+
+
 def test_frames_per_signer_are_bounded_until_they_expire() -> None:
     """One account cannot fill the memory of a node."""
     memory = GossipMemory()
