@@ -1,7 +1,7 @@
 """A market attacked on every layer below its messages: orders complete, memory stays flat, nobody honest is blamed.
 
-The attackers are another process (`attacker.py`). In the default run all of them attack at once; each alone, and an
-hour of it, are campaigns.
+The attackers are another process (`tests.support.attackers`). In the default run all of them attack at once; each
+alone, and an hour of it, are campaigns.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from market.lifecycle import State
 from market.standing import PASSED_OVER
 from node.p2p.host import Host
 from node.requester import Requester
-from tests.integration.adversaries.attacker import RATE, Attackers
+from tests.support.attackers import RATE, Attackers
 from tests.support.market_hosts import Third, hosted
 from tests.support.market_ledger import BOND_WEI, MARKET, TICKET_WEI, TestClock, planned_table
 from tests.support.market_sim import TERMS, World, memory_folder, timed
@@ -33,7 +33,7 @@ from tests.support.tools import ROOT
 
 DEADLINE_S = 280
 CAMPAIGN_S = float(os.environ.get("UNVETO_FLOOD_S", "3600"))
-QUICK = timed(replace(TERMS, ready_wait_ms=0), bid_ms=3_000, accept_ms=20_000)
+QUICK = timed(replace(TERMS, ready_wait_ms=0), bid_ms=6_000, accept_ms=20_000)
 MAX_GROWTH = 24 << 20
 """Bytes that the process of five nodes may grow by under attack, once it has been under attack for one order."""
 
@@ -72,7 +72,7 @@ class Attack:
     @asynccontextmanager
     async def under_way(self) -> AsyncIterator[None]:
         """The attack goes on until the block ends."""
-        command = [sys.executable, "-m", "tests.integration.adversaries.attacker", str(self._plan)]
+        command = [sys.executable, "-m", "tests.support.attackers", str(self._plan)]
         async with trio.open_nursery() as nursery:
             process: Any = await nursery.start(
                 lambda task_status: trio.run_process(

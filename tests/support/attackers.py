@@ -1,6 +1,6 @@
 """The attackers, in a process of their own: raw libp2p hosts that speak everything but the rules.
 
-    python -m tests.integration.adversaries.attacker PLAN
+    python -m tests.support.attackers PLAN
 
 PLAN is a JSON file: where the nodes are, what time their market has, and where to write what was done. Each attack goes
 on until the process is ended. Identities are thrown away: whoever is cut comes back as somebody else at once.
