@@ -26,8 +26,8 @@ from protocol.hashing import keccak256
 from protocol.messages import GOSSIP_CHANNELS
 from protocol.signing import AccountKey
 from tests.support.market_ledger import MARKET, START_MS, Ledger, TestClock
-from tests.support.sim_chain import LedgerChain
 from tests.support.market_sim import Party, World
+from tests.support.sim_chain import LedgerChain
 
 
 @asynccontextmanager

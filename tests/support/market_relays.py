@@ -16,7 +16,6 @@ from node.witness import Witness
 from protocol.gossip_memory import GossipMemory
 from protocol.signing import AccountKey
 from tests.support.market_ledger import BOND_WEI, MARKET, START_MS, TestClock
-from tests.support.sim_chain import LedgerChain
 from tests.support.market_sim import Link, World, inline
 from tests.support.sim_chain import LedgerChain
 
