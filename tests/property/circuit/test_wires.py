@@ -231,7 +231,7 @@ def test_lies_about_wires_are_noticed_when_all_else_follows_them() -> None:
     assert accepted == []
 
 
-@pytest.mark.parametrize("name", ["suspended", "frames", "transaction"])
+@pytest.mark.parametrize("name", ["suspended", "frames", pytest.param("transaction", marks=pytest.mark.campaign)])
 def test_the_whole_witness_follows_from_what_the_prover_may_choose(name: str) -> None:
     """Given the statement, the program and the openings, no other wire can move, not even together with others.
 
