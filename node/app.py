@@ -22,7 +22,7 @@ from trio_typing import TaskStatus
 
 from market.admission import Capability
 from market.capacity import Capacity
-from market.lanes import Lane, Windows, windows_in_slots
+from market.lanes import Lane
 from market.lifecycle import Role
 from node.account import open_account
 from node.api.board import ReadyBoard
@@ -66,6 +66,7 @@ from node.readyrelay import Hearing, ReadyRelay
 from node.replay import Snapshot
 from node.requester import Requester, Terms
 from node.sidecar import Sidecar
+from node.skew import Skew, show_skew
 from node.states import make_follower, rollups_of, state_server
 from node.statusfile import StatusFile
 from node.store.database import Database
@@ -76,6 +77,7 @@ from node.store.slots import SlotStore
 from node.store.transactions import TransactionStore
 from node.store.vault import Vault
 from node.store.writer import WriterThread
+from node.terms import lane_windows
 from node.ticketbook import TicketBook
 from node.verifying import ProofVerifier
 from node.vigilance import Vigilance
@@ -118,6 +120,7 @@ class Parts:
     gossip: MarketGossip
     direct: MarketDirect
     frames: FrameWriter
+    skew: Skew
     memory: GossipMemory
     slots: SlotStore
     hearing: Hearing
@@ -151,6 +154,7 @@ async def run_node(config: NodeConfig, source: Path | None = None) -> None:
             await nursery.start(serve, parts)
             nursery.start_soon(_show_rollups, parts)
             nursery.start_soon(_show_peers, parts)
+            nursery.start_soon(show_skew, parts.skew, parts.clock, partial(parts.status.put, "clock"))
             parts.status.put("node", _about(parts))
             log.info("%s %s is up", config.role, parts.host.peer_id)
 
@@ -207,14 +211,29 @@ async def _parts(config: NodeConfig, source: Path | None, folder: Path) -> Async
     for role in (Role.REQUESTER, Role.PROVER):
         recall_requests(store, role, memory)  # blocks, but nothing runs yet
     follower = await make_follower(config, contracts)
+    skew = Skew()
     frames = FrameWriter(
-        market=market, key=key, sequences=Sequences(database, key.address), clock=clock, in_thread=in_thread
+        market=market,
+        key=key,
+        sequences=Sequences(database, key.address),
+        clock=clock,
+        in_thread=in_thread,
+        skew=skew,
     )
     hearing = Hearing()
     with ExitStack() as closing:
         closing.callback(database.close)
         host = closing.enter_context(
-            market_host(config.network, folder, market=market, clock=clock, memory=memory, view=book, unchecked=hearing)
+            market_host(
+                config.network,
+                folder,
+                market=market,
+                clock=clock,
+                memory=memory,
+                view=book,
+                unchecked=hearing,
+                skew=skew,
+            )
         )
         server = state_server(config, follower, host)
         gossip = MarketGossip(host, market, memory)
@@ -259,6 +278,7 @@ async def _parts(config: NodeConfig, source: Path | None, folder: Path) -> Async
                     host, now_ms=clock.now_ms, dials_private=config.network.dial_private or _is_local(config.network)
                 ),
                 frames=frames,
+                skew=skew,
                 memory=memory,
                 slots=SlotStore(database, vault),
                 hearing=hearing,
@@ -408,30 +428,6 @@ def _escrow(parts: Parts, role: Role) -> Escrow:
         role=role,
         account=parts.key.address,
     )
-
-
-def lane_windows(config: NodeConfig) -> dict[Lane, Windows]:
-    """The windows of every lane, as configured.
-
-    Raises:
-        WindowsError: no request can have them.
-    """
-    auction = config.requester.auction
-    found = {}
-    for lane in Lane:
-        section = getattr(auction, lane.value)
-        found[lane] = windows_in_slots(
-            lane,
-            slot_ms=config.chain.slot_ms,
-            standbys=min(auction.standbys, MAX_OPENINGS - 1),
-            bid=section.bid,
-            accept=section.accept,
-            ack=section.ack,
-            prove=section.prove,
-            margin=section.margin,
-            claim=section.claim,
-        )
-    return found
 
 
 async def _serve_prover(parts: Parts, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -8,9 +8,11 @@ from market.effects import Effect
 from market.lifecycle import Role
 from node.market_state import REQUEST, unpack_request
 from node.ports import Clock, InThread
+from node.skew import Skew
 from node.store.orders import OrderStore
 from node.store.sequences import Sequences
 from protocol.codec import Header, encode_frame
+from protocol.errors import Ignore
 from protocol.gossip import MarketId, TicketView, validate
 from protocol.gossip_memory import GossipMemory
 from protocol.messages import Message
@@ -34,12 +36,20 @@ class FrameWriter:
     used."""
 
     def __init__(
-        self, *, market: MarketId, key: AccountKey, sequences: Sequences, clock: Clock, in_thread: InThread
+        self,
+        *,
+        market: MarketId,
+        key: AccountKey,
+        sequences: Sequences,
+        clock: Clock,
+        in_thread: InThread,
+        skew: Skew | None = None,
     ) -> None:
         self.market = market
         self.key = key
         self._sequences = sequences
         self._clock = clock
+        self._skew = skew or Skew()
         self._in_thread = in_thread
 
     async def frame(self, message: Message) -> bytes:
@@ -61,25 +71,39 @@ class FrameWriter:
         self, data: bytes, expected: type[Message], *, max_attachment: int = 0, signer: bytes | None
     ) -> DirectMessage:
         """Checks a direct message to us; see `protocol.reqresp.read_direct`."""
-        return read_direct(
-            data,
-            expected,
-            max_attachment=max_attachment,
-            market=self.market,
-            now_ms=self._clock.now_ms(),
-            signer=signer,
-        )
+        now_ms = self._clock.now_ms()
+        try:
+            message = read_direct(
+                data, expected, max_attachment=max_attachment, market=self.market, now_ms=now_ms, signer=signer
+            )
+        except Ignore as verdict:
+            self._skew.refuse(verdict)
+            raise
+        self._skew.heard(message.signer, message.frame.header.created_ms, now_ms)
+        return message
 
 
-def gossip_judge(*, market: MarketId, clock: Clock, memory: GossipMemory, view: TicketView) -> Judge:
+def gossip_judge(
+    *, market: MarketId, clock: Clock, memory: GossipMemory, view: TicketView, skew: Skew | None = None
+) -> Judge:
     """`judge(channel, frame)`, with the shard where there are some: returns if the frame is accepted, raises
     protocol.errors.Reject or Ignore else.
 
     Transports call it for every frame before it is forwarded or handed up, own frames included.
     """
 
+    known = skew or Skew()
+
     def judge(channel: str, data: bytes, shard: int | None = None) -> None:
-        validate(channel, data, market=market, now_ms=clock.now_ms(), memory=memory, view=view, shard=shard)
+        now_ms = clock.now_ms()
+        try:
+            heard = validate(channel, data, market=market, now_ms=now_ms, memory=memory, view=view, shard=shard)
+        except Ignore as verdict:
+            known.refuse(verdict)
+            raise
+        # What is passed on late looks as if its signer's clock were behind: only the other way says something.
+        if heard.frame.header.created_ms > now_ms:
+            known.heard(heard.signer, heard.frame.header.created_ms, now_ms)
 
     return judge
 

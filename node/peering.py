@@ -17,6 +17,7 @@ from node.network import Unchecked, market_topics, topic_channel, topic_name
 from node.p2p.config import P2PConfig
 from node.p2p.host import Host
 from node.ports import Clock
+from node.skew import Skew
 from protocol.codec import read_frame
 from protocol.gossip import MarketId, TicketView, remember_again
 from protocol.gossip_memory import GossipMemory
@@ -33,12 +34,14 @@ def market_host(
     memory: GossipMemory,
     view: TicketView,
     unchecked: Unchecked = lambda frame, peer: None,
+    skew: Skew | None = None,
 ) -> Iterator[Host]:
     """A host with a market's topics; it does not serve yet.
 
     Args:
         folder: of the node: its host key, and the journal of what it accepts.
         memory: the validator's; what the journal holds is put into it.
+        skew: told what frames say about this clock.
         unchecked: told of public ready tables that nobody has looked at here.
     """
     settings = P2PConfig(
@@ -60,7 +63,7 @@ def market_host(
             max_bytes=settings.catchup_max_bytes,
         )
         store.recall(kept, clock.now_ms())
-        judge = gossip_judge(market=market, clock=clock, memory=memory, view=view)
+        judge = gossip_judge(market=market, clock=clock, memory=memory, view=view, skew=skew)
         topics = market_topics(market, judge, section.shards, unchecked)
         host = Host(settings, load_or_create_host_key(folder / "host.key"), topics, store=store)
         _recall(kept, market, memory, host, clock.now_ms())

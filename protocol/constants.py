@@ -102,6 +102,8 @@ MAX_FAULT_BODY: Final = 16384
 """Evidence is frames."""
 MAX_LIFETIME_MS: Final = 600000
 MAX_CLOCK_SKEW_MS: Final = 2000
+MAX_DIRECT_AGE_MS: Final = 62000
+"""A direct message is made for the stream that it travels on: the longest exchange, and the tolerance."""
 
 # §11 payload
 MIN_PAYLOAD_LOG2: Final = 10

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from protocol.codec import HEADER_BYTES, SIGNATURE_BYTES, Frame, decode_message, max_body_bytes, read_frame
-from protocol.constants import MAX_CLOCK_SKEW_MS, MAX_LIFETIME_MS, MAX_PAYLOAD_LOG2
+from protocol.constants import MAX_CLOCK_SKEW_MS, MAX_DIRECT_AGE_MS, MAX_LIFETIME_MS, MAX_PAYLOAD_LOG2
 from protocol.errors import Ignore, Reject
 from protocol.gossip import MAX_TABLE_LOG2, MarketId
 from protocol.hashing import keccak256
@@ -165,6 +165,9 @@ def read_direct(
         raise Ignore(WireCode.EXPIRED, expires_ms=header.expires_ms, now_ms=now_ms)
     if header.created_ms > now_ms + MAX_CLOCK_SKEW_MS:
         raise Ignore(WireCode.FROM_FUTURE, created_ms=header.created_ms, now_ms=now_ms)
+    # [IGNORE] made for this stream: an older one is a clock that is behind, or a replay
+    if header.created_ms < now_ms - MAX_DIRECT_AGE_MS:
+        raise Ignore(WireCode.FROM_PAST, created_ms=header.created_ms, now_ms=now_ms)
     # [REJECT] canonical body, the attachment that it names, the signature
     message = decode_message(frame)
     attachment = data[end:]

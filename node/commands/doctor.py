@@ -24,6 +24,8 @@ from node.endpoints import Looked, connect_all, look_at
 from node.l1 import address_from_text
 from node.machine import refuses_dev_keys
 from node.output import Output
+from node.statusfile import read_status
+from protocol.constants import MAX_CLOCK_SKEW_MS
 from proving.backends import Backend, choose
 from proving.build import cache_dir, find_compiler
 from proving.errors import BackendUnavailable, CoreError, ZkeyMalformed
@@ -55,6 +57,7 @@ def run(args: argparse.Namespace, out: Output) -> int:
     if args.config is not None:
         config = load_config(args.config)
         findings += folder_findings(config)
+        findings += clock_findings(config.path(""))
         if config.role == "prover":
             findings += backend_findings(config.prover)
         if config.role == "requester":
@@ -94,6 +97,21 @@ def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
+
+
+def clock_findings(folder: Path) -> list[Finding]:
+    """What the node's peers say about this clock, if it runs or ran here."""
+    clock = (read_status(folder) or {}).get("clock")
+    if not isinstance(clock, dict):
+        return []
+    ahead_ms, refused = clock.get("ahead_ms"), clock.get("refused", 0)
+    if ahead_ms is None and not refused:
+        return [Finding(name="clock of peers", level="note", text="no message has said anything about this clock")]
+    # Half of the others decide; one peer with a wrong clock says nothing about ours.
+    is_off = ahead_ms is None or abs(ahead_ms) > MAX_CLOCK_SKEW_MS
+    said = "" if ahead_ms is None else f"{clock.get('signers')} others are {ahead_ms} ms ahead of this clock; "
+    text = f"{said}{refused} messages refused for their time (FROM_FUTURE, FROM_PAST), {MAX_CLOCK_SKEW_MS} ms tolerated"
+    return [Finding(name="clock of peers", level="bad" if is_off else "ok", text=text)]
 
 
 def folder_findings(config: NodeConfig) -> list[Finding]:

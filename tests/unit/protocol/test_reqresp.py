@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from protocol.constants import MAX_DIRECT_AGE_MS
 from protocol.errors import Ignore, Reject
 from protocol.gossip import MarketId
 from protocol.hashing import keccak256
@@ -96,3 +97,14 @@ def test_exchanges_have_room_for_their_messages() -> None:
     assert len(EXCHANGES) == len({exchange.protocol_id for exchange in EXCHANGES})
     assert all(exchange.protocol_id.endswith("/1") for exchange in EXCHANGES)
     assert bounds[ProofDelivery] == 80 + 65535 + 65
+
+
+def test_a_direct_message_is_taken_only_while_it_is_fresh() -> None:
+    """Made for its stream: an older one is a clock that is behind, or a replay."""
+    long = framed(RELEASE, created_ms=NOW_MS, expires_ms=NOW_MS + 600_000) + CIPHERTEXT
+
+    assert RELEASE == read(long, now_ms=NOW_MS + MAX_DIRECT_AGE_MS).message
+    with pytest.raises(Ignore) as refused:
+        read(long, now_ms=NOW_MS + MAX_DIRECT_AGE_MS + 1)
+    assert WireCode.FROM_PAST == refused.value.reason
+    assert MAX_DIRECT_AGE_MS > max(exchange.timeout_ms for exchange in EXCHANGES)
