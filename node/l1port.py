@@ -22,14 +22,13 @@ from node.chain.errors import (
 from node.chain.evm import Call, Outcome
 from node.chain.localevm import Overrides
 from node.chain.sender import Payload, Sender, SignedTransaction
-from node.l1 import Contracts, event_values, load_and_run, settlement_in
+from node.l1 import Contracts, event_topic, event_values, load_and_run, settlement_in
 from node.planner import ACCEPT_ALL, PLANNING_PAYEE, PLANNING_PROOF
 from node.ports import AgreementView, ChainCall, ForcedRelease, Landing, PlannedTable, Prepared, Refused, TryAgain
 from node.txwatch import ReleaseBook
 from protocol.agreement import Agreement
 from protocol.constants import MAX_CLOCK_SKEW_MS
-from protocol.contracts.artifacts import artifact, decode_revert, signature
-from protocol.hashing import keccak256
+from protocol.contracts.artifacts import decode_revert
 from protocol.load import ProofItem, Proofs, encode_proofs
 from protocol.table import decode_core
 from protocol.types import ZERO_HASH
@@ -42,11 +41,6 @@ MAX_REHEARSED = 256
 NO_CODE: Mapping[bytes, bytes] = MappingProxyType({})
 FORCED_BLOCKS = 10_000  # more than a term has, with blocks of a second
 SETTLE_GAS = 400_000  # Rollups demands this much to be left for the market, although it uses far less
-
-
-def _topic(contract: str, event: str) -> bytes:
-    (found,) = (i for i in artifact(contract).abi if i["type"] == "event" and i["name"] == event)
-    return keccak256(signature(found).encode())
 
 
 async def asked(question: Callable[[], Awaitable[T]]) -> T:
@@ -133,7 +127,11 @@ class L1Port:
 
         None if it paid nothing, or through a contract that made the calldata itself.
         """
-        topics = [frozenset({_topic("IProofMarket", "AgreementSettled")}), None, frozenset({owner.rjust(32, b"\0")})]
+        topics = [
+            frozenset({event_topic("IProofMarket", "AgreementSettled")}),
+            None,
+            frozenset({owner.rjust(32, b"\0")}),
+        ]
         head = await asked(self.contracts.rpc.head)
         logs = await asked(
             lambda: self.contracts.rpc.logs(self.start_block, head.number, [self.contracts.market], topics)
@@ -152,7 +150,7 @@ class L1Port:
 
     async def forced_releases(self, prover: bytes) -> tuple[ForcedRelease, ...]:
         """Those of a prover's agreements in the blocks of the last term."""
-        topics = [frozenset({_topic("IProofMarket", "ReleaseForced")}), None, frozenset({prover.rjust(32, b"\0")})]
+        topics = [frozenset({event_topic("IProofMarket", "ReleaseForced")}), None, frozenset({prover.rjust(32, b"\0")})]
         head = await asked(self.contracts.rpc.head)
         logs = await asked(
             lambda: self.contracts.rpc.logs(
@@ -191,7 +189,7 @@ class L1Port:
 
     async def is_slashed(self, agreement_hash: bytes) -> bool:
         """Whether the market has logged the slash of an agreement."""
-        topics = [frozenset({_topic("IProofMarket", "AgreementSlashed")}), frozenset({agreement_hash})]
+        topics = [frozenset({event_topic("IProofMarket", "AgreementSlashed")}), frozenset({agreement_hash})]
         head = await asked(self.contracts.rpc.head)
         logs = await asked(
             lambda: self.contracts.rpc.logs(self.start_block, head.number, [self.contracts.market], topics)

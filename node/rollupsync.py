@@ -26,6 +26,8 @@ from protocol.vm.isa import Instruction, Program
 from protocol.vm.state import VmState
 from protocol.vm.state_tree import Leaf
 from protocol.vm.sync import (
+    CHUNK_LEAVES,
+    LEAF_BYTES,
     MAX_SNAPSHOT_LEAVES,
     Chunk,
     Outline,
@@ -50,7 +52,8 @@ MAX_FAILURES: Final = 3  # unanswered questions after which the last peer is giv
 RETRY_S: Final = 0.2
 PATIENCE: Final = 3
 MAX_PROGRAMS: Final = 1 << 12  # of one rollup that is taken over; 512 MiB at most
-NODE_SIZES: Final = {Part.OUTLINE: 8 + 32 * (MAX_SNAPSHOT_LEAVES >> 8)}
+LARGEST: Final = {Part.OUTLINE: 8 + 32 * MAX_SNAPSHOT_LEAVES // CHUNK_LEAVES, Part.CHUNK: CHUNK_LEAVES * LEAF_BYTES}
+"""Bytes of an answer, where that is less than any part may have."""
 
 Draft = tuple[int, tuple[Instruction, ...]]
 
@@ -230,7 +233,7 @@ class Download:
             todo.append(index)
 
     async def _part(self, peer_id: str, wanted: Wanted[T]) -> T:
-        limit = NODE_SIZES.get(wanted.question.part, MAX_PART_BYTES)
+        limit = LARGEST.get(wanted.question.part, MAX_PART_BYTES)
         raw = await self._peers.ask(peer_id, encode_question(wanted.question), limit)
         try:
             return await trio.to_thread.run_sync(wanted.check, raw)

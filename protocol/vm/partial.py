@@ -21,6 +21,7 @@ from protocol.vm.openings import KEY_BITS, Bucket, check_bucket, decode_bucket
 from protocol.vm.poseidon import P
 from protocol.vm.state import VmState
 from protocol.vm.state_tree import MAX_LEAVES, Leaf, partial_tree
+from protocol.vm.sync import NODE_BYTES
 
 WIDE: Final = 512
 """Leaves that a bucket has on average, at least: among so many is the one that is meant."""
@@ -57,7 +58,7 @@ def read_frontier(root: int, raw: bytes) -> Frontier:
     next_index = reader.uint(8)
     if not 1 <= next_index <= MAX_LEAVES:
         raise DecodeError("FRONTIER_NEXT_INDEX", next_index=next_index)
-    if reader.remaining > 37 * MAX_FRONTIER_NODES:
+    if reader.remaining > NODE_BYTES * MAX_FRONTIER_NODES:
         raise DecodeError("FRONTIER_NODES", size=len(raw))
     nodes: dict[tuple[int, int], int] = {}
     while reader.remaining:
