@@ -94,6 +94,7 @@ async def desk(folder: Path) -> AsyncIterator[Asked]:
         in_thread=in_thread,
         chain=cast(Any, node),
         account=ACCOUNT,
+        escrow=cast(Any, node),
         ticket=0,
     )
     async with trio.open_nursery() as nursery:
