@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.statement import TIER_M, TIER_S, Tier
+from protocol.statement import TIER_L, TIER_M, TIER_S, TIER_XL, Tier
 from proving.circuit.tree_unit import Role
 
 
@@ -96,4 +96,44 @@ SHAPE_M: Final = Shape(
     transactions=1,
     deployments=1,
 )
-SHAPES: Final = {shape.tier.number: shape for shape in (SHAPE_S, SHAPE_M)}
+SHAPE_L: Final = Shape(
+    tier=TIER_L,
+    stretches=18,
+    waiting=8,
+    reverts=4,
+    segments=38,
+    segment_rows=12,
+    programs=8,
+    chunks=40,
+    hashes=20,
+    integers=24,
+    inserts=8,
+    updates=14,
+    seeks=4,
+    reads=8,
+    links=6,
+    nodes=256,
+    transactions=2,
+    deployments=2,
+)
+SHAPE_XL: Final = Shape(
+    tier=TIER_XL,
+    stretches=36,
+    waiting=16,
+    reverts=8,
+    segments=72,
+    segment_rows=16,
+    programs=12,
+    chunks=80,
+    hashes=36,
+    integers=40,
+    inserts=12,
+    updates=20,
+    seeks=6,
+    reads=12,
+    links=8,
+    nodes=600,
+    transactions=4,
+    deployments=4,
+)
+SHAPES: Final = {shape.tier.number: shape for shape in (SHAPE_S, SHAPE_M, SHAPE_L, SHAPE_XL)}

@@ -1,4 +1,4 @@
-"""Writes proving/circuit/constraints.json, from every tier's circuit: `python -m tests.support.write_constraints`.
+"""Writes proving/circuit/constraints.json, from tiers: `python -m tests.support.write_constraints [S M L XL]`.
 
 The hash changes with every change of a circuit, so that whoever reviews one sees its price beside it.
 """
@@ -6,6 +6,8 @@ The hash changes with every change of a circuit, so that whoever reviews one see
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 
 from proving.circuit.builder import CompiledCircuit
 from proving.circuit.table_vm import circuit_for
@@ -26,11 +28,14 @@ def counted(made: CompiledCircuit) -> dict[str, int | str]:
     }
 
 
-def main() -> None:
-    """Write the file."""
-    counts = {shape.tier.name: counted(circuit_for(number)) for number, shape in SHAPES.items()}
-    CONSTRAINTS_FILE.write_text(json.dumps(counts, indent=2) + "\n")
+def main(names: Sequence[str]) -> None:
+    """Write the lines of these tiers; the others stay. XL takes minutes, so it is made when it is asked for."""
+    known = json.loads(CONSTRAINTS_FILE.read_text())
+    for number, shape in SHAPES.items():
+        if shape.tier.name in (names or ("S", "M", "L")):
+            known[shape.tier.name] = counted(circuit_for(number))
+    CONSTRAINTS_FILE.write_text(json.dumps(known, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
