@@ -67,10 +67,14 @@ async def kill_at_every_write(
     listing, killing = folder / "points", folder / "kills"
     victim.extra_env = {LIST_POINTS: str(listing)}
     await world.restart(victim)
+    if victim is world.relay:
+        for node in (world.user, *world.provers):
+            await world.restart(node)  # up once it is connected again
     first = await world.end(await world.wish(await world.new_option()), timeout_s=ORDER_TIMEOUT_S)
     assert first.state is State.PAID, first
     await _settled(world)
-    await victim.stop()
+    if victim is not world.relay:  # which the user needs to come up again
+        await victim.stop()
     listed = frozenset(_lines(listing))
 
     await world.with_ticket(bid=bid_window_ms, accept=ACCEPT_WINDOW_MS, submit=submit)

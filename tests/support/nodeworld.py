@@ -219,6 +219,8 @@ async def raise_world(
     for node in (world.user, *world.provers):
         node.folder.mkdir(mode=0o700, parents=True)
         await fund_account(stage, world.account(node), tickets=TICKETS)
+    listen = f"/ip4/127.0.0.1/tcp/{_free_port()}"  # a relay that comes back is found where it was
+    world.relay.config = replace(world.relay.config, network=replace(world.relay.config.network, listen=listen))
     world.relay.start()
     addresses = (await world.relay.status("node", timeout_s=UP_TIMEOUT_S))["addresses"]
     for node in (world.user, *world.provers):
