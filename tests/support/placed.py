@@ -10,7 +10,7 @@ from protocol.payload import make_witness, state_from_witness
 from protocol.statement import Tier
 from proving.circuit.builder import compile_circuit
 from proving.circuit.errors import TierExceeded
-from proving.circuit.plan import execute, plan
+from proving.circuit.plan import execute, fits, plan
 from proving.circuit.table_vm import PUBLIC, circuit_for, table_vm
 from proving.circuit.tiers import SHAPE_M, SHAPE_S, SHAPES, Shape
 from proving.circuit.witness import assign
@@ -36,6 +36,12 @@ def system_of(shape: Shape) -> R1cs:
     if shape in SHAPES.values():
         return read_r1cs(circuit_for(shape.tier.number).r1cs_bytes)
     return read_r1cs(compile_circuit(partial(table_vm, shape=shape, hints=None), PUBLIC).r1cs_bytes)
+
+
+def has_place(shape: Shape, table: VmTable, rollup_id: int) -> bool:
+    """Whether a shape has a place for a rollup's part of a table."""
+    core, first = table.core(), table.first[rollup_id]
+    return fits(shape, core, rollup_id, execute(core, rollup_id, first)) is None
 
 
 def place_of(table: VmTable, rollup_id: int) -> str:

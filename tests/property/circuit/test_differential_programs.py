@@ -27,4 +27,4 @@ def test_made_up_programs() -> None:
         assert check(system_of(SHAPE_S), witness_of(story, SHAPE_S, state=part).wtns) is None, f"seed {seed}"
         happened |= seen(story)
 
-    assert {"MUL", "HASH", "SLOAD", "SSTOREF", "XTRYV", "BALANCE", "TRAP", "REVERT", "FAILED_RESULT"} <= happened
+    assert {"MUL", "HASH", "SLOAD", "SSTOREF", "XTRYV", "BALANCE", "TRAP", "REVERT", "RESULT"} <= happened

@@ -71,9 +71,7 @@ def test_the_smallest_tier_with_room_is_chosen() -> None:
 @pytest.mark.parametrize("tier", TIERS[2:], ids=lambda tier: tier.name)
 def test_the_largest_tiers_hold(tier: Tier) -> None:
     """Arguments of three chunks, more entries than M has, insertions and updates."""
-    code = assemble(
-        "LDF f0, 3\nSLOAD r1, f0\nARGLO r2, 15\nADD r1, r1, r2\nSSTORE f0, r1\nOUT r1, r0, 0\nRETURN 1"
-    )
+    code = assemble("LDF f0, 3\nSLOAD r1, f0\nARGLO r2, 15\nADD r1, r1, r2\nSSTORE f0, r1\nOUT r1, r0, 0\nRETURN 1")
     story = Story(state_of(code, {9: (1, INTEGER_WORD)}))
     for number in range(9):
         story.call(selector("f(uint256)").to_bytes(4, "big") + words(*range(number, number + 16)))

@@ -6,8 +6,9 @@ import pytest
 
 from protocol.types import Address
 from protocol.vm.state import VmState
+from proving.circuit.tiers import SHAPE_L
 from tests.support.machines import L2_TIME
-from tests.support.placed import place_of
+from tests.support.placed import has_place, place_of
 from tests.support.stories import words
 from tests.support.vmtables import VmTable
 from tests.unit.protocol.vm.test_programs_inside import COIN_A, COIN_B, HOLDER, ask, at, lent, market, policy, sent
@@ -34,6 +35,7 @@ def test_a_pair_swaps_in_both_directions_and_refuses_less(coin: Address, got: in
 
     assert answer_of(made) == (None if got is None else [got])
     assert place_of(made, 1) == ("M" if got is None else "roomy")
+    assert has_place(SHAPE_L, made, 1)
 
 
 def test_coins_come_in_and_are_swapped_in_one_table() -> None:
@@ -44,6 +46,7 @@ def test_coins_come_in_and_are_swapped_in_one_table() -> None:
 
     assert answer_of(made) == [3_626]
     assert place_of(made, 1) == "roomy"
+    assert has_place(SHAPE_L, made, 1)
 
 
 def test_a_pair_takes_what_came_in_as_reserves() -> None:
