@@ -163,7 +163,7 @@ class LedgerChain:
         signed = SignedTransaction(
             purpose=call.purpose,
             account=self._account,
-            nonce=len(self._prepared),
+            nonce=int.from_bytes(keccak256(call.purpose.encode())[:6], "big"),  # one for each, over all restarts
             tx_hash=keccak256(call.data),
             raw=call.data,
             max_fee_wei=1,
