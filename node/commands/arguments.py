@@ -84,19 +84,21 @@ def endpoint_of(text: str) -> Endpoint:
     rollup, _, account = text.rpartition(":")
     address = hexadecimal("an address", account)
     if len(address) != 20 or not (rollup or "0").isdecimal() or int(rollup or "0") >= 1 << 64:
-        raise UsageError(problem=f"not an account: {text}")
+        raise UsageError(problem=f"not an account: {text} (20 bytes as 0x and 40 digits; of a rollup: ROLLUP:ADDRESS)")
     return endpoint(int(rollup or "0"), address)
 
 
 def slot_of(text: str) -> tuple[int, int]:
     """A storage slot and its word from `SLOT=VALUE`, decimal or 0x-hexadecimal; their ranges are not checked.
 
+    A value may be an endpoint, `ROLLUP:ADDRESS`.
+
     Raises:
         UsageError.
     """
     slot, _, value = text.partition("=")
     try:
-        return int(slot, 0), int(value, 0)
+        return int(slot, 0), endpoint_of(value) if ":" in value else int(value, 0)
     except ValueError as error:
         raise UsageError(problem=f"not SLOT=VALUE: {text}") from error
 

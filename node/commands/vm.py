@@ -55,7 +55,13 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--data", metavar="HEX", help="call data instead of --call")
     run.add_argument("--caller", metavar="[ROLLUP:]ADDRESS", help="who calls; without ROLLUP an account of L1")
     run.add_argument("--value", default="0", metavar="AMOUNT", help="wei, or ether as in 0.5ether")
-    run.add_argument("--slot", action="append", default=[], metavar="SLOT=VALUE", help="storage from the start")
+    run.add_argument(
+        "--slot",
+        action="append",
+        default=[],
+        metavar="SLOT=VALUE",
+        help="storage from the start; VALUE is a number or ROLLUP:ADDRESS",
+    )
     run.add_argument(
         "--answer",
         action="append",
@@ -166,7 +172,8 @@ def _show(runs: tuple[EntryRun, ...], trace: bool, answers: int, proven: Mapping
     last = runs[-1]
     spare = answers - sum(run.trigger.kind is ActionKind.RESULT for run in runs)
     for number, run in enumerate(runs):
-        out.say(f"{run.trigger.kind.name.lower()}: {run.outcome.value} after {run.step_count} steps")
+        ended = run.outcome.value if run.trap is None else f"{run.outcome.value} {run.trap.value}"
+        out.say(f"{run.trigger.kind.name.lower()}: {ended} after {run.step_count} steps")
         if trace:
             for line in trace_lines(run):
                 out.say("  " + line)
@@ -178,7 +185,8 @@ def _show(runs: tuple[EntryRun, ...], trace: bool, answers: int, proven: Mapping
     if action.kind is ActionKind.RESULT:
         out.say(f"{'failed' if action.failed else 'answered'}: 0x{action.data.hex()}")
     else:
-        out.say(f"calls {_where(action.target)}: 0x{action.data.hex()}")
+        carried = f" with {action.value} wei" if action.value else ""
+        out.say(f"calls {_where(action.target)}{carried}: 0x{action.data.hex()}")
     out.result(
         {
             "outcome": last.outcome.value,

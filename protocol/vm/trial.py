@@ -187,4 +187,4 @@ def _step_line(step: Step) -> str:
         changed.append(f"[{step.storage.slot}] = {step.storage.new[0]}")
     if step.trap is not None:
         changed.append(f"trap {step.trap.value}")
-    return f"{step.pc:>5}  {instruction_text(step.instruction):<44}{'  '.join(changed)}".rstrip()
+    return f"{step.pc:>5}  {instruction_text(step.instruction):<42}  {'  '.join(changed)}".rstrip()

@@ -115,6 +115,21 @@ def test_people_get_lines(add: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"answered: 0x{word(2)}" in said
 
 
+def test_people_see_traps_endpoints_and_wei(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Why a call failed, and what a call that goes to another rollup carries, without a trace."""
+    path = tmp_path / "pay.uvm"
+    path.write_text("SLOADF f1, f0\nLDI r1, 200\nXTRYV f1, r1, 0, 0, 100000, opaque\nRETURN 0\n")
+    call = ["vm", "run", str(path), "--data", "", "--slot", f"0=2:{ORACLE}"]
+
+    assert main([*call, "--trace"]) == 0
+    poor = capsys.readouterr().out
+    assert main([*call, "--value", "300"]) == 0
+
+    assert "call: TRAP BALANCE after 3 steps" in poor
+    assert "opaque  trap BALANCE" in poor
+    assert f"calls 2:{ORACLE} with 200 wei: 0x00000000" in capsys.readouterr().out
+
+
 def test_a_program_without_end_is_given_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By the number of steps, over all runs; as an error, because the machine itself would go on to its own limit."""
     path = tmp_path / "a.uvm"
