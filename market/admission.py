@@ -8,9 +8,11 @@ from typing import Final
 from market.errors import Skip
 from market.lifecycle import CLAIM_AFTER_S
 from market.pricing import Quote
+from protocol.agreement import rank_times
 from protocol.messages import RequestCommit
 
 MIN_CLAIM_S: Final = 2 * CLAIM_AFTER_S  # a claim needs time to be sent and included
+MAX_HELD_MS: Final = 900_000  # a bid keeps a slot and a ticket for nothing until the last runner-up's ackBy
 MIN_BID_MS: Final = 100  # what sealing and gossip take at the least
 
 
@@ -48,7 +50,7 @@ def admit(
 
     Raises:
         Skip: STANDING, FAMILY, TIER, SIZE, NO_CAPACITY, NO_MEMORY, NO_BOND, NO_TICKET, TICKET_TOO_SMALL, CLOSED,
-            TOO_SLOW or CLAIM_WINDOW.
+            TOO_SLOW, TOO_LONG or CLAIM_WINDOW.
     """
     if is_refused:
         raise Skip("STANDING")
@@ -72,5 +74,7 @@ def admit(
         raise Skip("CLOSED", bid_close_ms=request.bid_close_ms)
     if request.accept_by_ms + offer.eta_ms > request.deliver_by * 1000:
         raise Skip("TOO_SLOW", eta_ms=offer.eta_ms)
+    if (last_ack_by := rank_times(request, 1 + request.standbys)[0]) * 1000 > now_ms + MAX_HELD_MS:
+        raise Skip("TOO_LONG", ack_by=last_ack_by)
     if request.claim_by - request.deliver_by < MIN_CLAIM_S:
         raise Skip("CLAIM_WINDOW", claim_by=request.claim_by, deliver_by=request.deliver_by)

@@ -49,6 +49,7 @@ WHY: Final[Mapping[str, str]] = MappingProxyType(
         "NO_PAYLOAD": "the payload did not come, or could not be checked in time; nothing is owed",
         "CLAIM_WINDOW": "the window for an own claim would be too short",
         "TOO_SLOW": "it could not be done in the time",
+        "TOO_LONG": "a bid would keep a slot and a ticket for too long before any payload comes",
         "NOT_PAID": "nobody paid by the deadline, so it was claimed",
         "CLAIMS_OVER": "its window was over",
         "CLAIM_REVERTED": "L1 refused the claim",

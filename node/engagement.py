@@ -306,7 +306,7 @@ class Engagement:
 
     async def _released(self, order: Order, deal: Deal) -> tuple[RequestCommit, bytes]:
         """What a prover was told that it would get, and the payload that it got."""
-        if not is_capacity(deal.request):
+        if not is_capacity(deal.request) and not await self.optional(order, kept.AMEND):
             return deal.request, (await self.plan(order)).payload
         plan = await self.told(order) or await self.plan(order)
         statement = statement_commit(Hash32(plan.salt), Hash32(plan.core_id))

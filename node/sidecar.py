@@ -16,6 +16,7 @@ from node.ready import PulledTable, pull_table
 from node.readypool import ReadyKeeper
 from node.statusfile import StatusFile
 from protocol.codec import decode_body
+from protocol.constants import MAX_LIFETIME_MS
 from protocol.messages import ReadyTable
 from protocol.sealing import SealKeyPair
 
@@ -73,8 +74,12 @@ class Sidecar:
                     and self._announced[announcer] < MAX_OF_ANNOUNCER
                 ):
                     self._announced[announcer] += 1
-                    self._pulled[announcement.table_id] = announcement.valid_until
+                    self._pulled[announcement.table_id] = min(announcement.valid_until, self._remembered_until_s())
                     nursery.start_soon(self._take, announcement, announcer)
+
+    def _remembered_until_s(self) -> int:
+        """Longer than a frame lives; what is announced anew is pulled anew."""
+        return (self._clock.now_ms() + 2 * MAX_LIFETIME_MS) // 1000
 
     async def _take(self, announcement: ReadyTable, announcer: bytes) -> None:
         try:

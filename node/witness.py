@@ -33,20 +33,26 @@ class Witness:
         self._frames = frames
         self._clock = clock
         self._ticket = ticket
+        self._refused: set[bytes] = set()
 
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled."""
         task_status.started()
         while True:
             now_ms = self._clock.now_ms()
-            for known in self._memory.closed(now_ms):
-                if self._frames.key.address not in known.witnesses:
+            closed = self._memory.closed(now_ms)
+            self._refused &= {known.request.request_id for known in closed}
+            for known in closed:
+                name = known.request.request_id
+                if self._frames.key.address not in known.witnesses and name not in self._refused:
                     bids = tuple(sorted(keccak256(body) for body in known.bodies.values()))
-                    await self._say(BidsSeen(request_id=known.request.request_id, bids=bids, ticket=self._ticket))
+                    await self._say(BidsSeen(request_id=name, bids=bids, ticket=self._ticket))
             await self._clock.sleep_until(now_ms + LOOK_EVERY_MS)
 
     async def _say(self, seen: BidsSeen) -> None:
         try:
             await self._gossip.publish("bid", await self._frames.frame(seen))
         except (Refused, TryAgain) as error:
+            if isinstance(error, Refused):  # enough others were faster: another number would be refused too
+                self._refused.add(seen.request_id)
             log.info("bids seen are not told: %s", error)

@@ -114,9 +114,14 @@ def validate(
         raise Reject(WireCode.WRONG_CHANNEL, channel=channel, shard=shard)
     # [REJECT] the signer signed these bytes
     verify_frame(frame)
-    memory.remember_frame(frame.header.signer, frame.header.sequence, frame.header.expires_ms)
+    _remember_frame(frame, memory)
     remember()
     return Accepted(frame=frame, message=message)
+
+
+def _remember_frame(frame: Frame, memory: GossipMemory) -> None:
+    if frame.header.message_id != MessageId.FAULT:
+        memory.remember_frame(frame.header.signer, frame.header.sequence, frame.header.expires_ms)
 
 
 class _WasChecked:
@@ -143,7 +148,7 @@ def remember_again(channel: str, data: bytes, *, market: MarketId, accepted_ms: 
         _, remember = _CHECKS[frame.header.message_id](frame, accepted_ms, memory, _WasChecked(), market)
     except (Reject, Ignore):
         return False
-    memory.remember_frame(frame.header.signer, frame.header.sequence, frame.header.expires_ms)
+    _remember_frame(frame, memory)
     remember()
     return True
 
@@ -185,8 +190,9 @@ def open_frame(channel: str, data: bytes, *, market: MarketId, now_ms: int, memo
     # [IGNORE] not from the future
     if header.created_ms > now_ms + MAX_CLOCK_SKEW_MS:
         raise Ignore(WireCode.FROM_FUTURE, created_ms=header.created_ms, now_ms=now_ms)
-    # [IGNORE] sequence not seen, signer within its quota
-    memory.check_frame(header.signer, header.sequence, now_ms)
+    # [IGNORE] sequence not seen, signer within its quota; evidence costs no ticket, and is known by what it says
+    if header.message_id != MessageId.FAULT:
+        memory.check_frame(header.signer, header.sequence, now_ms)
     return frame
 
 

@@ -119,6 +119,7 @@ def test_more_work_more_proofs_and_more_load_never_cost_less(work_log2: int, pro
         ("TICKET_TOO_SMALL", {}, {}, OFFER, OFFER.price_wei - 1, NOW_MS),
         ("CLOSED", {}, {}, OFFER, TICKET_WEI, NOW_MS + 2_401),
         ("TOO_SLOW", {}, {}, Quote(price_wei=1, eta_ms=116_001, memory_mib=0), TICKET_WEI, NOW_MS),
+        ("TOO_LONG", {"standbys": 1, "standby_step_s": 900}, {}, OFFER, TICKET_WEI, NOW_MS),
         ("CLAIM_WINDOW", {"claim_by": request().deliver_by + 59}, {}, OFFER, TICKET_WEI, NOW_MS),
     ],
 )
