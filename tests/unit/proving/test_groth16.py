@@ -185,7 +185,8 @@ def test_progress_rises_to_its_total() -> None:
     seen: list[tuple[int, int]] = []
     prove(key, witness, progress=lambda done, total: bool(seen.append((done, total))))
 
-    assert seen == sorted(seen) and seen[-1] == (100, 100) and len(seen) > 5
+    # How often it is asked in between depends on the machine's load.
+    assert seen == sorted(seen) and seen[-1] == (100, 100) and len(seen) > 2
 
 
 def test_an_exception_of_the_progress_function_reaches_the_caller() -> None:
