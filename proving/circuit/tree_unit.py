@@ -394,14 +394,14 @@ def close_units(
         owner = total(zip(codes, unit.owners, strict=True))
         _limit_index(b, unit.index, depths)
         index = from_bits(unit.index)
-        before, after = _leaf(b, unit, end, stretches)
+        fixed, before, after = _leaf(b, unit, end, stretches)
         links.take(unit.opens, b.mul(scale, owner) + index, before, after)
         links.give(unit.shown, _SHOWN + owner, unit.leaf[0], unit.leaf[1])
         words.append(after)
         if unit.role.writes:
             links.give(unit.linked - unit.new, _CHAIN + owner, unit.leaf[0], unit.leaf[1])
             links.take(unit.linked, _CHAIN + owner, unit.leaf[0], unit.following)
-            words.append(before)
+            words.append(fixed)
         if unit.role.seeks:
             low, high = unit.gap
             links.take(unit.absent + unit.new, _CHAIN + owner + unit.absent * (_SHOWN - _CHAIN), low, high)
@@ -430,12 +430,17 @@ def close_units(
     )
 
 
-def _leaf(b: Builder, unit: Unit, end: CellEnd | None, stretches: Sequence[StretchView]) -> tuple[Expr, Expr]:
-    """Hashes of the leaf before and after; 0 for an empty place."""
-    (before,) = b.stamp(poseidon(4), unit.leaf)
+def _leaf(b: Builder, unit: Unit, end: CellEnd | None, stretches: Sequence[StretchView]) -> tuple[Expr, Expr, Expr]:
+    """Hash of the leaf's words, and hashes of the leaf before and after; 0 for an empty place.
+
+    The first goes under h: it fixes all words of the leaf before z, also those of a place that was empty. A word that
+    could be chosen after z would let a link that is given no times take any share of the sum (`links.py`).
+    """
+    (fixed,) = b.stamp(poseidon(4), unit.leaf)
+    before: Expr = fixed
     if end is None:
         (after,) = b.stamp(poseidon(4), [unit.leaf[0], unit.following, *unit.leaf[2:]])
-        return before, after
+        return fixed, before, after
     undone = select(b, unit.owners, [stretch.failed for stretch in stretches])
     credit = select(b, unit.accounts, [stretch.credit for stretch in stretches])
     if unit.payers:
@@ -450,7 +455,7 @@ def _leaf(b: Builder, unit: Unit, end: CellEnd | None, stretches: Sequence[Stret
     if not unit.role.writes:
         for x, y in zip(last, unit.leaf[2:], strict=True):
             b.enforce(kept, x - y, 0)
-        return before, before
+        return fixed, before, before
     if unit.role is Role.INSERT:
         # A key is inserted only by a write of something, or by value for an account.
         inserted = b.mul(unit.is_account, 1 - is_zero(b, credit) - end.present)
@@ -459,4 +464,4 @@ def _leaf(b: Builder, unit: Unit, end: CellEnd | None, stretches: Sequence[Stret
         before = b.mul(1 - unit.new, before)
     stored = [b.mul_add(kept + unit.new, x - y, y) for x, y in zip(last, unit.leaf[2:], strict=True)]
     (after,) = b.stamp(poseidon(4), [unit.leaf[0], unit.following, *stored])
-    return before, after
+    return fixed, before, after

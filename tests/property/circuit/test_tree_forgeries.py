@@ -20,6 +20,7 @@ from protocol.vm.state_tree import StateTree
 from proving.circuit.builder import value
 from proving.circuit.table_vm import PUBLIC, Hints, table_vm
 from proving.circuit.tree_unit import Kind, Role, UnitHint
+from proving.circuit.witness import assign
 from tests.property.circuit.test_forgeries import NEW_ROOT, OLD, claim, told
 from tests.property.circuit.test_forgeries import refusals as all_refusals
 from tests.support.circuits import Z, circuit
@@ -425,3 +426,18 @@ def test_an_honest_assignment_breaks_nothing() -> None:
 
     assert refusals(hints, honest) == set()
     assert forge(hints, {0: 1})[NEW_ROOT + PUBLIC + 1] == hints.words[NEW_ROOT]
+
+
+def test_every_word_of_every_leaf_is_fixed_before_the_challenge() -> None:
+    """Also what nobody reads: a word that could be chosen later would let a link without times take any share."""
+    _, hints, _ = insertion()
+    h = assign(SHAPE, hints).h
+    assert of_kind(hints, Kind.NEW) >= 0
+
+    for place, unit in enumerate(hints.units):
+        if unit is None or unit.index is None:
+            continue
+        for word in range(4):
+            leaf = tuple(x + (i == word) for i, x in enumerate(unit.leaf))
+            units = [*hints.units[:place], replace(unit, leaf=leaf), *hints.units[place + 1 :]]  # type: ignore[arg-type]
+            assert assign(SHAPE, replace(hints, units=units)).h != h, (place, word)
