@@ -15,7 +15,7 @@ from typing import Final
 import trio
 from trio_typing import TaskStatus
 
-from node.chain.errors import Recoverable, ReorgTooDeep
+from node.chain.errors import Recoverable, ReorgTooDeep, RpcMisbehaved, RpcRefused
 from node.chain.logs import BlockLogs, Cursor, Event, LogFollower
 from node.chain.records import Log
 from node.chain.rpc import Rpc
@@ -152,7 +152,7 @@ class Follower:
                 await self._moved.wait()
             try:
                 events = await self._source.advance()
-            except Recoverable:
+            except (Recoverable, RpcRefused, RpcMisbehaved):
                 await trio.sleep(self._poll_s)
                 continue
             except ReorgTooDeep:
@@ -174,7 +174,7 @@ class Follower:
                 try:
                     await self._supply(self._log, unknown, event.block.number)
                     break  # what L1 has no load of is a fault of the rollup that uses it
-                except Recoverable:
+                except (Recoverable, RpcRefused, RpcMisbehaved):
                     await trio.sleep(self._poll_s)
             self._log.note(event.block.number, event.block.hash, read)
         elif event.to is None or not self._log.rollback(event.to.number):

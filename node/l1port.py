@@ -15,6 +15,9 @@ from node.chain.errors import (
     ChainError,
     NotYetMined,
     Recoverable,
+    RpcMisbehaved,
+    RpcRefused,
+    StateUnproven,
     Superseded,
     TransactionFailed,
     TransactionRefused,
@@ -47,12 +50,12 @@ async def asked(question: Callable[[], Awaitable[T]]) -> T:
     """Map the chain client's failures to those that the loops know.
 
     Raises:
-        TryAgain: L1 is away.
+        TryAgain: L1 is away, or its client says that it cannot answer: a limit, a state that is gone.
         Refused: it answered no, for example that there is no such rollup.
     """
     try:
         return await question()
-    except Recoverable as error:
+    except (Recoverable, RpcRefused, RpcMisbehaved, StateUnproven) as error:
         raise TryAgain(error.code, str(error)) from error
     except ChainError as error:
         raise Refused(error.code, str(error)) from error
@@ -262,7 +265,7 @@ class L1Port:
         except TransactionRefused as error:
             if await self.landing(purpose) is Landing.UNKNOWN:
                 raise Refused(error.code, str(error)) from error
-        except Recoverable as error:
+        except (Recoverable, RpcRefused, RpcMisbehaved) as error:
             raise TryAgain(error.code, str(error)) from error
 
     async def landing(self, purpose: str) -> Landing:
@@ -275,7 +278,7 @@ class L1Port:
             return Landing.UNKNOWN
         except (TransactionFailed, Superseded):
             return Landing.FAILED
-        except Recoverable as error:
+        except (Recoverable, RpcRefused, RpcMisbehaved) as error:
             raise TryAgain(error.code, str(error)) from error
         return Landing.SUCCEEDED
 

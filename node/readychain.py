@@ -14,7 +14,7 @@ from node.chain.evm import Call, Outcome
 from node.chain.localevm import LocalEvm, Overrides
 from node.l1 import Contracts
 from node.l1port import asked
-from node.ports import Refused
+from node.ports import Refused, TryAgain
 from node.readypool import ReadyHead, Tried
 from node.readytx import ReadyCall
 from node.verifying import ProofVerifier
@@ -60,7 +60,7 @@ class L1ReadyChain:
         """One run of all of them, with a look at the roots after each."""
         block = await asked(partial(self.contracts.rpc.block, at.block_hash))
         if block is None:
-            raise Refused("READY_REORG", at.block_hash.hex())
+            raise TryAgain("READY_REORG", at.block_hash.hex())
         evm = LocalEvm(self.contracts.rpc.transport, block, chain_id=self.contracts.chain_id)
         messages: list[Call] = []
         for ready in calls:

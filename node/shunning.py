@@ -20,7 +20,7 @@ from node.ports import Clock, InThread
 from node.store.faults import FaultStore
 from node.store.orders import OrderStore
 from protocol.codec import decode_body
-from protocol.messages import Award
+from protocol.messages import Award, MessageId
 
 LOOK_EVERY_MS: Final = 2_000
 SHUN_S: Final = 3_600.0  # then the peer may come again, and is cut again if the evidence still weighs enough
@@ -57,6 +57,11 @@ class Shunning:
             accounts[account] = None
         if len(self._accounts) > MAX_PEERS:
             del self._accounts[next(iter(self._accounts))]
+
+    def heard(self, frame: bytes, author: str) -> None:
+        """A frame came in an envelope of a peer. Around a ready table it is of whoever has checked it (SPEC §9.6)."""
+        if frame[4] != MessageId.READY_TABLE:
+            self.bind(frame[52:72], author)
 
     async def serve(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled."""

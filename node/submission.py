@@ -13,6 +13,7 @@ from node import market_state as kept
 from node.broker import Resender
 from node.engagement import Engagement
 from node.keptfile import KeptFiles, KeptTransaction
+from node.l1port import WOULD_FAIL
 from node.landing import INCLUSION_LIST_BYTES, landing_data
 from node.market_state import unpack_request
 from node.ports import Chain, ChainCall, Clock, InThread, Landing, Prepared, Refused, TryAgain, try_again
@@ -104,6 +105,8 @@ class Submission:
         try:
             prepared = await self._chain.prepare(await self._call(order))
         except Refused as error:
+            if error.code != WOULD_FAIL:
+                raise TryAgain(error.code, str(error)) from error  # a fee above the limit, for one, falls again
             # A root or a result on L1 has moved since planning. The prover is still owed its price.
             await self._engaged.loop.happen(order.order_id, Event.TABLE_EXPIRED, reason=error.code)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from trio_typing import TaskStatus
 
-from node.chain.errors import Recoverable, ReorgTooDeep
+from node.chain.errors import Recoverable, ReorgTooDeep, RpcMisbehaved, RpcRefused
 from node.chain.logs import BlockLogs, Cursor, LogFollower
 from node.chain.records import Log
 from node.chain.rpc import Rpc
@@ -37,7 +37,7 @@ class TicketBook:
         while True:
             try:
                 events = await source.advance()
-            except Recoverable:
+            except (Recoverable, RpcRefused, RpcMisbehaved):
                 await trio.sleep(self._poll_s)
                 continue
             except ReorgTooDeep:

@@ -61,7 +61,7 @@ class Vigilance:
             is_bad=verifier.is_bad,
         )
         shunning = Shunning(faults=faults, store=store, in_thread=in_thread, clock=clock, host=host)
-        host.gossip.add_author_tap(lambda frame, author: shunning.bind(frame[52:72], author))
+        host.gossip.add_author_tap(shunning.heard)
         direct.bind = shunning.bind
         return Vigilance(
             watch=watch,

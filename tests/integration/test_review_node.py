@@ -19,14 +19,21 @@ from market.lifecycle import State
 from market.pricing import Quote
 from market.standing import PASSED_OVER, is_shunned
 from node import market_state as kept
+from node.chain.errors import ChainError, FeeTooHigh, RpcMisbehaved, RpcRefused, StateUnproven
 from node.frames import FrameWriter
-from node.ports import Refused
+from node.l1port import asked
+from node.ports import ChainCall, Prepared, Refused, TryAgain
 from node.requester import Requester
+from node.shunning import Shunning
 from node.store.database import Database
+from node.store.faults import FaultStore
+from node.store.orders import OrderStore
 from node.store.sequences import Sequences
+from node.store.vault import Vault
 from node.witness import Witness
 from protocol.agreement import Decline, decline_fee
 from protocol.codec import decode_body, read_frame
+from protocol.commitments import request_id
 from protocol.errors import Ignore
 from protocol.faults import FaultKind
 from protocol.gossip import validate
@@ -36,8 +43,20 @@ from protocol.reqresp import DECLINE_EXCHANGE
 from protocol.signing import AccountKey, agreement_digest, decline_digest
 from tests.support.market_ledger import MARKET, START_MS, TestClock, let_pass, planned_table
 from tests.support.market_sim import World, inline
+from tests.support.sim_chain import LedgerChain
 from tests.support.sim_network import Link
-from tests.support.wire_samples import BOND_WEI, NOW_MS, REQUESTER, TICKET_WEI, AllTickets, award, bid, framed, request
+from tests.support.wire_samples import (
+    BOND_WEI,
+    NOW_MS,
+    REQUESTER,
+    TICKET_WEI,
+    AllTickets,
+    award,
+    bid,
+    framed,
+    ready_table,
+    request,
+)
 from tests.support.wire_samples import MARKET as WIRE_MARKET
 
 LONG_S = 20_000  # of mock time: beyond every deadline
@@ -196,6 +215,87 @@ class Refusing:
         raise NotImplementedError
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RpcRefused("eth_call", -32005, "limit exceeded"),
+        RpcMisbehaved("eth_call", "no JSON"),
+        StateUnproven("0x00", "there is no such block"),
+    ],
+)
+async def test_a_client_that_cannot_answer_has_not_said_no(error: ChainError) -> None:
+    """Finding 7: a no ends a look at L1 with the node, drops an effect for good, and gives a verified table up."""
+
+    async def question() -> int:
+        await trio.lowlevel.checkpoint()
+        raise error
+
+    with pytest.raises(TryAgain):
+        await asked(question)
+
+
+async def test_a_verified_table_is_not_given_up_for_a_fee(
+    tmp_path: Path, autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Finding 11: one endpoint's fee above the limit, and the price was owed for a table that never landed."""
+    world, honest = World(tmp_path), LedgerChain.prepare
+    refused: list[str] = []
+
+    async def prepare(chain: LedgerChain, call: ChainCall) -> Prepared:
+        if call.purpose.startswith("land ") and len(refused) < 3:
+            refused.append(call.purpose)
+            raise Refused(FeeTooHigh.code, "the fee needed is above the configured limit")
+        return await honest(chain, call)
+
+    monkeypatch.setattr(LedgerChain, "prepare", prepare)
+    async with trio.open_nursery() as nursery:
+        for party in reversed(world.parties):
+            await nursery.start(party.run_lives)
+        node = world.requester.node
+        assert isinstance(node, Requester)
+        await node.request(planned_table(), ticket=0)
+        with trio.fail_after(LONG_S):
+            await world.requester.ended.wait()
+        nursery.cancel_scope.cancel()
+
+    order = world.requester.order()
+    assert order is not None
+    assert (State.PAID, "", 3) == (order.state, order.reason, len(refused))
+
+
+async def test_a_relay_that_passes_a_checked_table_on_does_not_speak_for_its_announcer(
+    tmp_path: Path, autojump_clock: object
+) -> None:
+    """Finding 10: it publishes the frame again from itself, and was cut by all when the announcer gave itself up."""
+
+    class Shunned:
+        """Who is shunned."""
+
+        peers: tuple[str, ...] = ()
+
+        def shun(self, peer_id: str, length_s: float) -> None:
+            """As the host."""
+            self.peers += (peer_id,)
+
+    database, host = Database("sqlite://", now_ms=NOW_MS), Shunned()
+    faults, clock = FaultStore(database), TestClock()
+    shunning = Shunning(
+        faults=faults,
+        store=OrderStore(database, Vault(tmp_path / "vault.key")),
+        in_thread=inline,
+        clock=clock,
+        host=host,
+    )
+    shunning.heard(framed(ready_table()), "relay")
+    shunning.heard(framed(request()), "cheat")
+    faults.add(REQUESTER.address, int(FaultKind.DOUBLE_AWARD), b"subject", b"evidence", clock.now_ms())
+    with trio.move_on_after(1):
+        await shunning.serve()
+    database.close()
+
+    assert ("cheat",) == host.peers
+
+
 @pytest.mark.xfail(strict=True, reason="finding 4: evidence about accounts out of thin air is stored for ever")
 def test_evidence_about_an_account_without_a_ticket_is_not_stored() -> None:
     """Sixteen kilobytes a frame, made for nothing, and no table of it is ever shortened."""
@@ -217,3 +317,18 @@ def test_bids_passed_over_alone_ban_nobody(kind: int, count: int) -> None:
     faults = [(REQUESTER.address, kind, NOW_MS)] * count
 
     assert not is_shunned(faults, REQUESTER.address, NOW_MS)
+
+
+@pytest.mark.xfail(strict=True, reason="finding 8: whoever has enough of the smallest tickets closes the market")
+def test_one_owner_does_not_take_every_place_for_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand requests that are never awarded, two hours each; the tickets stay its own."""
+    monkeypatch.setattr(gossip_memory, "MAX_LIVE_REQUESTS", 4)
+    memory, hoarder = GossipMemory(), throwaway(0)
+    for ticket in range(4):
+        said = request(requester_ticket=ticket)
+        said = replace(said, request_id=request_id(hoarder.address, said))
+        frame = framed(said, hoarder, sequence=ticket)
+        validate("req", frame, market=WIRE_MARKET, now_ms=NOW_MS, memory=memory, view=AllTickets())
+
+    heard = validate("req", framed(request()), market=WIRE_MARKET, now_ms=NOW_MS, memory=memory, view=AllTickets())
+    assert REQUESTER.address == heard.signer
