@@ -31,16 +31,27 @@ from node.store.orders import OrderStore
 from node.store.sequences import Sequences
 from node.store.vault import Vault
 from node.witness import Witness
-from protocol.agreement import Decline, decline_fee
+from protocol.agreement import Decline, Settlement, agreement_of, by_key, decline_fee, pack_settlement
 from protocol.codec import decode_body, read_frame
 from protocol.commitments import request_id
-from protocol.errors import Ignore
-from protocol.faults import FaultKind
+from protocol.errors import Ignore, Reject
+from protocol.faults import FaultKind, accusation_of
 from protocol.gossip import validate
 from protocol.gossip_memory import MAX_WITNESSES, GossipMemory
-from protocol.messages import MAX_DIRECT_BODY, AckVerdict, Award, DeclineReply, DeclineRequest, Fault
+from protocol.messages import (
+    MAX_DIRECT_BODY,
+    AckVerdict,
+    Award,
+    DeclineReply,
+    DeclineRequest,
+    Fault,
+    ProofDelivery,
+    RollupProof,
+)
 from protocol.reqresp import DECLINE_EXCHANGE
 from protocol.signing import AccountKey, agreement_digest, decline_digest
+from protocol.table import statement_commit
+from protocol.types import Hash32
 from tests.support.market_ledger import MARKET, START_MS, TestClock, let_pass, planned_table
 from tests.support.market_sim import World, inline
 from tests.support.sim_chain import LedgerChain
@@ -48,6 +59,7 @@ from tests.support.sim_network import Link
 from tests.support.wire_samples import (
     BOND_WEI,
     NOW_MS,
+    PROVERS,
     REQUESTER,
     TICKET_WEI,
     AllTickets,
@@ -332,3 +344,30 @@ def test_one_owner_does_not_take_every_place_for_requests(monkeypatch: pytest.Mo
 
     heard = validate("req", framed(request()), market=WIRE_MARKET, now_ms=NOW_MS, memory=memory, view=AllTickets())
     assert REQUESTER.address == heard.signer
+
+
+@pytest.mark.xfail(strict=True, reason="finding 19: whoever leaves an amend away convicts the prover that kept it")
+def test_a_proof_of_the_amended_table_is_no_bad_proof_of_the_first_one() -> None:
+    """A delivery does not say which table it proves, so it is held against the one that the accuser chooses."""
+    prover, first = PROVERS[0], planned_table()
+    agreement = replace(
+        agreement_of(REQUESTER.address, request(), 1, award().openings[0]),
+        statement_commit=statement_commit(Hash32(first.salt), Hash32(first.core_id)),
+    )
+    agreed = agreement_digest(WIRE_MARKET.chain_id, WIRE_MARKET.contract, agreement)
+    settlement = pack_settlement(
+        Settlement(
+            agreement=agreement,
+            salt=first.salt,
+            requester_signature=by_key(REQUESTER.sign_digest(agreed)),
+            prover_signature=by_key(prover.sign_digest(agreed)),
+        )
+    )
+    proof_of_the_second = RollupProof(rollup_id=1, system=bytes(20), proof=planned_table(1).core_id)
+    delivery = ProofDelivery(
+        request_id=agreement.request_id, agreement_hash=agreed, proofs=(proof_of_the_second,), prove_ms=1
+    )
+    told = Fault(kind=int(FaultKind.BAD_PROOF), pieces=(settlement, framed(delivery, prover), first.core))
+
+    with pytest.raises(Reject):
+        accusation_of(told, chain_id=WIRE_MARKET.chain_id, market=WIRE_MARKET.contract)
