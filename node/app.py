@@ -561,7 +561,6 @@ def _vigilance(parts: Parts) -> Vigilance:
         direct=parts.direct,
         frames=parts.frames,
         chain=parts.port,
-        verifier=ProofVerifier(contracts=parts.contracts, proof_system=parts.proof_system),
         witness_ticket=relay.ticket if parts.config.role == "relay" and relay.witness else None,
     )
 

@@ -15,7 +15,6 @@ from node.prosecution import Prosecution
 from node.shunning import Shunning
 from node.store.faults import FaultStore
 from node.store.orders import OrderStore
-from node.verifying import ProofVerifier
 from node.watch import Watch
 from node.witness import Witness
 from protocol.gossip_memory import GossipMemory
@@ -43,7 +42,6 @@ class Vigilance:
         direct: MarketDirect,
         frames: FrameWriter,
         chain: Chain,
-        verifier: ProofVerifier,
         witness_ticket: int | None,
     ) -> Vigilance:
         """
@@ -58,7 +56,9 @@ class Vigilance:
             frames=frames,
             clock=clock,
             is_slashed=chain.is_slashed,
-            is_bad=verifier.is_bad,
+            # No bad proof is believed yet: PROOF_DELIVERY does not say for which statement it is, so that evidence
+            # which leaves an amend away would convict an honest prover.
+            is_bad=None,
         )
         shunning = Shunning(faults=faults, store=store, in_thread=in_thread, clock=clock, host=host)
         host.gossip.add_author_tap(shunning.heard)
