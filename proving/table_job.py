@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import resource
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -176,10 +175,17 @@ def _run(parent: Parent) -> None:
 
 
 def _peak_mib() -> int:
-    """Most memory that this process, or a command that it ran, held. Linux counts in KiB, macOS in bytes."""
-    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return -(-max(peaks) // unit)
+    """Most memory that this process, or a command that it ran, held.
+
+    What Linux's getrusage says of a process counts the one that started it, so the process itself is asked elsewhere.
+    """
+    commands = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:  # macOS, which counts in bytes
+        return -(-max(commands, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) // (1 << 20))
+    own = int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
+    return -(-max(commands, own) // 1024)
 
 
 def _ms(seconds: float) -> int:

@@ -206,7 +206,7 @@ def test_a_prover(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     measured = command("prover calibrate", "--config", config, "--runs", "1", "--tier", "S")
     assert list(measured["tiers"]) == ["S"]
     assert measured["tiers"]["S"]["memory_mib"] > 50
-    assert json.loads((tmp_path / "paid" / "prover" / "calibration.json").read_text()) == measured
+    assert json.loads((tmp_path / "paid" / "prover node" / "calibration.json").read_text()) == measured
     counted = command("prover standing", "--config", config, "--why")
     assert counted["orders"] == {"p-paid": 1}
     assert (counted["skipped"], counted["node"]) == ([], None)

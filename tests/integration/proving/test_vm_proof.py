@@ -32,6 +32,6 @@ def test_a_program_of_ones_own_is_proven(tmp_path: Path, capsys: pytest.CaptureF
 def test_what_no_circuit_proves_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """After the trial, before any key is made."""
     many = tmp_path / "many.uvm"
-    many.write_text("MOV r1, r1\n" * 400 + "RETURN 0")
+    many.write_text("MOV r1, r1\n" * 1_400 + "RETURN 0")  # tier XL has 1,152 rows
     assert main(["vm", "run", "--json", "--prove", str(many), "--data", ""]) == 1
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "PRV-101"
