@@ -13,7 +13,8 @@ and z is one of its roots with probability below (K + 2) n / r: 2^-221 for 2^15 
 
 **What must be fixed before z**: every a, b, c and every `times`, as for `lookup.py`: hashed into z's preimage, or
 following from such wires through constraints without z. A hash fixes what it is a hash of, as nobody finds two such
-inputs. How often a triple is given or taken must be a number well below r.
+inputs. How often a triple is given or taken must be a number well below r. Triples of links that are given or taken 0
+times count too: a triple that can be moved onto the pole makes its share free, and that share balances any sum.
 """
 
 from __future__ import annotations
