@@ -39,6 +39,8 @@ from protocol.types import ZERO_HASH
 T = TypeVar("T")
 
 WOULD_FAIL = "WOULD_FAIL"
+TOO_EARLY = frozenset({"AgreementNotOpen", "NotYetValid"})
+"""Reverts that the next block may end: a proof can be faster than the chain's clock."""
 GAS_MARGIN_PERCENT = 20  # the state may have moved a little when the transaction lands
 MAX_REHEARSED = 256
 NO_CODE: Mapping[bytes, bytes] = MappingProxyType({})
@@ -228,7 +230,8 @@ class L1Port:
     async def _trial(self, call: ChainCall) -> Outcome:
         outcome = await self.simulate(call)
         if not outcome.succeeded:
-            raise Refused(WOULD_FAIL, outcome.halt or decode_revert(outcome.output).name or outcome.output.hex())
+            said = outcome.halt or decode_revert(outcome.output).name or outcome.output.hex()
+            raise TryAgain("TOO_EARLY", said) if said in TOO_EARLY else Refused(WOULD_FAIL, said)
         return outcome
 
     async def simulate(

@@ -108,6 +108,7 @@ class Submission:
             if error.code != WOULD_FAIL:
                 raise TryAgain(error.code, str(error)) from error  # a fee above the limit, for one, falls again
             # A root or a result on L1 has moved since planning. The prover is still owed its price.
+            log.warning("order %s: its transaction is not signed: %s", order.order_id.hex()[:8], error)
             await self._engaged.loop.happen(order.order_id, Event.TABLE_EXPIRED, reason=error.code)
             return
         await self._keep(order, prepared)
