@@ -13,6 +13,7 @@ import pytest
 from node.cli import main
 from protocol.hashing import selector
 from protocol.vm.programs import program
+from proving.circuit.tiers import SHAPE_S
 from proving.r1cs import write_r1cs
 from proving.wtns import write_wtns
 from tests.support.circuits import witness_of
@@ -80,7 +81,7 @@ def test_snarkjs_verifies_a_proof_of_the_table_vm(shell: Shell) -> None:
     """Tier S with the cached developer key: a counter's entry, proven from the command line."""
     story = Story(state_of(program("counter")))
     story.call(INCREMENT)
-    witness = witness_of(story)
+    witness = witness_of(story, SHAPE_S)
     (shell.folder / "s.wtns").write_bytes(witness.wtns)
 
     made = shell.unveto("setup", "dev", "--tier", "S", "--vkey", "vk.json")
